@@ -1,0 +1,28 @@
+"""What every test may ask for: the KuaiRand sample, and one hypothesis profile."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+IN_CI = os.environ.get("CI") == "true"
+
+# How long an example took says more about the machine than about the code: no deadline, no check of slowness.
+settings.register_profile(
+    "huozhao", max_examples=50, deadline=None, derandomize=IN_CI, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("huozhao")
+
+
+@pytest.fixture(scope="session")
+def kuairand() -> Path:
+    """Folder of the KuaiRand sample; without it the test is skipped, in CI it fails."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("HUOZHAO_DATA") or beside) / "kuairand"
+    if not folder.is_dir():
+        reason = "no KuaiRand sample: set HUOZHAO_DATA to the folder that holds kuairand/"
+        if IN_CI:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
