@@ -1,0 +1,54 @@
+"""Every error of the project has one root, says what was wrong and where, and ends with the way out."""
+
+
+class HuozhaoError(Exception):
+    """What was wrong, and what to do about it.
+
+    Parameters
+    ----------
+    what : str
+        What was wrong, naming the thing and the place.
+    way_out : str
+        What the reader can do now; shown after the fault.
+    """
+
+    def __init__(self, what: str, way_out: str = "") -> None:
+        super().__init__(f"{what} {way_out}".strip())
+        self.what = what
+        self.way_out = way_out
+
+
+class RecordError(HuozhaoError):
+    """A record is not of its schema, or its clock cannot be true."""
+
+
+class LogError(HuozhaoError):
+    """The log, or a file of its archive, is not as it was written, or is held by another writer."""
+
+
+class FeatureError(HuozhaoError):
+    """A FeatureSet names what does not exist, or does not fit what it is used with."""
+
+
+class SnapshotError(HuozhaoError):
+    """A snapshot of the feature state is damaged or belongs to another layout."""
+
+
+class BundleError(HuozhaoError):
+    """A bundle is missing, damaged or foreign."""
+
+
+class PolicyError(HuozhaoError):
+    """A policy names an unknown key or a value out of its range."""
+
+
+class RequestError(HuozhaoError):
+    """A request asks for what cannot be given."""
+
+
+class TrainingError(HuozhaoError):
+    """A log cannot be trained on or judged by."""
+
+
+class SourceError(HuozhaoError):
+    """A file that records should be read from is not of the form its adapter knows."""

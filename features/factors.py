@@ -1,0 +1,146 @@
+"""Vectors of taste: what training learns of items, authors, categories and words, and how a new item gets a vector.
+
+An item that training knew has a vector of its own; any other is the sum of its author's, its category's, its words'
+and its known products' parts. It is a function of the item's record and the factors alone, whenever it is computed.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from features.records import Item, Kind
+from features.types import FloatArray, RowArray
+
+BUCKETS = 1 << 13
+_HASHER = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=BUCKETS, norm="l2", alternate_sign=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Hashed character n-grams of texts, as compressed sparse rows: text i holds indptr[i] <= j < indptr[i + 1]."""
+
+    indptr: RowArray
+    indices: RowArray
+    weights: FloatArray
+
+
+def words_of(items: Sequence[Item]) -> Words:
+    """The hashed character n-grams (1 to 3) of each item's title and category; rows of unit length."""
+    matrix = _HASHER.transform([f"{item.title} {item.category}" for item in items])
+    matrix.sort_indices()
+    return Words(matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What one fit learned; all matrices float32 with ``dims`` columns, one row a name.
+
+    ``items`` are whole vectors; ``authors``, ``categories``, ``products`` and ``words`` (BUCKETS rows) are the parts
+    that sum to the vector of an item that is not in ``items``.
+    """
+
+    item_ids: tuple[str, ...]
+    items: FloatArray
+    author_ids: tuple[str, ...]
+    authors: FloatArray
+    category_ids: tuple[str, ...]
+    categories: FloatArray
+    words: FloatArray
+
+    @property
+    def dims(self) -> int:
+        """How long a vector is."""
+        return int(self.words.shape[1])
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve hexadecimal digits over all that is learned."""
+        digest = hashlib.sha256()
+        for names, matrix in (
+            (self.item_ids, self.items),
+            (self.author_ids, self.authors),
+            (self.category_ids, self.categories),
+            ((), self.words),
+        ):
+            digest.update("\0".join(names).encode())
+            digest.update(np.ascontiguousarray(matrix).tobytes())
+        return digest.hexdigest()[:12]
+
+    @classmethod
+    def empty(cls, dims: int = 8) -> "Factors":
+        """Factors that know nothing: every vector is zero."""
+        none = np.zeros((0, dims), np.float32)
+        return cls((), none, (), none, (), none, np.zeros((BUCKETS, dims), np.float32))
+
+    @cached_property
+    def _rows(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+        names = (self.item_ids, self.author_ids, self.category_ids)
+        items, authors, categories = ({name: row for row, name in enumerate(one)} for one in names)
+        return items, authors, categories
+
+    def vectors_of(self, items: Sequence[Item]) -> FloatArray:
+        """Unit vectors (n, dims) float32 of items; zeros for one of which nothing is known."""
+        out = np.zeros((len(items), self.dims), np.float32)
+        if items:
+            words = words_of(items)
+            _sum_words(words.indptr, words.indices, words.weights, self.words, out)
+            for row, item in enumerate(items):
+                self._add_parts(item, out[row])
+            _normalise(out)
+        return out
+
+    def _add_parts(self, item: Item, out: FloatArray) -> None:
+        known, authors, categories = self._rows
+        own = known.get(item.item_id)
+        if own is not None:
+            out[:] = self.items[own]
+            return
+        if (author := authors.get(item.author_id)) is not None:
+            out += self.authors[author]
+        if (category := categories.get(item.category)) is not None:
+            out += self.categories[category]
+        if item.kind is Kind.ROOM:
+            sold = [known[product] for product in item.products if product in known]
+            for product in sold:
+                out += self.items[product] / np.float32(len(sold))
+
+    def authors_of(self, names: Sequence[str]) -> FloatArray:
+        """Unit vectors (n, dims) of authors; zeros for unknown ones."""
+        return self._named(self._rows[1], self.authors, names)
+
+    def categories_of(self, names: Sequence[str]) -> FloatArray:
+        """Unit vectors (n, dims) of categories; zeros for unknown ones."""
+        return self._named(self._rows[2], self.categories, names)
+
+    def _named(self, rows: dict[str, int], matrix: FloatArray, names: Sequence[str]) -> FloatArray:
+        out = np.zeros((len(names), self.dims), np.float32)
+        for i, name in enumerate(names):
+            if (row := rows.get(name)) is not None:
+                out[i] = matrix[row]
+        _normalise(out)
+        return out
+
+
+@njit(nogil=True, cache=True)
+def _sum_words(indptr: RowArray, indices: RowArray, weights: FloatArray, words: FloatArray, out: FloatArray) -> None:
+    for i in range(out.shape[0]):
+        for j in range(indptr[i], indptr[i + 1]):
+            for k in range(out.shape[1]):
+                out[i, k] += weights[j] * words[indices[j], k]
+
+
+@njit(nogil=True, cache=True)
+def _normalise(matrix: FloatArray) -> None:
+    for i in range(matrix.shape[0]):
+        size = 0.0
+        for k in range(matrix.shape[1]):
+            size += matrix[i, k] * matrix[i, k]
+        if size > 0:
+            scale = 1.0 / np.sqrt(size)
+            for k in range(matrix.shape[1]):
+                matrix[i, k] = matrix[i, k] * scale

@@ -1,0 +1,242 @@
+"""The records of the log: what people and rooms did, what the catalog says, what was served.
+
+A record is what a client sends; the log adds an ``offset`` and a ``received_ms``. All times are milliseconds since
+1970 UTC. Money is in minor currency units. An empty string stands for "none".
+"""
+
+import math
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+
+from features.errors import RecordError
+
+FUTURE_MS = 5 * 60_000
+"""A record may be stamped this much later than it was received; beyond it the sender's clock is wrong."""
+LATE_MS = 7 * 86_400_000
+"""An event older than this when received is kept, folded into nothing, and counted."""
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+OptionalId = Annotated[str, msgspec.Meta(max_length=128)]
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+Name = Annotated[str, msgspec.Meta(max_length=64)]
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=1 << 46)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+
+
+class Action(StrEnum):
+    """What an event says was done; ``complete`` and ``long_view`` are derived from ``watch`` by the fold."""
+
+    IMPRESSION = "impression"
+    CLICK = "click"
+    WATCH = "watch"
+    LIKE = "like"
+    COMMENT = "comment"
+    SHARE = "share"
+    FOLLOW = "follow"
+    GIFT = "gift"
+    CART = "cart"
+    ORDER = "order"
+    REFUND = "refund"
+    COMPLAINT = "complaint"
+    HIDE = "hide"
+    REPORT = "report"
+    ROOM_START = "room_start"
+    ROOM_PULSE = "room_pulse"
+    ROOM_END = "room_end"
+    ROOM_PIN = "room_pin"
+
+
+class Kind(StrEnum):
+    """What an item is."""
+
+    ROOM = "room"
+    PRODUCT = "product"
+    VIDEO = "video"
+
+
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where and on what a person was; ``position`` is the slot on the page, 0 the first, -1 unknown."""
+
+    surface: Name = "feed"
+    device: Name = ""
+    city_tier: Name = ""
+    position: Annotated[int, msgspec.Meta(ge=-1, le=1 << 20)] = -1
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="event"):
+    """Something a person or a room did.
+
+    ``item_id`` is what it was done to; ``via_item_id`` the room or video it happened in (for ``room_pin`` the room in
+    which the product ``item_id`` is now being sold). ``value`` is milliseconds for ``watch``, minor units for
+    ``gift``, ``order`` and ``refund``, viewers for ``room_pulse``. Room events have no ``user_id``.
+    """
+
+    event_id: Id
+    ts_ms: TimeMs
+    item_id: Id
+    action: Action
+    user_id: OptionalId = ""
+    via_item_id: OptionalId = ""
+    value: Count = 0
+    request_id: OptionalId = ""
+    context: Context = Context()
+
+
+class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="item"):
+    """A catalog row, whole: a later one replaces it. A takedown is an item with ``listed`` false.
+
+    ``live_from_ms`` is when a video was published or a product came on sale (0: unknown); a room is alive by its
+    events alone. ``products`` are the item ids in the cart of a room or under a video. ``stock`` -1 is unlimited.
+    ``embedding`` is a given content vector. ``attributes`` hold what else is known: texts are categories, numbers
+    are columns.
+    """
+
+    item_id: Id
+    ts_ms: TimeMs
+    kind: Kind
+    title: Text = ""
+    author_id: OptionalId = ""
+    merchant_id: OptionalId = ""
+    brand_id: OptionalId = ""
+    category: Name = ""
+    price: Count = 0
+    stock: Annotated[int, msgspec.Meta(ge=-1, le=1 << 31)] = -1
+    shop: Literal["", "own", "third_party"] = ""
+    room_type: Literal["", "merchant", "kol", "celebrity"] = ""
+    duration_ms: Count = 0
+    live_from_ms: TimeMs = 0
+    products: Annotated[tuple[Id, ...], msgspec.Meta(max_length=512)] = ()
+    embedding: Annotated[tuple[float, ...], msgspec.Meta(max_length=1024)] = ()
+    listed: bool = True
+    attributes: dict[Name, Text | float] = msgspec.field(default_factory=dict)
+
+
+class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="user"):
+    """A person's catalog row, whole.
+
+    ``history`` are items the person is known to have liked or watched long before the log began, oldest first:
+    they enter the ring of recent items and the factors, never a counter.
+    """
+
+    user_id: Id
+    ts_ms: TimeMs
+    age_band: Name = ""
+    gender: Name = ""
+    city_tier: Name = ""
+    registered_ms: TimeMs = 0
+    history: Annotated[tuple[Id, ...], msgspec.Meta(max_length=4096)] = ()
+    attributes: dict[Name, Text | float] = msgspec.field(default_factory=dict)
+
+
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="control"):
+    """A person's own word. ``target`` is the item, author or category of a hide, else empty."""
+
+    user_id: Id
+    ts_ms: TimeMs
+    command: Literal[
+        "personalisation_on", "personalisation_off", "hide_item", "hide_author", "hide_category", "clear_history"
+    ]
+    target: OptionalId = ""
+
+
+class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One item of a served page; ``propensity`` is 1 where nothing was drawn by lot."""
+
+    item_id: Id
+    source: Name = ""
+    propensity: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    boost_spent: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="served"):
+    """A page that went out: its moment is ``(read_offset, ts_ms)``; slots are in page order."""
+
+    request_id: Id
+    ts_ms: TimeMs
+    read_offset: Annotated[int, msgspec.Meta(ge=0)]
+    user_id: OptionalId = ""
+    context: Context = Context()
+    bundle: Name = ""
+    policy: Name = ""
+    slots: tuple[Slot, ...] = ()
+
+
+class Erase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="erase"):
+    """Forget a person: the user's row is zeroed at this record's offset."""
+
+    user_id: Id
+    ts_ms: TimeMs
+
+
+Record = Event | Item | User | Control | Served | Erase
+
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+_ENCODER = msgspec.json.Encoder()
+
+ROOM_ACTIONS = frozenset({Action.ROOM_START, Action.ROOM_PULSE, Action.ROOM_END, Action.ROOM_PIN})
+
+
+def encode(record: Record) -> bytes:
+    """The record as JSON."""
+    return _ENCODER.encode(record)
+
+
+def decode(line: bytes | str) -> Record:
+    """The record that a JSON text holds.
+
+    Raises
+    ------
+    RecordError
+        If the text is no JSON, or a field is missing, unknown or out of its range; the message names the field.
+    """
+    try:
+        return _DECODER.decode(line)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise RecordError(f"This is not a record: {error}.", "See docs/records.md for the fields.") from error
+
+
+def name_of(record: Record) -> str:
+    """How messages call the record: its type and its id."""
+    match record:
+        case Event():
+            return f"event {record.event_id!r}"
+        case Item():
+            return f"item {record.item_id!r}"
+        case Served():
+            return f"served {record.request_id!r}"
+        case User() | Control() | Erase():
+            return f"{type(record).__name__.lower()} {record.user_id!r}"
+
+
+def check(record: Record, received_ms: int) -> None:
+    """Refuse a record whose fields contradict each other or whose clock runs ahead.
+
+    Raises
+    ------
+    RecordError
+        Naming the record, the field and the way out.
+    """
+    name = name_of(record)
+    if record.ts_ms > received_ms + FUTURE_MS:
+        ahead = (record.ts_ms - received_ms) / 1000
+        raise RecordError(f"{name}: ts_ms is {ahead:.0f} s after it was received.", "Set the sender's clock.")
+    if isinstance(record, Event):
+        if record.action in ROOM_ACTIONS:
+            if record.user_id:
+                raise RecordError(f"{name}: user_id must be empty for {record.action}.", "A room did it, not a person.")
+        elif not record.user_id:
+            raise RecordError(f"{name}: user_id is missing for {record.action}.", "Name the person who did it.")
+        if record.action is Action.ROOM_PIN and not record.via_item_id:
+            raise RecordError(f"{name}: via_item_id is missing for room_pin.", "Name the room that sells the product.")
+    if isinstance(record, Control) and record.command.startswith("hide_") != bool(record.target):
+        raise RecordError(f"{name}: target does not fit {record.command}.", "Only a hide has a target, and needs one.")
+    if isinstance(record, Served) and len({slot.item_id for slot in record.slots}) < len(record.slots):
+        raise RecordError(f"{name}: slots name an item twice.", "A page holds an item once.")
+    if isinstance(record, Item | User):
+        for key, value in record.attributes.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise RecordError(f"{name}: attributes.{key} is {value}.", "Leave out what is not known.")
+    if isinstance(record, Item) and not all(abs(x) <= 1e6 for x in record.embedding):
+        raise RecordError(f"{name}: embedding holds NaN or a number beyond ±1e6.", "Send finite numbers, or none.")

@@ -1,0 +1,412 @@
+"""The feature state: the fold of a log, up to an offset. All that can change a feed is here, and here alone.
+
+One writer folds; whoever reads holds the writer's mutex meanwhile (see ``ranking.engine``).
+"""
+
+import hashlib
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.counters import (
+    N_ENTITIES,
+    PAIR_ENTRIES,
+    RING,
+    SEEN,
+    USER,
+    WATCHED,
+    Arrays,
+    Items,
+    PairTable,
+    Rings,
+    SlotArrays,
+    Steps,
+    Table,
+    Users,
+    fold,
+    push,
+)
+from features.errors import LogError
+from features.log import SCHEMA
+from features.native import native_arrays, native_slots
+from features.outcomes import KIND_NAMES, ROOM_TYPE_CODES, SHOP_CODES
+from features.records import Action, Control, Erase, Item, Record, User, decode, encode
+from features.schema import ACTION_CODE, ITEM_NUMBERS, ITEM_TIMES, USER_TIMES, Layout
+from features.types import AnyArray, HashArray, IntArray, RowArray
+from features.vocabulary import Vocabulary
+
+HISTORY_STRENGTH = 1.0
+NO_ROWS = np.zeros(0, np.int32)
+HIDE = ACTION_CODE["hide"]
+
+
+class Hidden(NamedTuple):
+    """What a person does not want to see again: rows of items, authors and categories."""
+
+    items: frozenset[int] = frozenset()
+    authors: frozenset[int] = frozenset()
+    categories: frozenset[int] = frozenset()
+
+
+class Pending:
+    """A batch whose ids are rows of one state already, folded piece by piece."""
+
+    def __init__(self, start: int, received_ms: int, steps: Steps, slow: Sequence[tuple[int, Record | None]]) -> None:
+        self.start = start
+        self.received_ms = received_ms
+        self.steps = steps
+        self.slow = slow
+        self.done = 0
+        self.slow_done = 0
+
+    @property
+    def end(self) -> int:
+        """The offset after the batch."""
+        return self.start + len(self.steps.ts_ms)
+
+
+class FeatureState:
+    """Counters, catalog and rings by row, and the vocabularies that give the rows.
+
+    Parameters
+    ----------
+    layout : Layout
+        What to keep.
+
+    Attributes
+    ----------
+    offset : int
+        Records before it are folded.
+    received_ms : int
+        When the last folded record was received.
+    ignored : (2,) int64
+        Late events and repeated watches.
+    changed : list of int
+        Item rows whose catalog changed since a reader last cleared it.
+    edition : int
+        Grows with every record that may add a name or change the catalog.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.offset = 0
+        self.received_ms = 0
+        self.ignored = np.zeros(2, np.int64)
+        self.users = Vocabulary()
+        self.items = Vocabulary()
+        self.columns = {name: Vocabulary() for name in layout.item_categories}
+        self.columns |= {"kind": Vocabulary(KIND_NAMES[1:]), "shop": Vocabulary([*SHOP_CODES][1:])}
+        self.columns["room_type"] = Vocabulary([*ROOM_TYPE_CODES][1:])
+        self.user_columns = {name: Vocabulary() for name in layout.user_categories}
+        self.payloads: list[bytes] = [b""]
+        self.hidden: dict[int, Hidden] = {}
+        self.changed: list[int] = []
+        self.edition = 0
+        self.native_slots = native_slots(_slot_arrays(layout))
+        self.arrays = _arrays(layout, {})
+        self.native = native_arrays(self.arrays)
+        self._reserve()
+
+    def item(self, row: int) -> Item | None:
+        """The catalog's row of an item, None where the catalog has not described it."""
+        if not self.payloads[row]:
+            return None
+        record = decode(self.payloads[row])
+        return record if isinstance(record, Item) else None
+
+    def take_changed(self) -> RowArray:
+        """The rows of ``changed``, each once and in order, which is then empty."""
+        rows = np.unique(np.array(self.changed, np.int32)) if self.changed else NO_ROWS
+        self.changed.clear()
+        return rows
+
+    def described(self) -> RowArray:
+        """The rows of all items that the catalog has described."""
+        return np.flatnonzero(self.arrays.items.categories[: len(self.items), 4]).astype(np.int32)
+
+    def fold(self, batch: pa.RecordBatch) -> None:
+        """Fold a batch of ``features.log.SCHEMA`` that continues the state.
+
+        Raises
+        ------
+        LogError
+            If the batch does not begin at ``offset``.
+        """
+        pending = self.prepare(batch)
+        self.advance(pending, pending.end)
+
+    def prepare(self, batch: pa.RecordBatch) -> Pending:
+        """Give a batch's ids their rows, in the order of the log, without folding anything."""
+        start = batch["offset"][0].as_py()
+        if start != self.offset:
+            raise LogError(f"The state ends at offset {self.offset}, the batch begins at {start}.", "Fold in order.")
+        if not batch.schema.equals(SCHEMA):
+            raise LogError("A batch is not of the log's schema.", "Build it with features.log.")
+        slow = _slow_records(batch)
+        named = {i: _item_ids(record) for i, record in slow if record}
+        user = _enroll(self.users, [batch["user_id"]], {})
+        item, via = _enroll(self.items, [batch["item_id"], batch["via_item_id"]], named)
+        self.payloads.extend([b""] * (len(self.items) - len(self.payloads)))
+        self._reserve()
+        action = pc.fill_null(pc.index_in(batch["action"], value_set=pa.array(list(ACTION_CODE))), 255)
+        steps = Steps(
+            action=action.to_numpy(zero_copy_only=False).astype(np.uint8),
+            user=user[0],
+            item=item,
+            via=via,
+            value=batch["value"].to_numpy(),
+            ts_ms=batch["ts_ms"].to_numpy(),
+            received_ms=batch["received_ms"].to_numpy(),
+            request=_hashes(batch["request_id"]),
+        )
+        return Pending(start, int(steps.received_ms[-1]), steps, slow)
+
+    def advance(self, pending: Pending, stop: int) -> None:
+        """Fold a prepared batch up to, not including, the offset ``stop``."""
+        until = stop - pending.start
+        while pending.done < until:
+            slow = pending.slow[pending.slow_done][0] if pending.slow_done < len(pending.slow) else until
+            if slow > pending.done:
+                upto = min(slow, until)
+                fold(self.native, self.native_slots, pending.steps, pending.done, upto, self.ignored)
+                pending.done = upto
+                continue
+            record = pending.slow[pending.slow_done][1]
+            if record is None:
+                fold(self.native, self.native_slots, pending.steps, slow, slow + 1, self.ignored)
+                self._hide(int(pending.steps.user[slow]), items={int(pending.steps.item[slow])})
+            else:
+                self._apply(record)
+            pending.done, pending.slow_done = slow + 1, pending.slow_done + 1
+        self.offset = pending.start + pending.done
+        self.received_ms = int(pending.steps.received_ms[pending.done - 1]) if pending.done else self.received_ms
+
+    def _apply(self, record: Record) -> None:
+        self.edition += 1
+        match record:
+            case Item():
+                self._apply_item(record)
+            case User():
+                self._apply_user(record)
+            case Control():
+                self._apply_control(record)
+            case Erase():
+                user = self.users.find(record.user_id)
+                self._forget(user)
+                self.arrays.users.categories[user] = 0
+                self.arrays.users.numbers[user] = np.nan
+                self.arrays.users.times[user] = 0
+                self.arrays.users.personalised[user] = True
+                self.hidden.pop(user, None)
+            case _:
+                """A served page is context for replay; it changes nothing by itself."""
+
+    def _apply_item(self, record: Item) -> None:
+        row = self.items.find(record.item_id)
+        built_in = {
+            "author": record.author_id,
+            "merchant": record.merchant_id,
+            "brand": record.brand_id,
+            "category": record.category,
+            "kind": str(record.kind),
+            "shop": record.shop,
+            "room_type": record.room_type,
+        }
+        codes = [
+            vocabulary.add(built_in[name] if name in built_in else _text(record.attributes.get(name)))
+            for name, vocabulary in self.columns.items()
+        ]
+        self._reserve()
+        items = self.arrays.items
+        items.categories[row] = codes
+        numbers = items.numbers[row]
+        numbers[0], numbers[1], numbers[2] = record.price, record.stock, record.duration_ms
+        for column, name in enumerate(self.layout.item_numbers[len(ITEM_NUMBERS) :], len(ITEM_NUMBERS)):
+            numbers[column] = _number(record.attributes.get(name))
+        items.times[row, 0] = record.live_from_ms
+        items.listed[row] = record.listed
+        self.payloads[row] = encode(record)
+        self.changed.append(row)
+
+    def _apply_user(self, record: User) -> None:
+        row, users = self.users.find(record.user_id), self.arrays.users
+        built_in = {"age_band": record.age_band, "gender": record.gender, "city_tier": record.city_tier}
+        users.categories[row] = [
+            vocabulary.add(built_in[name] if name in built_in else _text(record.attributes.get(name)))
+            for name, vocabulary in self.user_columns.items()
+        ]
+        users.numbers[row] = [_number(record.attributes.get(name)) for name in self.layout.user_numbers]
+        users.times[row, 0] = record.registered_ms
+        rings = self.arrays.rings
+        # A row sent again must not strengthen the same history twice.
+        if not rings.item[row].any():
+            for item_id in record.history[-RING:]:
+                item = self.items.find(item_id)
+                push(rings.item, rings.ms, rings.strength, rings.cursor, row, item, record.ts_ms, HISTORY_STRENGTH)
+
+    def _apply_control(self, record: Control) -> None:
+        user = self.users.find(record.user_id)
+        match record.command:
+            case "personalisation_on" | "personalisation_off":
+                self.arrays.users.personalised[user] = record.command == "personalisation_on"
+            case "hide_item":
+                self._hide(user, items={self.items.find(record.target)})
+            case "hide_author":
+                self._hide(user, authors={self.columns["author"].add(record.target)})
+            case "hide_category":
+                self._hide(user, categories={self.columns["category"].add(record.target)})
+            case "clear_history":
+                self._forget(user)
+        self._reserve()
+
+    def _hide(
+        self,
+        user: int,
+        items: Set[int] = frozenset(),
+        authors: Set[int] = frozenset(),
+        categories: Set[int] = frozenset(),
+    ) -> None:
+        before = self.hidden.get(user, Hidden())
+        self.hidden[user] = Hidden(before.items | items, before.authors | authors, before.categories | categories)
+
+    def _forget(self, user: int) -> None:
+        rings = self.arrays.rings
+        for array in (*self.arrays.tables[USER], *rings):
+            array[user] = 0
+        for pair in self.arrays.pairs:
+            for array in pair:
+                array[user] = 0
+
+    def _reserve(self) -> None:
+        wanted = {
+            "user": len(self.users),
+            "item": len(self.items),
+            **{name: len(self.columns[name]) for name in ("author", "merchant", "brand", "category", "kind")},
+        }
+        have = {name: len(self.arrays.tables[entity].stamp) for entity, name in enumerate(wanted)}
+        if any(wanted[name] > have[name] for name in wanted):
+            rows = {name: have[name] if wanted[name] <= have[name] else max(2 * wanted[name], 64) for name in wanted}
+            self.arrays = _grown(self.arrays, _arrays(self.layout, rows))
+            self.native = native_arrays(self.arrays)
+
+
+def _arrays(layout: Layout, rows: dict[str, int]) -> Arrays:
+    sizes = [rows.get(name, 1) for name in ("user", "item", "author", "merchant", "brand", "category", "kind")]
+    n_users, n_items = sizes[0], sizes[1]
+    shapes = [(len(slots.counters), len(slots.recencies)) for slots in layout.slots]
+    tables = tuple(
+        Table(np.zeros((n, s), np.float32), np.zeros(n, np.int64), np.zeros((n, r), np.int64))
+        for n, (s, r) in zip(sizes, shapes[:N_ENTITIES], strict=True)
+    )
+    pairs = tuple(
+        PairTable(
+            np.zeros((n_users, k), np.int32),
+            np.zeros((n_users, k, s), np.float32),
+            np.zeros((n_users, k), np.int64),
+            np.zeros((n_users, k, r), np.int64),
+        )
+        for k, (s, r) in zip(PAIR_ENTRIES, shapes[N_ENTITIES:], strict=True)
+    )
+    rings = Rings(
+        np.zeros((n_users, RING), np.int32),
+        np.zeros((n_users, RING), np.int64),
+        np.zeros((n_users, RING), np.float32),
+        np.zeros((n_users, SEEN), np.int32),
+        np.zeros((n_users, SEEN), np.int64),
+        np.zeros((n_users, WATCHED), np.uint64),
+        np.zeros((n_users, 3), np.int32),
+    )
+    numbers = np.full((n_items, len(layout.item_numbers)), np.nan, np.float32)
+    numbers[:, : len(ITEM_NUMBERS)] = 0
+    items = Items(
+        np.zeros((n_items, len(layout.item_categories)), np.int32),
+        numbers,
+        np.zeros((n_items, len(ITEM_TIMES)), np.int64),
+        np.zeros(n_items, np.bool_),
+        np.zeros(n_items, np.bool_),
+        np.zeros(n_items, np.int64),
+        np.zeros(n_items, np.int32),
+    )
+    users = Users(
+        np.zeros((n_users, len(layout.user_categories)), np.int32),
+        np.full((n_users, len(layout.user_numbers)), np.nan, np.float32),
+        np.zeros((n_users, len(USER_TIMES)), np.int64),
+        np.ones(n_users, np.bool_),
+    )
+    return Arrays(tables, pairs, rings, items, users)
+
+
+def leaves(arrays: Arrays) -> list[AnyArray]:
+    """The arrays themselves, in a fixed order."""
+    groups = (*arrays.tables, *arrays.pairs, arrays.rings, arrays.items, arrays.users)
+    return [array for group in groups for array in group]
+
+
+def _grown(old: Arrays, new: Arrays) -> Arrays:
+    for source, target in zip(leaves(old), leaves(new), strict=True):
+        target[: len(source)] = source
+    return new
+
+
+def _slot_arrays(layout: Layout) -> SlotArrays:
+    def padded(rows: list[list[int]]) -> RowArray:
+        return np.array([row + [-1] * (max(map(len, rows)) - len(row)) for row in rows], np.int32)
+
+    return SlotArrays(
+        padded([[action for action, _ in slots.counters] for slots in layout.slots]),
+        padded([[life for _, life in slots.counters] for slots in layout.slots]),
+        padded([list(slots.recencies) for slots in layout.slots]),
+        np.array(layout.half_lives_ms, np.float64),
+    )
+
+
+def _slow_records(batch: pa.RecordBatch) -> list[tuple[int, Record | None]]:
+    """Positions of what the kernel cannot fold: records that are no events, and hides (None)."""
+    other = pc.or_(pc.not_equal(batch["type"], "event"), pc.equal(batch["action"], str(Action.HIDE)))
+    where = pc.indices_nonzero(other)
+    payloads = batch["payload"].take(where).to_pylist()
+    return [(i, decode(text) if text else None) for i, text in zip(where.to_pylist(), payloads, strict=True)]
+
+
+def _item_ids(record: Record) -> Sequence[str]:
+    match record:
+        case User():
+            return record.history
+        case Control(command="hide_item"):
+            return (record.target,)
+        case _:
+            return ()
+
+
+def _enroll(vocabulary: Vocabulary, columns: Sequence[pa.Array], named: dict[int, Sequence[str]]) -> list[RowArray]:
+    """Rows of ids in several columns and inside records, given in the order of the log however it is batched."""
+    encoded = [column.dictionary_encode() for column in columns]
+    first: list[tuple[int, int, Sequence[str]]] = [(i, len(columns), ids) for i, ids in named.items()]
+    for order, column in enumerate(encoded):
+        positions = np.unique(column.indices.to_numpy(), return_index=True)[1]
+        first += [(int(i), order, (name,)) for i, name in zip(positions, column.dictionary.to_pylist(), strict=True)]
+    for _, _, ids in sorted(first, key=lambda entry: entry[:2]):
+        for name in ids:
+            vocabulary.add(name)
+    return [vocabulary.find_all(c.dictionary.to_pylist())[c.indices.to_numpy()] for c in encoded]
+
+
+def _hashes(ids: pa.Array) -> HashArray:
+    encoded = ids.dictionary_encode()
+    digests = [
+        int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") if name else 0
+        for name in encoded.dictionary.to_pylist()
+    ]
+    where: IntArray = encoded.indices.to_numpy()
+    return np.array(digests, np.uint64)[where]
+
+
+def _text(value: str | float | None) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: str | float | None) -> float:
+    return float(value) if isinstance(value, int | float) else np.nan
