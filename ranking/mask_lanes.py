@@ -1,0 +1,214 @@
+"""Vector operations that numba's loops would not give ``ranking.mask_kernel``: LLVM instructions on words of row bits.
+
+Nothing here is of one machine: LLVM lowers a compare of 64 bytes or a load of 8 words to AVX-512, AVX2, SSE or NEON.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, cast
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import Signature
+from numba.extending import intrinsic
+
+from features.types import ByteArray, DoubleArray, FloatArray, HashArray
+
+BLOCK = 64  # rows of one word
+LANES = 8  # words of one slot: an AVX-512 register, and wide enough to hide latency elsewhere
+SLOT_BYTES = LANES * BLOCK // 8
+
+_I1, _I8, _I16, _I32, _I64 = (ir.IntType(width) for width in (1, 8, 16, 32, 64))
+_BYTES, _BITS = ir.VectorType(_I8, BLOCK), ir.VectorType(_I1, BLOCK)
+_WORDS, _DOUBLES = ir.VectorType(_I64, LANES), ir.VectorType(ir.DoubleType(), LANES)
+_FLOATS = ir.VectorType(ir.FloatType(), 16)
+
+
+class _ArrayStruct(Protocol):
+    data: ir.Value
+
+
+class _Context(Protocol):
+    def make_array(self, kind: types.Type) -> Callable[["_Context", ir.IRBuilder, ir.Value], _ArrayStruct]: ...
+    def get_dummy_value(self) -> ir.Value: ...
+
+
+_Codegen: TypeAlias = Callable[[_Context, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]
+_Typed: TypeAlias = tuple[Signature, _Codegen]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of an operation, while its instructions are written."""
+
+    context: _Context
+    build: ir.IRBuilder
+    signature: Signature
+    arguments: list[ir.Value]
+
+    def at(self, array: int, offset: ir.Value, kind: ir.Type, unit: ir.Type | None = None) -> ir.Value:
+        """Address of a ``kind`` in an array argument, its offset counted in items or in another unit."""
+        data = self.context.make_array(self.signature.args[array])(self.context, self.build, self.arguments[array]).data
+        start = data if unit is None else self.build.bitcast(data, unit.as_pointer())
+        return self.build.bitcast(self.build.gep(start, [offset]), kind.as_pointer())
+
+    def every(self, value: ir.Value, kind: ir.Type) -> ir.Value:
+        """A vector whose lanes all have the value."""
+        undefined = ir.Constant(kind, ir.Undefined)
+        first = self.build.insert_element(undefined, value, ir.Constant(_I32, 0))
+        return self.build.shuffle_vector(
+            first, undefined, ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
+        )
+
+    def union(self, words: list[ir.Value]) -> ir.Value:
+        total = words[0]
+        for word in words[1:]:
+            total = self.build.or_(total, word)
+        return total
+
+
+def _lowered(write: Callable[[_Call], ir.Value | None]) -> _Codegen:
+    def codegen(context: _Context, builder: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        value = write(_Call(context, builder, signature, arguments))
+        return context.get_dummy_value() if value is None else value
+
+    return codegen
+
+
+def _number(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)
+
+
+@intrinsic
+def _at_most(typing: object, codes: types.Type, offset: types.Type, mask: types.Type, most: types.Type) -> _Typed:
+    def write(call: _Call) -> ir.Value:
+        _, offset, mask, most = call.arguments
+        rows = call.build.load(call.at(0, offset, _BYTES), align=1)
+        passes = call.build.icmp_unsigned(
+            "<=", call.build.and_(rows, call.every(mask, _BYTES)), call.every(most, _BYTES)
+        )
+        return call.build.bitcast(passes, _I64)
+
+    return types.uint64(codes, types.intp, types.uint8, types.uint8), _lowered(write)
+
+
+@intrinsic
+def _count_below(typing: object, cuts: types.Type, offset: types.Type, value: types.Type) -> _Typed:
+    def write(call: _Call) -> ir.Value:
+        _, offset, value = call.arguments
+        row = call.build.load(call.at(0, offset, _FLOATS), align=4)
+        below = call.build.bitcast(call.build.fcmp_ordered("<", row, call.every(value, _FLOATS)), _I16)
+        return call.build.zext(call.build.ctpop(below), _I64)
+
+    return types.intp(cuts, types.intp, types.float32), _lowered(write)
+
+
+@intrinsic
+def _split(
+    typing: object, rows: types.Type, node: types.Type, records: types.Type, record: types.Type, tests: types.Type
+) -> _Typed:
+    def write(call: _Call) -> None:
+        build, (_, node, _, record, _) = call.build, call.arguments
+
+        def slot(array: int, offset: ir.Value) -> ir.Value:
+            return call.at(array, offset, _WORDS, _I8)
+
+        packed = build.load(call.at(2, record, _I64), align=8)
+        test, left = build.lshr(packed, _number(32)), build.and_(build.lshr(packed, _number(16)), _number(0xFFFF))
+        here = build.load(slot(0, build.mul(node, _number(SLOT_BYTES))), align=8)
+        passes = build.and_(here, build.load(slot(4, test), align=8))
+        build.store(passes, slot(0, left), align=8)
+        build.store(build.xor(here, passes), slot(0, build.and_(packed, _number(0xFFFF))), align=8)
+
+    return types.void(rows, types.intp, records, types.intp, tests), _lowered(write)
+
+
+@intrinsic
+def _leaf_planes(typing: object, rows: types.Type, first: types.Type, groups: types.Type, planes: types.Type) -> _Typed:
+    def write(call: _Call) -> None:
+        build, (_, first, groups, _) = call.build, call.arguments
+        entry, loop, done = build.block, build.append_basic_block("leaves"), build.append_basic_block("planes")
+        build.branch(loop)
+        build.position_at_end(loop)
+        group, before = build.phi(_I64), [build.phi(_WORDS) for _ in range(8)]
+        start = build.mul(build.add(first, build.mul(group, _number(8))), _number(LANES))
+        leaf = [build.load(call.at(0, build.add(start, _number(i * LANES)), _WORDS), align=8) for i in range(8)]
+        after = [call.union([before[b], *(leaf[i] for i in range(8) if i >> b & 1)]) for b in range(3)]
+        some = call.union(leaf)
+        for b in range(3, 8):  # these bits are the group's number, the same for its eight leaves
+            bit = build.and_(build.lshr(group, _number(b - 3)), _number(1))
+            after.append(build.or_(before[b], build.and_(some, call.every(build.neg(bit), _WORDS))))
+        following = build.add(group, _number(1))
+        build.cbranch(build.icmp_signed("<", following, groups), loop, done)
+        for old, initial, new in zip([group, *before], [_number(0), *[_NO_ROWS] * 8], [following, *after], strict=True):
+            old.add_incoming(initial, entry)
+            old.add_incoming(new, loop)
+        build.position_at_end(done)
+        for b, plane in enumerate(after):
+            build.store(plane, call.at(3, _number(b * LANES), _WORDS), align=8)
+
+    return types.void(rows, types.intp, types.intp, planes), _lowered(write)
+
+
+_NO_ROWS = ir.Constant(_WORDS, [0] * LANES)
+
+
+def _leaf_numbers(call: _Call, planes: int, lane: ir.Value, bits: int) -> ir.Value:
+    """A byte for each row of a lane, from its bit of each plane."""
+    number = none = ir.Constant(_BYTES, [0] * BLOCK)
+    for b in range(bits):
+        word = call.build.load(call.at(planes, call.build.add(lane, _number(b * LANES)), _I64), align=8)
+        bit = call.build.select(call.build.bitcast(word, _BITS), ir.Constant(_BYTES, [1 << b] * BLOCK), none)
+        number = call.build.or_(number, bit)
+    return number
+
+
+@intrinsic(prefer_literal=True)
+def _add_leaves(
+    typing: object,
+    planes: types.Type,
+    lane: types.Type,
+    bits: types.IntegerLiteral,
+    leaves: types.Type,
+    start: types.Type,
+    scores: types.Type,
+    offset: types.Type,
+) -> _Typed:
+    width = int(bits.literal_value)
+
+    def write(call: _Call) -> None:
+        build, (_, lane, _, _, start, _, offset) = call.build, call.arguments
+        number = _leaf_numbers(call, 0, lane, width)
+        base = call.every(build.ptrtoint(call.at(3, start, _I8), _I64), _WORDS)
+        pointers, mask = ir.VectorType(ir.DoubleType().as_pointer(), LANES), ir.VectorType(_I1, LANES)
+        kind = ir.FunctionType(_DOUBLES, [pointers, _I32, mask, _DOUBLES])
+        gather = _declared(build.module, kind, "llvm.masked.gather.v8f64.v8p0")
+        always, undefined = ir.Constant(mask, [1] * LANES), ir.Constant(_DOUBLES, ir.Undefined)
+        for row in range(0, BLOCK, LANES):
+            some = ir.Constant(ir.VectorType(_I32, LANES), list(range(row, row + LANES)))
+            eight = build.zext(build.shuffle_vector(number, ir.Constant(_BYTES, ir.Undefined), some), _WORDS)
+            address = build.add(base, build.shl(eight, ir.Constant(_WORDS, [3] * LANES)))
+            value = build.call(gather, [build.inttoptr(address, pointers), ir.Constant(_I32, 8), always, undefined])
+            place = call.at(5, build.add(offset, _number(row)), _DOUBLES)
+            build.store(build.fadd(build.load(place, align=8), value), place, align=8)
+
+    return types.void(planes, types.intp, bits, leaves, types.intp, scores, types.intp), _lowered(write)
+
+
+_declared = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgutils.get_or_insert_function)
+
+at_most = cast("Callable[[ByteArray, int, int, int], int]", _at_most)
+"""``(codes, offset, mask, most)``: a word whose bit j says ``codes[offset + j] & mask <= most``."""
+
+count_below = cast("Callable[[FloatArray, int, float], int]", _count_below)
+"""``(cuts, offset, value)``: how many of 16 cuts from an offset are less than a value; 0 for NaN."""
+
+split = cast("Callable[[HashArray, int, HashArray, int, HashArray], None]", _split)
+"""``(rows, node, records, record, tests)``: send a node's rows that pass its test to its left slot, others right."""
+
+leaf_planes = cast("Callable[[HashArray, int, int, HashArray], None]", _leaf_planes)
+"""``(rows, first, groups, planes)``: eight slots of the bits of each row's leaf, of 8 * groups leaves from a slot."""
+
+add_leaves = cast("Callable[[HashArray, int, int, DoubleArray, int, DoubleArray, int], None]", _add_leaves)
+"""``(planes, lane, bits, leaves, start, scores, offset)``: add the values of a lane's leaves to its 64 scores."""

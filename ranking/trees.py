@@ -1,0 +1,132 @@
+"""Compiled LightGBM ensembles: all heads in one pass, bit-equal to ``Booster.predict(raw_score=True)``.
+
+``ranking.tree_compiler`` makes arrays of the models' texts, ``ranking.mask_kernel`` scores by them. What cannot be
+compiled is scored by LightGBM itself, with a warning that names the reason.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features.errors import BundleError, RequestError
+from features.types import DoubleArray, FloatArray
+from ranking.mask_kernel import raw_scores
+from ranking.tree_compiler import Compiled, Uncompilable, compile_trees, open_model, parse_tree
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+
+class ForestWarning(UserWarning):
+    """A forest is scored by LightGBM itself, exactly but many times slower."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forest:
+    """LightGBM models of several heads over one row of features; immutable and safe to share between threads.
+
+    Attributes
+    ----------
+    heads : tuple of str
+        Head names, in the order of the columns of ``raw``.
+    n_features : int
+        Width of a feature row.
+    n_trees : tuple of int
+        Trees of each head.
+    reason : str
+        Why LightGBM scores instead of the compiled kernel; empty when compiled.
+    """
+
+    heads: tuple[str, ...]
+    n_features: int
+    n_trees: tuple[int, ...]
+    reason: str = ""
+    _compiled: Compiled | None = field(default=None, repr=False)
+    _boosters: tuple["Booster", ...] = field(default=(), repr=False)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the mask kernel scores; if not, ``reason`` says why."""
+        return self._compiled is not None
+
+    @classmethod
+    def from_model_texts(cls, models: Mapping[str, str]) -> "Forest":
+        """Compile the texts of ``Booster.model_to_string()``, one a head.
+
+        Parameters
+        ----------
+        models : mapping of str to str
+            Head name to model text; each of one output, all of the same number of features.
+
+        Raises
+        ------
+        BundleError
+            If a text is not a whole LightGBM model, has several outputs, or the models' features differ in number.
+
+        Warns
+        -----
+        ForestWarning
+            If a model has linear trees, more than 256 leaves or a NaN threshold: LightGBM scores then.
+        """
+        if not models:
+            raise BundleError("A forest has no head.", "Give one model or more.")
+        blocks, widths = {}, {}
+        for name, text in models.items():
+            widths[name], blocks[name] = open_model(name, text)
+        if len(set(widths.values())) != 1:
+            raise BundleError(f"The heads of a forest must share one row of features, not {widths}.", "Train them so.")
+        shape = tuple(models), next(iter(widths.values())), tuple(map(len, blocks.values()))
+        try:
+            trees = [
+                [parse_tree(f"tree {age} of head {name!r}", block, widths[name]) for age, block in enumerate(texts)]
+                for name, texts in blocks.items()
+            ]
+            forest = cls(*shape, _compiled=compile_trees(trees))
+        except Uncompilable as why:
+            from lightgbm import Booster  # noqa: PLC0415  a second to import, for the fallback alone
+
+            warnings.warn(f"LightGBM scores in place of the compiled forest: {why}.", ForestWarning, stacklevel=2)
+            return cls(*shape, str(why), _boosters=tuple(Booster(model_str=text) for text in models.values()))
+        forest.raw(np.zeros((1, forest.n_features), np.float32))  # loads the kernels now, not in the first request
+        return forest
+
+    def raw(self, features: FloatArray, trees: int | None = None) -> DoubleArray:
+        """Raw scores, bit-equal to LightGBM's for the same values; holds neither lock nor GIL.
+
+        Parameters
+        ----------
+        features : (n, n_features) float32, C order
+            NaN, infinities and unseen categories go where LightGBM sends them.
+        trees : int, optional
+            Use only the first so many trees of each head.
+
+        Returns
+        -------
+        (n, heads) float64
+        """
+        if features.dtype != np.float32 or features.ndim != 2 or features.shape[1] != self.n_features:
+            raise RequestError(
+                f"A forest scores float32 rows of {self.n_features}, not {features.dtype} of shape {features.shape}.",
+                "Assemble them with the FeatureSet that the models were trained on.",
+            )
+        if trees is not None and trees < 1:
+            raise RequestError(f"Cannot score by the first {trees} trees.", "Ask for 1 or more, or None for all.")
+        model = self._compiled
+        if model is None:
+            return self._raw_by_lightgbm(features, trees)
+        limit = max(self.n_trees) if trees is None else trees
+        used = int(np.searchsorted(model.test_age, limit))
+        rows = np.ascontiguousarray(features).view()
+        rows.flags.writeable = False  # so that the kernel has one signature, whoever owns the array
+        scores: DoubleArray = raw_scores(model.ranks, model.members, model.nodes, rows, limit, used)
+        return scores
+
+    def _raw_by_lightgbm(self, features: FloatArray, trees: int | None) -> DoubleArray:
+        out = np.zeros((len(features), len(self.heads)))
+        for head, booster in enumerate(self._boosters if len(features) else ()):
+            scores = booster.predict(features, raw_score=True, num_iteration=trees or -1, num_threads=1)
+            out[:, head] = np.asarray(scores, np.float64)
+        return out
