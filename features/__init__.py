@@ -1,1 +1,40 @@
-"""features."""
+"""What is known, and when: the log, its records, and the fold that turns them into features.
+
+A log of records (``records``, ``log``, ``live``) is folded into a ``FeatureState``; a ``FeatureSet`` declares what a
+``Reader`` reads of it at a moment (offset, now_ms); ``replay`` reads it at the moments of the past. Training and
+serving call the same fold and the same reader, and nothing else is state.
+"""
+
+from features.errors import HuozhaoError
+from features.live import HomeLog
+from features.log import Archive, EventLog
+from features.records import Action, Context, Control, Erase, Event, Item, Kind, Record, Served, User, decode, encode
+from features.replay import Moment, Readers, read_moments, replay
+from features.schema import FeatureSet, standard
+from features.state import FeatureState
+
+__all__ = [
+    "Action",
+    "Archive",
+    "Context",
+    "Control",
+    "Erase",
+    "Event",
+    "EventLog",
+    "FeatureSet",
+    "FeatureState",
+    "HomeLog",
+    "HuozhaoError",
+    "Item",
+    "Kind",
+    "Moment",
+    "Readers",
+    "Record",
+    "Served",
+    "User",
+    "decode",
+    "encode",
+    "read_moments",
+    "replay",
+    "standard",
+]

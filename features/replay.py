@@ -122,14 +122,15 @@ def moments_of(history: History, slates: Slates, keep: BoolArray | None = None) 
     kept = np.arange(len(slates)) if keep is None else np.flatnonzero(keep)
     starts = np.flatnonzero(np.diff(slates.slate[kept], prepend=-1))
     for rows in np.split(kept, starts[1:]) if len(kept) else []:
-        first = slates.event[rows[0]]
+        first = int(slates.event[rows[0]])
+        page = history.served.get(history.requests[events.request[first]])
         moments.append(
             Moment(
                 read_offset=int(slates.read_offset[rows[0]]),
                 now_ms=int(slates.now_ms[rows[0]]),
                 user_id=history.users[events.user[first]],
                 item_ids=[history.items[code] for code in events.item[slates.event[rows]]],
-                context=context_of(history, int(first)),
+                context=page.context if page else context_of(history, first),
             )
         )
     return moments

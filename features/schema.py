@@ -105,6 +105,10 @@ class Rate(msgspec.Struct, frozen=True, tag="rate"):
     half_life: str = "7d"
     prior: float = 20.0
 
+    def __post_init__(self) -> None:
+        # 20 and 20.0 must have one fingerprint.
+        msgspec.structs.force_setattr(self, "prior", float(self.prior))
+
     @property
     def name(self) -> str:
         """The column's name in a training table."""

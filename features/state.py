@@ -3,44 +3,26 @@
 One writer folds; whoever reads holds the writer's mutex meanwhile (see ``ranking.engine``).
 """
 
-import hashlib
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from features.counters import (
-    N_ENTITIES,
-    PAIR_ENTRIES,
-    RING,
-    SEEN,
-    USER,
-    WATCHED,
-    Arrays,
-    Items,
-    PairTable,
-    Rings,
-    SlotArrays,
-    Steps,
-    Table,
-    Users,
-    fold,
-    push,
-)
+from features.counters import RING, ROOM_END, ROOM_START, USER, fold, push
 from features.errors import LogError
 from features.log import SCHEMA
 from features.native import native_arrays, native_slots
 from features.outcomes import KIND_NAMES, ROOM_TYPE_CODES, SHOP_CODES
-from features.records import Action, Control, Erase, Item, Record, User, decode, encode
-from features.schema import ACTION_CODE, ITEM_NUMBERS, ITEM_TIMES, USER_TIMES, Layout
-from features.types import AnyArray, HashArray, IntArray, RowArray
+from features.pending import Pending, prepare
+from features.records import Control, Erase, Item, Record, User, decode, encode
+from features.schema import ITEM_NUMBERS, Layout
+from features.storage import allocate, grown, slot_arrays
+from features.types import RowArray
 from features.vocabulary import Vocabulary
 
 HISTORY_STRENGTH = 1.0
 NO_ROWS = np.zeros(0, np.int32)
-HIDE = ACTION_CODE["hide"]
 
 
 class Hidden(NamedTuple):
@@ -49,23 +31,6 @@ class Hidden(NamedTuple):
     items: frozenset[int] = frozenset()
     authors: frozenset[int] = frozenset()
     categories: frozenset[int] = frozenset()
-
-
-class Pending:
-    """A batch whose ids are rows of one state already, folded piece by piece."""
-
-    def __init__(self, start: int, received_ms: int, steps: Steps, slow: Sequence[tuple[int, Record | None]]) -> None:
-        self.start = start
-        self.received_ms = received_ms
-        self.steps = steps
-        self.slow = slow
-        self.done = 0
-        self.slow_done = 0
-
-    @property
-    def end(self) -> int:
-        """The offset after the batch."""
-        return self.start + len(self.steps.ts_ms)
 
 
 class FeatureState:
@@ -85,7 +50,7 @@ class FeatureState:
     ignored : (2,) int64
         Late events and repeated watches.
     changed : list of int
-        Item rows whose catalog changed since a reader last cleared it.
+        Item rows whose catalog row changed, or whose room started or ended in a ``fold``, since last taken.
     edition : int
         Grows with every record that may add a name or change the catalog.
     """
@@ -105,8 +70,8 @@ class FeatureState:
         self.hidden: dict[int, Hidden] = {}
         self.changed: list[int] = []
         self.edition = 0
-        self.native_slots = native_slots(_slot_arrays(layout))
-        self.arrays = _arrays(layout, {})
+        self.native_slots = native_slots(slot_arrays(layout))
+        self.arrays = allocate(layout, {})
         self.native = native_arrays(self.arrays)
         self._reserve()
 
@@ -137,6 +102,8 @@ class FeatureState:
         """
         pending = self.prepare(batch)
         self.advance(pending, pending.end)
+        turned = np.isin(pending.steps.action, (ROOM_START, ROOM_END))
+        self.changed.extend(pending.steps.item[turned].tolist())
 
     def prepare(self, batch: pa.RecordBatch) -> Pending:
         """Give a batch's ids their rows, in the order of the log, without folding anything."""
@@ -145,24 +112,10 @@ class FeatureState:
             raise LogError(f"The state ends at offset {self.offset}, the batch begins at {start}.", "Fold in order.")
         if not batch.schema.equals(SCHEMA):
             raise LogError("A batch is not of the log's schema.", "Build it with features.log.")
-        slow = _slow_records(batch)
-        named = {i: _item_ids(record) for i, record in slow if record}
-        user = _enroll(self.users, [batch["user_id"]], {})
-        item, via = _enroll(self.items, [batch["item_id"], batch["via_item_id"]], named)
+        pending = prepare(batch, self.users, self.items)
         self.payloads.extend([b""] * (len(self.items) - len(self.payloads)))
         self._reserve()
-        action = pc.fill_null(pc.index_in(batch["action"], value_set=pa.array(list(ACTION_CODE))), 255)
-        steps = Steps(
-            action=action.to_numpy(zero_copy_only=False).astype(np.uint8),
-            user=user[0],
-            item=item,
-            via=via,
-            value=batch["value"].to_numpy(),
-            ts_ms=batch["ts_ms"].to_numpy(),
-            received_ms=batch["received_ms"].to_numpy(),
-            request=_hashes(batch["request_id"]),
-        )
-        return Pending(start, int(steps.received_ms[-1]), steps, slow)
+        return pending
 
     def advance(self, pending: Pending, stop: int) -> None:
         """Fold a prepared batch up to, not including, the offset ``stop``."""
@@ -289,119 +242,8 @@ class FeatureState:
         have = {name: len(self.arrays.tables[entity].stamp) for entity, name in enumerate(wanted)}
         if any(wanted[name] > have[name] for name in wanted):
             rows = {name: have[name] if wanted[name] <= have[name] else max(2 * wanted[name], 64) for name in wanted}
-            self.arrays = _grown(self.arrays, _arrays(self.layout, rows))
+            self.arrays = grown(self.arrays, allocate(self.layout, rows))
             self.native = native_arrays(self.arrays)
-
-
-def _arrays(layout: Layout, rows: dict[str, int]) -> Arrays:
-    sizes = [rows.get(name, 1) for name in ("user", "item", "author", "merchant", "brand", "category", "kind")]
-    n_users, n_items = sizes[0], sizes[1]
-    shapes = [(len(slots.counters), len(slots.recencies)) for slots in layout.slots]
-    tables = tuple(
-        Table(np.zeros((n, s), np.float32), np.zeros(n, np.int64), np.zeros((n, r), np.int64))
-        for n, (s, r) in zip(sizes, shapes[:N_ENTITIES], strict=True)
-    )
-    pairs = tuple(
-        PairTable(
-            np.zeros((n_users, k), np.int32),
-            np.zeros((n_users, k, s), np.float32),
-            np.zeros((n_users, k), np.int64),
-            np.zeros((n_users, k, r), np.int64),
-        )
-        for k, (s, r) in zip(PAIR_ENTRIES, shapes[N_ENTITIES:], strict=True)
-    )
-    rings = Rings(
-        np.zeros((n_users, RING), np.int32),
-        np.zeros((n_users, RING), np.int64),
-        np.zeros((n_users, RING), np.float32),
-        np.zeros((n_users, SEEN), np.int32),
-        np.zeros((n_users, SEEN), np.int64),
-        np.zeros((n_users, WATCHED), np.uint64),
-        np.zeros((n_users, 3), np.int32),
-    )
-    numbers = np.full((n_items, len(layout.item_numbers)), np.nan, np.float32)
-    numbers[:, : len(ITEM_NUMBERS)] = 0
-    items = Items(
-        np.zeros((n_items, len(layout.item_categories)), np.int32),
-        numbers,
-        np.zeros((n_items, len(ITEM_TIMES)), np.int64),
-        np.zeros(n_items, np.bool_),
-        np.zeros(n_items, np.bool_),
-        np.zeros(n_items, np.int64),
-        np.zeros(n_items, np.int32),
-    )
-    users = Users(
-        np.zeros((n_users, len(layout.user_categories)), np.int32),
-        np.full((n_users, len(layout.user_numbers)), np.nan, np.float32),
-        np.zeros((n_users, len(USER_TIMES)), np.int64),
-        np.ones(n_users, np.bool_),
-    )
-    return Arrays(tables, pairs, rings, items, users)
-
-
-def leaves(arrays: Arrays) -> list[AnyArray]:
-    """The arrays themselves, in a fixed order."""
-    groups = (*arrays.tables, *arrays.pairs, arrays.rings, arrays.items, arrays.users)
-    return [array for group in groups for array in group]
-
-
-def _grown(old: Arrays, new: Arrays) -> Arrays:
-    for source, target in zip(leaves(old), leaves(new), strict=True):
-        target[: len(source)] = source
-    return new
-
-
-def _slot_arrays(layout: Layout) -> SlotArrays:
-    def padded(rows: list[list[int]]) -> RowArray:
-        return np.array([row + [-1] * (max(map(len, rows)) - len(row)) for row in rows], np.int32)
-
-    return SlotArrays(
-        padded([[action for action, _ in slots.counters] for slots in layout.slots]),
-        padded([[life for _, life in slots.counters] for slots in layout.slots]),
-        padded([list(slots.recencies) for slots in layout.slots]),
-        np.array(layout.half_lives_ms, np.float64),
-    )
-
-
-def _slow_records(batch: pa.RecordBatch) -> list[tuple[int, Record | None]]:
-    """Positions of what the kernel cannot fold: records that are no events, and hides (None)."""
-    other = pc.or_(pc.not_equal(batch["type"], "event"), pc.equal(batch["action"], str(Action.HIDE)))
-    where = pc.indices_nonzero(other)
-    payloads = batch["payload"].take(where).to_pylist()
-    return [(i, decode(text) if text else None) for i, text in zip(where.to_pylist(), payloads, strict=True)]
-
-
-def _item_ids(record: Record) -> Sequence[str]:
-    match record:
-        case User():
-            return record.history
-        case Control(command="hide_item"):
-            return (record.target,)
-        case _:
-            return ()
-
-
-def _enroll(vocabulary: Vocabulary, columns: Sequence[pa.Array], named: dict[int, Sequence[str]]) -> list[RowArray]:
-    """Rows of ids in several columns and inside records, given in the order of the log however it is batched."""
-    encoded = [column.dictionary_encode() for column in columns]
-    first: list[tuple[int, int, Sequence[str]]] = [(i, len(columns), ids) for i, ids in named.items()]
-    for order, column in enumerate(encoded):
-        positions = np.unique(column.indices.to_numpy(), return_index=True)[1]
-        first += [(int(i), order, (name,)) for i, name in zip(positions, column.dictionary.to_pylist(), strict=True)]
-    for _, _, ids in sorted(first, key=lambda entry: entry[:2]):
-        for name in ids:
-            vocabulary.add(name)
-    return [vocabulary.find_all(c.dictionary.to_pylist())[c.indices.to_numpy()] for c in encoded]
-
-
-def _hashes(ids: pa.Array) -> HashArray:
-    encoded = ids.dictionary_encode()
-    digests = [
-        int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") if name else 0
-        for name in encoded.dictionary.to_pylist()
-    ]
-    where: IntArray = encoded.indices.to_numpy()
-    return np.array(digests, np.uint64)[where]
 
 
 def _text(value: str | float | None) -> str:

@@ -1,0 +1,282 @@
+"""The log of a home: the Parquet archive, then a live part in SQLite, read as one.
+
+Records go to the live part and are durable when ``append`` returns; whole received days then move to the archive. A
+record is published in the archive before it leaves the live part, and the archive is always read first, so that every
+reader sees each record once, whenever either side stops.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Lock, RLock
+from types import TracebackType
+from typing import IO, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.errors import LogError, RecordError
+from features.log import BATCH_ROWS, DAY_MS, SCHEMA, Archive, Stored, sync_folder, to_batch
+from features.records import FUTURE_MS, LATE_MS, Event, Record, decode, encode
+
+FORMAT = 1
+KEPT_MS = LATE_MS + FUTURE_MS
+"""How long event ids are kept: an event sent again after that is late, and folded into nothing."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS records (offset INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS event_ids (event_id TEXT PRIMARY KEY, received_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS archived (id INTEGER PRIMARY KEY CHECK (id = 0), stop INTEGER NOT NULL);
+INSERT OR IGNORE INTO archived VALUES (0, 0);
+"""
+_LAST = "SELECT offset, received_ms FROM records ORDER BY offset DESC LIMIT 1"
+_BATCH = "SELECT offset, received_ms, body FROM records WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
+_FROM_DAY = "SELECT offset FROM records WHERE received_ms >= ? ORDER BY offset LIMIT 1"
+_NEW_ID = "INSERT OR IGNORE INTO event_ids VALUES (?, ?)"
+
+
+class HomeLog:
+    """An ``EventLog`` in a folder; safe to use from many threads.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``archive/``, ``live.sqlite`` and ``lock``; made by the first writer.
+    writer : bool
+        Whether to append. One writer at a time; readers may read while it writes, from any process.
+
+    Raises
+    ------
+    LogError
+        If another writer holds the folder, a reader finds no log, or a file is not as it was written.
+    """
+
+    def __init__(self, folder: Path, *, writer: bool) -> None:
+        self._folder = folder
+        self._path = folder / "live.sqlite"
+        self._archive = Archive(folder / "archive")
+        self._lock, self._archiving = RLock(), Lock()
+        self._held: IO[str] | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._end = self._last_ms = 0
+        if writer:
+            self._open()
+        elif not self._path.is_file():
+            raise LogError(f"There is no log in {folder}.", "Import or simulate one, or name another home.")
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._held = _locked(self._folder)
+            with _named(self._path):
+                self._writer = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+                self._prepare(self._writer)
+            self._follow_archive()
+        except BaseException:
+            self.close()
+            raise
+        # The first commit made the write-ahead file; from here on it outlives a power cut.
+        sync_folder(self._folder)
+
+    def _prepare(self, live: sqlite3.Connection) -> None:
+        found = live.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, FORMAT):
+            raise LogError(f"{self._path} is of format {found}, not {FORMAT}.", "Open it with a newer Huozhao.")
+        live.execute("PRAGMA journal_mode = WAL")
+        live.execute("PRAGMA synchronous = FULL")
+        live.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder; nothing is lost without it."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            if self._held is not None:
+                self._held.close()
+                self._held = None
+
+    @property
+    def last_ms(self) -> int:
+        """When the last record was received, as a writer knows it; no later one will be before it."""
+        return self._last_ms
+
+    def end(self) -> int:
+        """The offset that the next record will get."""
+        if self._writer is not None:
+            return self._end
+        with _named(self._path), closing(self._reader()) as live:
+            # The live part first: what leaves it in between is in the archive.
+            last = live.execute(_LAST).fetchone()
+            return max(last[0] + 1 if last else 0, self._archive.end())
+
+    def append(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
+        """Keep records durably, in order, all or none; a clock that runs back stands still instead.
+
+        Returns
+        -------
+        list of int or None
+            The offset of each, None where an event of that ``event_id`` is in the log already.
+
+        Raises
+        ------
+        LogError
+            If the records could not be kept; none of them was.
+        """
+        with self._lock:
+            now_ms = max(received_ms, self._last_ms)
+            offsets: list[int | None] = []
+            rows: list[tuple[int, int, bytes]] = []
+            with self._transaction() as live:
+                for record in records:
+                    if isinstance(record, Event) and not live.execute(_NEW_ID, (record.event_id, now_ms)).rowcount:
+                        offsets.append(None)
+                        continue
+                    offsets.append(self._end + len(rows))
+                    rows.append((self._end + len(rows), now_ms, encode(record)))
+                live.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
+            if rows:
+                self._end, self._last_ms = self._end + len(rows), now_ms
+            return offsets
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Batches of ``SCHEMA`` with the records start <= offset < stop, in order, up to the end as of now."""
+        at, end = max(start, 0), self.end()
+        stop = end if stop is None else min(stop, end)
+        if at >= stop:
+            return
+        with closing(self._reader()) as live:
+            while at < stop:
+                for batch in self._archive.read(at, stop):
+                    yield batch
+                    at += len(batch)
+                if at == stop:
+                    return
+                with _named(self._path):
+                    rows = live.execute(_BATCH, (at, stop, BATCH_ROWS)).fetchall()
+                if rows and rows[0][0] == at:
+                    yield to_batch(self._stored(rows))
+                    at += len(rows)
+                elif self._archive.end() <= at:
+                    raise LogError(f"{self._path} has lost the record at offset {at}.", "Restore it from a copy.")
+
+    def archive(self, before_ms: int) -> int:
+        """Move whole received UTC days before a moment to the Parquet archive; returns the number of records moved."""
+        with self._archiving:
+            with self._lock, _named(self._path):
+                kept = self._live.execute(_FROM_DAY, (before_ms // DAY_MS * DAY_MS,)).fetchone()
+                first, stop = self._archive.end(), kept[0] if kept else self._end
+            if stop > first:
+                self._archive.write(pa.Table.from_batches(self.read(first, stop), SCHEMA))
+            with self._lock:
+                self._follow_archive(known=stop)
+            return max(stop - first, 0)
+
+    def import_tables(self, tables: Iterable[pa.Table]) -> int:
+        """Put records in bulk straight into the archive, which they continue; returns the end.
+
+        Parameters
+        ----------
+        tables : iterable of pa.Table
+            Of ``features.log.UNPLACED``, sorted by received_ms within and between tables.
+
+        Raises
+        ------
+        LogError
+            If the live part holds records, or tables are not sorted; what came before the fault stays.
+        """
+        with self._archiving, self._lock:
+            with _named(self._path):
+                last = self._live.execute(_LAST).fetchone()
+            if last:
+                raise LogError(f"The log in {self._folder} is live already.", "Import into a home of its own.")
+            try:
+                for table in tables:
+                    if len(table) and table["received_ms"][0].as_py() < self._last_ms:
+                        raise LogError("A table to import begins before the log's last record.", "Sort the tables.")
+                    self._archive.extend(table)
+                    self._last_ms = table["received_ms"][-1].as_py() if len(table) else self._last_ms
+            finally:
+                self._follow_archive()
+            return self._end
+
+    @property
+    def _live(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise LogError(f"The log in {self._folder} is not open for writing.", "Open it with writer=True.")
+        return self._writer
+
+    def _reader(self) -> sqlite3.Connection:
+        with _named(self._path):
+            # A connection of its own for every reading: a generator may end in another thread than it began.
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _named(self._path), self._live as live:
+            live.execute("BEGIN IMMEDIATE")
+            yield live
+
+    def _follow_archive(self, known: int | None = None) -> None:
+        """Drop what is archived from the live part, and remember the event ids of records from ``known`` on."""
+        end = self._archive.end()
+        with self._transaction() as live:
+            stop = live.execute("SELECT stop FROM archived").fetchone()[0]
+            if end < stop:
+                raise LogError(f"The archive in {self._folder} ends at {end}, not {stop}.", "Restore its last files.")
+            last = live.execute(_LAST).fetchone()
+            if last is None or last[0] < end:
+                tail = list(self._archive.read(end - 1, end))
+                last = (end - 1, tail[-1]["received_ms"][-1].as_py() if tail else 0)
+            since_ms = last[1] - KEPT_MS
+            for batch in self._archive.read(stop if known is None else known, end):
+                fresh = pc.and_(pc.not_equal(batch["event_id"], ""), pc.greater_equal(batch["received_ms"], since_ms))
+                ids = batch.select(["event_id", "received_ms"]).filter(fresh)
+                live.executemany(_NEW_ID, zip(*(column.to_pylist() for column in ids.columns), strict=True))
+            live.execute("DELETE FROM event_ids WHERE received_ms < ?", (since_ms,))
+            live.execute("DELETE FROM records WHERE offset < ?", (end,))
+            live.execute("UPDATE archived SET stop = ?", (end,))
+        self._end, self._last_ms = last[0] + 1, last[1]
+
+    def _stored(self, rows: Sequence[tuple[int, int, bytes]]) -> list[Stored]:
+        stored = []
+        for expected, (offset, received_ms, body) in enumerate(rows, rows[0][0]):
+            if offset != expected:
+                raise LogError(f"{self._path} has lost the record at offset {expected}.", "Restore it from a copy.")
+            try:
+                stored.append(Stored(offset, received_ms, decode(body)))
+            except RecordError as error:
+                raise LogError(f"{self._path}, offset {offset}: {error.what}", "Restore it from a copy.") from error
+        return stored
+
+
+def _locked(folder: Path) -> IO[str]:
+    """A file that holds the folder's lock for as long as it is open."""
+    held = (folder / "lock").open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        way_out = "Stop it first, or open the log without writing."
+        raise LogError(f"Another writer holds the log in {folder}.", way_out) from error
+    return held
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file SQLite speaks of."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LogError(f"{path}: {error}.", "Nothing was changed; mend the cause and try again.") from error
+    except sqlite3.Error as error:
+        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error

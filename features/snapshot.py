@@ -1,0 +1,195 @@
+"""Snapshots: a feature state on disk, so that a start folds the rest of the log instead of all of it.
+
+A snapshot is a folder named by the layout's fingerprint and the offset. It appears whole or not at all, and is only
+ever a shortcut: a damaged one is skipped, and without any the log is folded from its beginning.
+"""
+
+import hashlib
+import os
+import shutil
+import warnings
+import zipfile
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from features.counters import Arrays, Items, PairTable, Rings, Table, Users
+from features.errors import SnapshotError
+from features.log import sync_folder
+from features.native import native_arrays
+from features.schema import ENTITIES, PAIRS, Layout
+from features.state import FeatureState, Hidden
+from features.storage import leaves
+from features.types import AnyArray
+from features.vocabulary import Vocabulary
+
+FORMAT = 1
+KEPT = 2
+"""How many snapshots of a layout stay: the newest, and one to fall back on."""
+
+
+class SnapshotWarning(UserWarning):
+    """A snapshot could not be used; an older one, or the log alone, takes its place."""
+
+
+class _Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All but the arrays: vocabularies in row order, without the empty name, payloads and hides by row."""
+
+    offset: int
+    received_ms: int
+    ignored: tuple[int, ...]
+    users: list[str]
+    items: list[str]
+    columns: dict[str, list[str]]
+    user_columns: dict[str, list[str]]
+    payloads: list[str]
+    hidden: dict[int, tuple[list[int], list[int], list[int]]]
+
+
+class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    sha256: dict[str, str]
+
+
+def save(state: FeatureState, folder: Path) -> Path:
+    """Write a snapshot durably, and remove all but the newest ``KEPT`` of its layout.
+
+    Parameters
+    ----------
+    state : FeatureState
+        Not folded into meanwhile; the caller sees to that.
+    folder : Path
+        Holds the snapshots of a home; made where it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{state.layout.fingerprint}-{state.offset:012d}"
+    draft = folder / f"{path.name}.draft"
+    for old in (draft, path):
+        # One of the same offset may be there because it is damaged.
+        shutil.rmtree(old, ignore_errors=True)
+    draft.mkdir()
+    used = [array[:rows] for array, rows in zip(leaves(state.arrays), _rows(state), strict=True)]
+    np.savez(draft / "arrays.npz", *used)
+    (draft / "contents.json").write_bytes(msgspec.json.encode(_contents(state)))
+    digests = {name: _digest(draft / name) for name in ("arrays.npz", "contents.json")}
+    (draft / "meta.json").write_bytes(msgspec.json.encode(_Meta(FORMAT, digests)))
+    for file in draft.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    sync_folder(draft)
+    draft.rename(path)
+    sync_folder(folder)
+    for old in _newest_first(state.layout, folder)[KEPT:]:
+        shutil.rmtree(old)
+    return path
+
+
+def newest(layout: Layout, folder: Path, end: int | None = None) -> FeatureState | None:
+    """The state of the newest snapshot that is whole, None where there is none.
+
+    Parameters
+    ----------
+    layout : Layout
+        Snapshots of other layouts are not looked at.
+    end : int, optional
+        The end of the log; a snapshot of more than the log holds is of another log.
+
+    Warns
+    -----
+    SnapshotWarning
+        For each snapshot that was skipped, saying why.
+    """
+    for path in _newest_first(layout, folder):
+        try:
+            state = _read(layout, path)
+            if end is None or state.offset <= end:
+                return state
+            raise SnapshotError(f"{path} holds {state.offset} records, the log {end}.", "Restore the log's end.")
+        except SnapshotError as error:
+            warnings.warn(f"Snapshot skipped: {error}", SnapshotWarning, stacklevel=2)
+    return None
+
+
+def _newest_first(layout: Layout, folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{layout.fingerprint}-{'[0-9]' * 12}"), reverse=True)
+
+
+def _rows(state: FeatureState) -> list[int]:
+    """How many rows of each array are in use, in the order of ``leaves``."""
+    users, items = len(state.users), len(state.items)
+    entities = [users, items, *(len(state.columns[name]) for name in ENTITIES[2:])]
+    groups: list[tuple[tuple[str, ...], int]] = [(Table._fields, rows) for rows in entities]
+    groups += [(PairTable._fields, users) for _ in PAIRS]
+    groups += [(Rings._fields, users), (Items._fields, items), (Users._fields, users)]
+    return [rows for fields, rows in groups for _ in fields]
+
+
+def _contents(state: FeatureState) -> _Contents:
+    return _Contents(
+        offset=state.offset,
+        received_ms=state.received_ms,
+        ignored=tuple(state.ignored.tolist()),
+        users=state.users.names[1:],
+        items=state.items.names[1:],
+        columns={name: vocabulary.names[1:] for name, vocabulary in state.columns.items()},
+        user_columns={name: vocabulary.names[1:] for name, vocabulary in state.user_columns.items()},
+        payloads=[payload.decode() for payload in state.payloads],
+        hidden={
+            user: (sorted(hidden.items), sorted(hidden.authors), sorted(hidden.categories))
+            for user, hidden in state.hidden.items()
+        },
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(layout: Layout, path: Path) -> FeatureState:
+    try:
+        meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=_Meta)
+        for name, expected in meta.sha256.items():
+            if _digest(path / name) != expected:
+                raise SnapshotError(f"{path / name} is not as it was written.", "Remove the snapshot.")
+        contents = msgspec.json.decode((path / "contents.json").read_bytes(), type=_Contents)
+        with np.load(path / "arrays.npz", allow_pickle=False) as file:
+            arrays = [file[f"arr_{n}"] for n in range(len(file.files))]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+        raise SnapshotError(f"{path} cannot be read: {error}.", "Remove the snapshot.") from error
+    if meta.format != FORMAT:
+        raise SnapshotError(f"{path} is of format {meta.format}, not {FORMAT}.", "Remove the snapshot.")
+    state = _restored(layout, contents)
+    _fill(state, arrays, path)
+    return state
+
+
+def _restored(layout: Layout, contents: _Contents) -> FeatureState:
+    state = FeatureState(layout)
+    state.offset, state.received_ms = contents.offset, contents.received_ms
+    state.ignored[:] = contents.ignored
+    state.users, state.items = Vocabulary(contents.users), Vocabulary(contents.items)
+    state.columns = {name: Vocabulary(contents.columns[name]) for name in state.columns}
+    state.user_columns = {name: Vocabulary(contents.user_columns[name]) for name in state.user_columns}
+    state.payloads = [payload.encode() for payload in contents.payloads]
+    state.hidden = {user: Hidden(*map(frozenset, rows)) for user, rows in contents.hidden.items()}
+    return state
+
+
+def _fill(state: FeatureState, arrays: list[AnyArray], path: Path) -> None:
+    """Give a state the arrays of a snapshot, which must be of its layout's forms."""
+    empty = leaves(state.arrays)
+    forms = [(array.dtype, (rows, *array.shape[1:])) for array, rows in zip(empty, _rows(state), strict=True)]
+    if [(array.dtype, array.shape) for array in arrays] != forms:
+        raise SnapshotError(f"{path} holds arrays of another layout.", "Remove the snapshot.")
+    filled = iter(arrays)
+    state.arrays = Arrays(
+        tuple(Table._make(islice(filled, len(Table._fields))) for _ in ENTITIES),
+        tuple(PairTable._make(islice(filled, len(PairTable._fields))) for _ in PAIRS),
+        Rings._make(islice(filled, len(Rings._fields))),
+        Items._make(islice(filled, len(Items._fields))),
+        Users._make(filled),
+    )
+    state.native = native_arrays(state.arrays)

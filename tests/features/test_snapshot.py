@@ -1,0 +1,159 @@
+"""A snapshot is a shortcut: restoring it and folding the rest is never having stopped."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.log import Stored, to_batch
+from features.records import Action, Control, Erase, Event, Item, Kind, Record, User
+from features.schema import Category, Column, FeatureSet, standard
+from features.snapshot import KEPT, SnapshotWarning, newest, save
+from features.state import FeatureState
+from features.storage import leaves
+
+DAY = 20_000 * 86_400_000
+FEATURES = standard({"tag": str, "quality": float}, {"job": str, "active": float})
+LAYOUT = FEATURES.layout
+
+names = st.integers(1, 12).map(str)
+times = st.integers(0, 8 * 86_400_000).map(lambda ms: DAY + ms)
+actions = st.sampled_from([action for action in Action if not action.startswith("room")])
+records = st.one_of(
+    st.builds(Event, st.just("e"), times, names, actions, names, names | st.just(""), st.integers(0, 90_000), names),
+    st.builds(Event, st.just("e"), times, names, st.sampled_from([Action.ROOM_START, Action.ROOM_END])),
+    st.builds(
+        Item, names, times, st.sampled_from(Kind), author_id=names, category=names, price=st.integers(0, 999),
+        attributes=st.fixed_dictionaries({}, optional={"tag": names, "quality": st.floats(0, 1)}),
+    ),
+    st.builds(User, names, times, gender=names, history=st.lists(names, max_size=3).map(tuple)),
+    st.builds(Control, names, times, st.sampled_from(["hide_item", "hide_author", "hide_category"]), names),
+    st.builds(Control, names, times, st.sampled_from(["personalisation_off", "clear_history"])),
+    st.builds(Erase, names, times),
+)  # fmt: skip
+
+
+def folded(state: FeatureState, run: Sequence[Record]) -> FeatureState:
+    """The state with a run folded in that continues it; all of it is received after all that it tells of."""
+    if run:
+        received_ms = DAY + 8 * 86_400_000
+        stored = [Stored(offset, received_ms, record) for offset, record in enumerate(run, state.offset)]
+        state.fold(to_batch(stored))
+    return state
+
+
+def known(state: FeatureState) -> tuple[object, ...]:
+    """Everything a state knows but its arrays."""
+    columns = {name: words.names for name, words in (state.columns | state.user_columns).items()}
+    ignored = state.ignored.tolist()
+    names = state.users.names, state.items.names, columns
+    return state.offset, state.received_ms, ignored, names, state.payloads, state.hidden
+
+
+def assert_same(left: FeatureState, right: FeatureState) -> None:
+    assert known(left) == known(right)
+    for ours, theirs in zip(leaves(left.arrays), leaves(right.arrays), strict=True):
+        rows = min(len(ours), len(theirs))
+        assert ours.dtype == theirs.dtype
+        assert ours[:rows].tobytes() == theirs[:rows].tobytes()
+        # Rows that one of them keeps in reserve are as new.
+        longer = ours if len(ours) > rows else theirs
+        fresh = np.broadcast_to(longer[-1:], longer[rows:].shape)
+        assert longer[rows:].tobytes() == np.ascontiguousarray(fresh).tobytes()
+
+
+@settings(max_examples=40)
+@given(st.lists(records, max_size=60), st.data())
+def test_restoring_and_folding_the_rest_is_never_having_stopped(
+    tmp_path_factory: pytest.TempPathFactory, run: list[Record], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("snapshots")
+    cut = data.draw(st.integers(0, len(run)))
+    begun = folded(FeatureState(LAYOUT), run[:cut])
+    save(begun, folder)
+    restored = newest(LAYOUT, folder)
+    assert restored is not None
+    assert_same(restored, begun)
+    whole = folded(FeatureState(LAYOUT), run)
+    assert_same(folded(restored, run[cut:]), whole)
+    assert_same(folded(begun, run[cut:]), whole)
+
+
+def test_a_restored_state_grows_past_the_rows_it_was_saved_with(tmp_path: Path) -> None:
+    run = [Event("e", DAY, f"i{n}", Action.LIKE, f"u{n}") for n in range(300)]
+    save(folded(FeatureState(LAYOUT), run[:70]), tmp_path)
+    restored = newest(LAYOUT, tmp_path)
+    assert restored is not None
+    assert_same(folded(restored, run[70:]), folded(FeatureState(LAYOUT), run))
+
+
+def like(number: int) -> Record:
+    return Event(f"e{number}", DAY + 7 * 86_400_000, f"房间{number}", Action.LIKE, "u1")
+
+
+def three_snapshots(folder: Path) -> list[Path]:
+    state = FeatureState(LAYOUT)
+    return [save(folded(state, [like(number)]), folder) for number in range(3)]
+
+
+def test_without_a_snapshot_there_is_none(tmp_path: Path) -> None:
+    assert newest(LAYOUT, tmp_path / "nowhere") is None
+
+
+def test_the_newest_two_snapshots_stay(tmp_path: Path) -> None:
+    paths = three_snapshots(tmp_path)
+    assert sorted(tmp_path.iterdir()) == paths[-KEPT:]
+    state = newest(LAYOUT, tmp_path)
+    assert state is not None
+    assert state.offset == 3
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "contents.json", "meta.json"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
+def test_a_damaged_snapshot_is_skipped_by_name_and_the_older_one_used(tmp_path: Path, name: str, damage: str) -> None:
+    last = three_snapshots(tmp_path)[-1]
+    file = last / name
+    content = file.read_bytes()
+    half = len(content) // 2
+    if damage == "remove":
+        file.unlink()
+    else:
+        flipped = content[:half] + bytes([content[half] ^ 0x80]) + content[half + 1 :]
+        file.write_bytes(content[:half] if damage == "cut" else flipped)
+    with pytest.warns(SnapshotWarning, match=last.name):
+        state = newest(LAYOUT, tmp_path)
+    assert state is not None
+    assert_same(state, folded(FeatureState(LAYOUT), [like(0), like(1)]))
+
+
+def test_a_snapshot_of_more_than_the_log_holds_is_skipped(tmp_path: Path) -> None:
+    three_snapshots(tmp_path)
+    with pytest.warns(SnapshotWarning, match="holds 3 records, the log 2"):
+        state = newest(LAYOUT, tmp_path, end=2)
+    assert state is not None
+    assert state.offset == 2
+
+
+def test_a_damaged_snapshot_is_replaced_by_one_of_the_same_offset(tmp_path: Path) -> None:
+    state = folded(FeatureState(LAYOUT), [like(1)])
+    (save(state, tmp_path) / "arrays.npz").write_bytes(b"")
+    save(state, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        restored = newest(LAYOUT, tmp_path)
+    assert restored is not None
+    assert_same(restored, state)
+
+
+def test_snapshots_of_another_layout_are_neither_read_nor_removed(tmp_path: Path) -> None:
+    other = FeatureSet((Column("item.price"), Category("item.tag"))).layout
+    paths = three_snapshots(tmp_path)
+    assert newest(other, tmp_path) is None
+    state = FeatureState(other)
+    for number in range(3):
+        save(folded(state, [like(number)]), tmp_path)
+    assert set(paths[-KEPT:]) < set(tmp_path.iterdir())
