@@ -1,0 +1,298 @@
+"""A bundle: all that training learned, as an immutable folder that is refused whole when a byte of it is not right.
+
+Its version is a hash of what was learned alone, so that two runs with one seed give the same version.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+
+from features.errors import BundleError
+from features.factors import Factors
+from features.log import sync_folder
+from features.reader import Codes
+from features.schema import FeatureSet
+from features.types import DoubleArray, FloatArray
+from ranking.calibration import Calibrator
+from ranking.value import Weights, scales
+
+T = TypeVar("T")
+
+FORMAT = 1
+MATRICES = ("items", "authors", "categories", "words")
+
+
+class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of a head beside its trees.
+
+    window_ms is how long after the impression its outcome counts; base_rates (4,) by code of kind, 0 where a kind
+    does not have the head; calibrators by code of kind, for the kinds that have it.
+    """
+
+    window_ms: int
+    base_rates: tuple[float, float, float, float]
+    calibrators: dict[int, Calibrator]
+
+
+class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a bundle was trained on: records before ``end``, received from ``since_ms`` to before ``until_ms``."""
+
+    since_ms: int
+    until_ms: int
+    end: int
+    seed: int
+
+
+class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The names of the rows of the factors."""
+
+    items: tuple[str, ...]
+    authors: tuple[str, ...]
+    categories: tuple[str, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first page of a bundle; ``sha256`` names every file that belongs to what was learned."""
+
+    format: int
+    version: str
+    fingerprint: str
+    trained: Trained
+    packages: dict[str, str]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What training learned.
+
+    Parameters
+    ----------
+    feature_set, codes, factors
+        What a ``features.reader.Reader`` reads with.
+    bins : tuple of tuple of float
+        The cuts of each column, ascending, that all heads share; none for a column of codes.
+    models : dict of str to str
+        LightGBM's text by head.
+    heads : dict of str to Head
+        In the same order.
+    weights : Weights
+        What the value weighs heads with where the policy says nothing else.
+    trained : Trained
+    """
+
+    feature_set: FeatureSet
+    codes: Codes
+    factors: Factors
+    bins: tuple[tuple[float, ...], ...]
+    models: dict[str, str]
+    heads: dict[str, Head]
+    weights: Weights
+    trained: Trained
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits over all that makes a feature row mean what it means."""
+        parts = (self.feature_set, self.codes, self.bins, self.factors.version)
+        return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:12]
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve hexadecimal digits over all that was learned."""
+        return version_of({name: hashlib.sha256(part).hexdigest() for name, part in self.files().items()})
+
+    def base_rates_of(self, heads: tuple[str, ...]) -> DoubleArray:
+        """π (H, 4) by head and code of kind; 0 where a kind does not have the head."""
+        return np.array([self.heads[head].base_rates for head in heads], np.float64).reshape(-1, 4)
+
+    def scales_of(self, heads: tuple[str, ...]) -> DoubleArray:
+        """``1/√(π(1−π))`` (H, 4), see ``ranking.value.scales``."""
+        return scales(self.base_rates_of(heads))
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of what was learned, by its path in the folder."""
+        factors = self.factors
+        names = Names(factors.item_ids, factors.author_ids, factors.category_ids)
+        structured = {
+            "features.json": self.feature_set,
+            "codes.json": self.codes,
+            "bins.json": self.bins,
+            "heads.json": self.heads,
+            "weights.json": self.weights,
+            "factors/names.json": names,
+        }
+        return {
+            **{path: msgspec.json.encode(part) for path, part in structured.items()},
+            **{f"heads/{head}.txt": text.encode() for head, text in self.models.items()},
+            **{f"factors/{name}.npy": _to_npy(getattr(factors, name)) for name in MATRICES},
+        }
+
+
+def version_of(sha256: dict[str, str]) -> str:
+    """The version of a bundle by the hashes of its files."""
+    return hashlib.sha256(json.dumps(sha256, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def save(bundle: Bundle, folder: Path, packages: dict[str, str]) -> Path:
+    """Write a bundle under the folder of bundles, whole or not at all; its path there.
+
+    One of the same version is kept as it is: it holds the same.
+    """
+    place = folder / bundle.version
+    if place.exists():
+        load(place)
+        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+    try:
+        files = bundle.files()
+        sha256 = {path: hashlib.sha256(part).hexdigest() for path, part in files.items()}
+        manifest = Manifest(FORMAT, bundle.version, bundle.fingerprint, bundle.trained, packages, sha256)
+        for path, part in {**files, "manifest.json": msgspec.json.format(msgspec.json.encode(manifest))}.items():
+            write(draft / path, part)
+        draft.chmod(0o755)
+        draft.rename(place)
+    except BaseException:
+        shutil.rmtree(draft)
+        raise
+    sync_folder(folder)
+    return place
+
+
+def write(path: Path, part: bytes) -> None:
+    """Write a file so that it survives a power cut."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def load(place: Path) -> Bundle:
+    """Read a bundle and verify all of it.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing or not as it was written, the format is unknown, or its parts do not fit each other.
+    """
+    manifest = _decoded(_read(place, "manifest.json"), Manifest, place / "manifest.json")
+    if manifest.format != FORMAT:
+        raise BundleError(f"{place} is of format {manifest.format}, not {FORMAT}.", "Train it anew, or upgrade.")
+    files = {path: _read(place, path) for path in manifest.sha256}
+    for path, part in files.items():
+        if hashlib.sha256(part).hexdigest() != manifest.sha256[path]:
+            raise BundleError(f"{place / path} is not as it was written.", "Restore the bundle or train it anew.")
+    if version_of(manifest.sha256) != manifest.version:
+        raise BundleError(f"{place} does not hold version {manifest.version}.", "Restore the bundle or train it anew.")
+    bundle = _assembled(place, files, manifest)
+    if bundle.fingerprint != manifest.fingerprint or bundle.version != manifest.version:
+        raise BundleError(f"The parts of {place} are of different bundles.", "Restore the bundle or train it anew.")
+    return bundle
+
+
+def _assembled(place: Path, files: dict[str, bytes], manifest: Manifest) -> Bundle:
+    def part(path: str, form: type[T]) -> T:
+        if path not in files:
+            raise BundleError(f"{place} has no {path}.", "Restore the bundle or train it anew.")
+        return _decoded(files[path], form, place / path)
+
+    names, heads = part("factors/names.json", Names), part("heads.json", dict[str, Head])
+    matrices = [_from_npy(files.get(f"factors/{name}.npy", b""), place / f"factors/{name}.npy") for name in MATRICES]
+    feature_set = part("features.json", FeatureSet)
+    models = {head: files.get(f"heads/{head}.txt", b"").decode() for head in heads}
+    for head, text in models.items():
+        check_model(head, text, feature_set, place)
+    return Bundle(
+        feature_set=feature_set,
+        codes=part("codes.json", Codes),
+        factors=Factors(names.items, matrices[0], names.authors, matrices[1], names.categories, *matrices[2:]),
+        bins=part("bins.json", tuple[tuple[float, ...], ...]),
+        models=models,
+        heads=heads,
+        weights=part("weights.json", Weights),
+        trained=manifest.trained,
+    )
+
+
+def model_names(feature_set: FeatureSet) -> list[str]:
+    """What LightGBM calls the columns: it bears no commas, colons, quotes or brackets in a name."""
+    return [f"{j}_{re.sub(r'[^0-9A-Za-z_.@/*()-]', ';', name)}" for j, name in enumerate(feature_set.names)]
+
+
+def check_model(head: str, text: str, feature_set: FeatureSet, place: Path) -> None:
+    """Refuse a model that was trained on other columns."""
+    found = re.search(r"^feature_names=(.*)$", text, re.MULTILINE)
+    if not found or found[1].split(" ") != model_names(feature_set):
+        what = f"Head {head!r} of {place} was not trained on the columns of features.json."
+        raise BundleError(what, "Restore the bundle or train it anew.")
+
+
+def _read(place: Path, path: str) -> bytes:
+    try:
+        return (place / path).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{place / path} cannot be read: {error}.", "Restore the bundle or train it anew.") from error
+
+
+def _decoded(text: bytes, form: type[T], path: Path) -> T:
+    try:
+        return msgspec.json.decode(text, type=form)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise BundleError(f"{path} cannot be read: {error}.", "Restore the bundle or train it anew.") from error
+
+
+def _to_npy(matrix: FloatArray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(matrix), allow_pickle=False)
+    return file.getvalue()
+
+
+def _from_npy(text: bytes, path: Path) -> FloatArray:
+    try:
+        matrix = np.load(io.BytesIO(text), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BundleError(f"{path} cannot be read: {error}.", "Restore the bundle or train it anew.") from error
+    if matrix.dtype != np.float32 or matrix.ndim != 2:
+        raise BundleError(f"{path} holds {matrix.dtype} {matrix.shape}.", "Train the bundle anew.")
+    return np.asarray(matrix, np.float32)
+
+
+class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which bundle is served."""
+
+    version: str
+
+
+def current(folder: Path) -> Path:
+    """The path of the bundle that is served, among the bundles of a folder.
+
+    Raises
+    ------
+    BundleError
+        If none was promoted yet.
+    """
+    if not (folder / "current.json").exists():
+        raise BundleError(f"{folder} has no current bundle.", "Train one with `huozhao train`.")
+    return folder / _decoded(_read(folder, "current.json"), Pointer, folder / "current.json").version
+
+
+def promote(folder: Path, version: str) -> None:
+    """Make a bundle the current one, after it was read and verified."""
+    load(folder / version)
+    draft = folder / ".current.draft"
+    write(draft, msgspec.json.encode(Pointer(version)))
+    draft.rename(folder / "current.json")
+    sync_folder(folder)

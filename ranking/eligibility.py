@@ -1,0 +1,145 @@
+"""What may be shown at all: legal rules never give way, and each item they drop keeps its reason."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numba import njit
+
+from features.outcomes import KIND_CODES, PRODUCT, ROOM
+from features.records import Kind
+from features.state import FeatureState, Hidden
+from features.types import BoolArray, ByteArray, FloatArray, IntArray, RowArray
+from ranking.policy import Policy
+from ranking.types import Query
+
+REASONS = ("", "unlisted", "kind", "dead_room", "no_stock", "hidden", "seen")
+"""Why an item was dropped, by code; the first is none. Where several hold, the lowest code is given."""
+UNLISTED, WRONG_KIND, DEAD_ROOM, NO_STOCK, HIDDEN, SEEN = range(1, len(REASONS))
+
+
+def keep(state: FeatureState, policy: Policy, query: Query, rows: RowArray) -> tuple[BoolArray, ByteArray]:
+    """Judge items for a person on a surface, as the state is now; the caller holds the state's mutex.
+
+    An item is dropped when it is unlisted (taken down, or never described), not of the surface's kinds, a room that
+    is not alive, a product without stock, or when the person hid it, its author or its category, which holds with
+    personalisation off as well.
+
+    Returns
+    -------
+    mask : BoolArray
+        Which items (n,) are legal.
+    reasons : ByteArray
+        Code (n,) of the reason that dropped each, into ``REASONS``.
+    """
+    reasons = _legal(state, rows, policy.surface(query.context.surface).kinds, policy.room_ttl_ms, query.now_ms)
+    hidden = state.hidden.get(query.user)
+    if hidden is not None:
+        reasons[(reasons == 0) & _hidden_by(state, hidden, rows)] = HIDDEN
+    return reasons == 0, reasons
+
+
+def fit_to_show(state: FeatureState, policy: Policy, rows: RowArray, now_ms: int) -> BoolArray:
+    """The last check before a page goes out: which items (n,) are still listed, alive and in stock."""
+    return np.equal(_legal(state, rows, tuple(Kind), policy.room_ttl_ms, now_ms), 0)
+
+
+def presentable(state: FeatureState, rows: RowArray) -> BoolArray:
+    """Which items (n,) an index should hold: listed, in stock and not ended, whatever the time is."""
+    items = state.arrays.items
+    sold_out = (items.categories[rows, 4] == PRODUCT) & (items.numbers[rows, 1] == 0)
+    shown: BoolArray = items.listed[rows] & ~items.ended[rows] & ~sold_out
+    return shown
+
+
+def seen_recently(state: FeatureState, query: Query, rows: RowArray, window_ms: int) -> BoolArray:
+    """Which items (n,) the person was shown within the last ``window_ms``.
+
+    It is no legal rule: who composes the page may let it give way. It holds with personalisation off as well.
+    """
+    rings = state.arrays.rings
+    recent = rings.seen[query.user][query.now_ms - rings.seen_ms[query.user] <= window_ms]
+    return np.isin(rows, recent[recent != 0])
+
+
+def on_air(state: FeatureState, policy: Policy, now_ms: int) -> BoolArray:
+    """Mask by item row of the listed rooms that are alive, for a search among rooms."""
+    items = state.arrays.items
+    return _on_air(items.categories, items.times, items.listed, items.ended, items.pulse_ms, policy.room_ttl_ms, now_ms)
+
+
+def counts(reasons: ByteArray) -> dict[str, int]:
+    """How many items each reason dropped; those that dropped none are left out."""
+    numbers = np.bincount(reasons, minlength=len(REASONS))
+    return {REASONS[code]: int(numbers[code]) for code in range(1, len(REASONS)) if numbers[code]}
+
+
+@njit(nogil=True, cache=True)
+def alive(started_ms: int, ended: bool, pulse_ms: int, now_ms: int, ttl_ms: int) -> bool:
+    """Whether a room is on air: it started, did not end, and gave a pulse no longer than ``ttl_ms`` ago."""
+    return started_ms != 0 and not ended and now_ms - pulse_ms <= ttl_ms
+
+
+def _legal(state: FeatureState, rows: RowArray, kinds: Iterable[Kind], ttl_ms: int, now_ms: int) -> ByteArray:
+    shown = np.zeros(len(KIND_CODES), np.bool_)
+    shown[[KIND_CODES[kind] for kind in kinds]] = True
+    items = state.arrays.items
+    out = np.zeros(len(rows), np.uint8)
+    _judge(
+        items.categories, items.numbers, items.times, items.listed, items.ended, items.pulse_ms,
+        shown, ttl_ms, now_ms, rows, out,
+    )  # fmt: skip
+    return out
+
+
+def _hidden_by(state: FeatureState, hidden: Hidden, rows: RowArray) -> BoolArray:
+    columns = (rows, state.arrays.items.categories[rows, 0], state.arrays.items.categories[rows, 3])
+    names = (hidden.items, hidden.authors, hidden.categories)
+    masks = [
+        np.isin(column, np.fromiter(some, np.int32, len(some))) for column, some in zip(columns, names, strict=True)
+    ]
+    return masks[0] | masks[1] | masks[2]
+
+
+@njit(nogil=True, cache=True)
+def _judge(
+    categories: RowArray,
+    numbers: FloatArray,
+    times: IntArray,
+    listed: BoolArray,
+    ended: BoolArray,
+    pulse_ms: IntArray,
+    shown: BoolArray,
+    ttl_ms: int,
+    now_ms: int,
+    rows: RowArray,
+    out: ByteArray,
+) -> None:
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        kind = categories[row, 4]
+        if kind == 0 or not listed[row]:
+            out[i] = UNLISTED
+        elif not shown[kind]:
+            out[i] = WRONG_KIND
+        elif kind == ROOM and not alive(times[row, 1], ended[row], pulse_ms[row], now_ms, ttl_ms):
+            out[i] = DEAD_ROOM
+        elif kind == PRODUCT and numbers[row, 1] == 0:
+            out[i] = NO_STOCK
+
+
+@njit(nogil=True, cache=True)
+def _on_air(
+    categories: RowArray,
+    times: IntArray,
+    listed: BoolArray,
+    ended: BoolArray,
+    pulse_ms: IntArray,
+    ttl_ms: int,
+    now_ms: int,
+) -> BoolArray:
+    out = np.zeros(listed.shape[0], np.bool_)
+    for row in range(listed.shape[0]):
+        # Times first: they are zero for all that never was a room, and spare the wide row of categories.
+        if alive(times[row, 1], ended[row], pulse_ms[row], now_ms, ttl_ms):
+            out[row] = listed[row] and categories[row, 4] == ROOM
+    return out

@@ -1,0 +1,260 @@
+"""The engine: one home, opened. Records go in, pages come out, each as of one moment.
+
+One writer appends to the log, then folds and indexes under the mutex, then acknowledges. A request holds the mutex
+while it finds candidates and reads their rows, scores outside it, and takes it once more for the last check.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from features import snapshot
+from features.errors import HuozhaoError, RequestError
+from features.live import HomeLog
+from features.log import Stored, to_batch
+from features.outcomes import ROOM
+from features.records import Context, Record, Served, Slot, check
+from features.state import FeatureState
+from ranking import eligibility
+from ranking.bundle import current, load
+from ranking.generation import Generation
+from ranking.mixer import best_first
+from ranking.policy import load as load_policy
+from ranking.types import (
+    Ack,
+    Candidates,
+    Feed,
+    FeedItem,
+    FeedRequest,
+    Ranker,
+    RankRequest,
+    Scored,
+    Slate,
+    Status,
+)
+
+SERVED_KEPT = 256
+"""Served pages wait in memory for the next append, at most so many: a page never waits for the disk."""
+
+
+class Engine:
+    """A home, opened: its log, its state and what it is served with. Safe to call from many threads.
+
+    Made by ``Engine.open``; close it when done, or use it as a context manager.
+    """
+
+    def __init__(self, home: Path, log: HomeLog, generation: Generation, *, writer: bool) -> None:
+        self._home = home
+        self._log = log
+        self._generation = generation
+        self._is_writer = writer
+        self._writing = threading.Lock()
+        self._mutex = threading.Lock()
+        self._served: list[Served] = []
+
+    @classmethod
+    def open(cls, home: Path, *, writer: bool = True, ranker: Ranker | None = None) -> Self:
+        """Open a home: the newest snapshot, the rest of the log folded, the current bundle.
+
+        Parameters
+        ----------
+        home : Path
+        writer : bool
+            Whether this engine appends to the log; one at a time may. A reader sees the log as it is now.
+        ranker : Ranker, optional
+            Instead of the bundle's own.
+
+        Raises
+        ------
+        BundleError, LogError, PolicyError
+            If the home has no bundle yet, is held by another writer, or holds a damaged part.
+        """
+        bundle = load(current(home / "bundles"))
+        policy = load_policy(home / "policy.toml")
+        log = HomeLog(home / "log", writer=writer)
+        try:
+            layout = bundle.feature_set.layout
+            state = snapshot.newest(layout, home / "state", log.end()) or FeatureState(layout)
+            for batch in log.read(state.offset):
+                state.fold(batch)
+            return cls(home, log, Generation(bundle, policy, state, ranker), writer=writer)
+        except BaseException:
+            log.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, records: Sequence[Record], received_ms: int) -> tuple[Ack, ...]:
+        """Keep records, fold them, and index what they change, before returning.
+
+        Parameters
+        ----------
+        records : sequence of Record
+        received_ms : int
+            Now; what runs more than five minutes ahead of it is rejected.
+
+        Returns
+        -------
+        tuple of Ack
+            One a record: a bad record is rejected by name and the rest is kept.
+        """
+        if not self._is_writer:
+            raise RequestError("This engine was opened as a reader.", "Open it with writer=True to append.")
+        faults = [_fault(record, received_ms) for record in records]
+        good = [record for record, fault in zip(records, faults, strict=True) if not fault]
+        with self._writing:
+            with self._mutex:
+                served, self._served = self._served, []
+            offsets = self._keep([*served, *good], received_ms)[len(served) :]
+        placed = iter(offsets)
+        return tuple(Ack("rejected", error=fault) if fault else _ack(next(placed)) for fault in faults)
+
+    def _keep(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
+        received_ms = max(received_ms, self._log.last_ms)
+        offsets = self._log.append(records, received_ms)
+        placed = [Stored(at, received_ms, r) for at, r in zip(offsets, records, strict=True) if at is not None]
+        if placed:
+            with self._mutex:
+                self._generation.fold(to_batch(placed))
+        return offsets
+
+    def feed(self, request: FeedRequest, now_ms: int, request_id: str) -> Feed:
+        """A page for a person who asked for nothing.
+
+        Parameters
+        ----------
+        request : FeedRequest
+        now_ms : int
+            The moment that ages and counters are read at, and rooms must be alive at.
+        request_id : str
+            Names the page in the log.
+        """
+        context = Context(request.surface, request.device, request.city_tier, 0)
+        with self._mutex:
+            generation = self._generation
+            query = generation.query(request_id, request.user_id, request.count, context, now_ms)
+            found, seen = generation.unseen(query, generation.retrieve(query))
+            batch, dropped = generation.legal(query, found)
+        scored = generation.score(batch)
+        slate, relaxed = generation.compose(scored)
+        return self._finish(generation, scored, slate, seen | dropped, explain=request.explain, relaxed=relaxed)
+
+    def rank(self, request: RankRequest, now_ms: int, request_id: str) -> Feed:
+        """The given items, best first for a person; legal rules hold, composition is the caller's."""
+        context = Context(request.surface, request.device, request.city_tier, 0)
+        names = tuple(dict.fromkeys(request.item_ids))
+        with self._mutex:
+            generation = self._generation
+            query = generation.query(request_id, request.user_id, len(names), context, now_ms)
+            rows = generation.state.items.find_all(names)
+            known = rows[rows > 0]
+            batch, dropped = generation.legal(query, Candidates(known, np.zeros(len(known), np.uint8)))
+        if len(known) < len(names):
+            dropped["unknown"] = len(names) - len(known)
+        scored = generation.score(batch)
+        order = best_first(scored.value, batch.rows)
+        slate = Slate(order, order[:0])
+        return self._finish(generation, scored, slate, dropped, explain=request.explain, source="request")
+
+    def similar(self, item_id: str, k: int, now_ms: int) -> tuple[FeedItem, ...]:
+        """At most k presentable items of the same kind, nearest in taste first, ties by row."""
+        with self._mutex:
+            generation, state = self._generation, self._generation.state
+            row = state.items.find(item_id)
+            if state.item(row) is None:
+                raise RequestError(f"Item {item_id!r} is not in the catalog.", "Put it there first.")
+            index = generation.indexes[int(state.arrays.items.categories[row, 4])]
+            # Twice as many as asked for, since some may have gone.
+            rows, scores = index.search(generation.reader.vectors.item[row], 2 * k + 1)
+            fit = eligibility.fit_to_show(state, generation.policy, rows, now_ms) & (rows != row)
+            near = zip(rows[fit][:k].tolist(), scores[fit][:k].tolist(), strict=True)
+            return tuple(generation.describe(found, value=score, source="similar") for found, score in near)
+
+    def status(self, now_ms: int) -> Status:
+        """How the engine stands."""
+        with self._mutex:
+            generation, state = self._generation, self._generation.state
+            rooms = np.flatnonzero(state.arrays.items.categories[: len(state.items), 4] == ROOM).astype(np.int32)
+            return Status(
+                bundle=generation.bundle.version,
+                policy=generation.policy.version,
+                offset=state.offset,
+                received_ms=state.received_ms,
+                users=len(state.users) - 1,
+                items=len(state.items) - 1,
+                rooms_alive=int(eligibility.fit_to_show(state, generation.policy, rooms, now_ms).sum()),
+                late_events=int(state.ignored[0]),
+                repeated_watches=int(state.ignored[1]),
+                writer=self._is_writer,
+            )
+
+    def flush(self, received_ms: int) -> None:
+        """Write down the pages that still wait for the log."""
+        if self._served:
+            self.append((), received_ms)
+
+    def close(self) -> None:
+        """Write down what waits, keep a snapshot, let go of the log."""
+        if self._is_writer:
+            self.flush(self._log.last_ms)
+            snapshot.save(self._generation.state, self._home / "state")
+        self._log.close()
+
+    def _finish(
+        self,
+        generation: Generation,
+        scored: Scored,
+        slate: Slate,
+        dropped: dict[str, int],
+        *,
+        explain: bool,
+        source: str = "",
+        relaxed: tuple[str, ...] = (),
+    ) -> Feed:
+        batch, query = scored.batch, scored.batch.query
+        with self._mutex:
+            items, gone = generation.show(scored, slate, explain=explain, source=source)
+            feed = Feed(
+                request_id=query.request_id,
+                user_id=query.user_id,
+                surface=query.context.surface,
+                now_ms=query.now_ms,
+                read_offset=batch.read_offset,
+                bundle=generation.bundle.version,
+                policy=generation.policy.version,
+                items=items,
+                dropped=dropped | gone,
+                relaxed=relaxed,
+            )
+            if self._is_writer:
+                self._served.append(_record_of(feed, query.context))
+            waiting = len(self._served)
+        if waiting >= SERVED_KEPT:
+            self.flush(query.now_ms)
+        return feed
+
+
+def _fault(record: Record, received_ms: int) -> str:
+    try:
+        check(record, received_ms)
+    except HuozhaoError as error:
+        return str(error)
+    return ""
+
+
+def _ack(offset: int | None) -> Ack:
+    return Ack("duplicate") if offset is None else Ack("accepted", offset)
+
+
+def _record_of(feed: Feed, context: Context) -> Served:
+    slots = tuple(Slot(item.item_id, item.source, item.propensity) for item in feed.items)
+    return Served(
+        feed.request_id, feed.now_ms, feed.read_offset, feed.user_id, context, feed.bundle, feed.policy, slots
+    )

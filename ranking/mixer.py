@@ -1,0 +1,94 @@
+"""From scores to a page: the best first, within the composition bounds that the policy writes down."""
+
+import numpy as np
+from numba import njit
+
+from features.outcomes import KIND_CODES
+from features.types import BoolArray, ByteArray, DoubleArray, IntArray, RowArray
+from ranking.policy import Surface
+from ranking.types import Slate
+
+
+def best_first(value: DoubleArray, rows: RowArray) -> IntArray:
+    """Positions (n,) by value, highest first, ties by item row, NaN last."""
+    return np.lexsort((rows, -value, np.isnan(value))).astype(np.int64)
+
+
+def mix(
+    surface: Surface, kinds: ByteArray, authors: RowArray, order: IntArray, count: int
+) -> tuple[Slate, tuple[str, ...]]:
+    """Fill a page greedily: each slot takes the first item in ``order`` that breaks no bound.
+
+    Where none fits, bounds give way in the order they are written: the slot takes the first item that fits when the
+    first bound is waived, else the first two, and so on. So a page is short only for want of items.
+
+    Parameters
+    ----------
+    surface : Surface
+        Of its bounds the first gives way first.
+    kinds, authors : ByteArray, RowArray
+        Of each item (n,); author 0 is none and bound by nothing.
+    order : IntArray
+        Positions, best first; those not named are not used.
+    count : int
+        Slots of the page.
+
+    Returns
+    -------
+    Slate
+        Page and reserve as positions; the reserve is the rest of ``order``.
+    tuple of str
+        The names of bounds that the page breaks, in their written order.
+    """
+    bounds = surface.bounds
+    keys = np.zeros((len(bounds), len(kinds)), np.int32)
+    for b, bound in enumerate(bounds):
+        keys[b] = authors if bound.of == "author" else kinds == KIND_CODES[bound.of]
+    limits = np.array([(bound.at_most, bound.window) for bound in bounds], np.int64).reshape(-1, 2)
+    broken = np.zeros(len(bounds), np.bool_)
+    page, reserve = _fill(keys, limits, np.ascontiguousarray(order, np.int64), count, broken)
+    return Slate(page, reserve), tuple(bound.name for bound, gave in zip(bounds, broken, strict=True) if gave)
+
+
+@njit(nogil=True, cache=True)
+def _fill(
+    keys: RowArray, limits: IntArray, order: IntArray, count: int, broken: BoolArray
+) -> tuple[IntArray, IntArray]:
+    rest = order.copy()
+    left = rest.shape[0]
+    page = np.empty(min(count, left), np.int64)
+    for slot in range(page.shape[0]):
+        best, best_level = 0, limits.shape[0] + 1
+        for i in range(left):
+            level = _level(keys, limits, page, slot, rest[i])
+            if level < best_level:
+                best, best_level = i, level
+            if level == 0:
+                break
+        page[slot] = rest[best]
+        for b in range(best_level):
+            broken[b] |= _breaks(keys[b], limits[b], page, slot, rest[best])
+        left -= 1
+        for i in range(best, left):
+            rest[i] = rest[i + 1]
+    return page, rest[:left].copy()
+
+
+@njit(nogil=True, cache=True)
+def _level(keys: RowArray, limits: IntArray, page: IntArray, slot: int, item: int) -> int:
+    """How many bounds, from the first, must give way for the item to stand in the slot."""
+    for b in range(limits.shape[0] - 1, -1, -1):
+        if _breaks(keys[b], limits[b], page, slot, item):
+            return b + 1
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def _breaks(keys: RowArray, limit: IntArray, page: IntArray, slot: int, item: int) -> bool:
+    """Whether the item in the slot would exceed a bound over the window that ends there."""
+    if keys[item] == 0:
+        return False
+    held = 1
+    for earlier in range(max(0, slot - limit[1] + 1), slot):
+        held += keys[page[earlier]] == keys[item]
+    return bool(held > limit[0])

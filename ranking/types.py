@@ -1,0 +1,206 @@
+"""What passes between the stages of a request: each stage has a type of its own, none is filled in later.
+
+``Query`` → ``Candidates`` → ``Batch`` → ``Scored`` → ``Slate`` → ``Feed``.
+Items are rows of the feature state until the last step.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+
+from features.records import Context, Id, Kind, Name, OptionalId, TimeMs
+from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray
+
+MAX_COUNT = 200
+
+
+class FeedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who asks for a page, where, and how long it shall be.
+
+    ``now_ms`` and ``request_id`` are given by the server; in process by the caller. ``explain`` adds every item's
+    feature row to the answer.
+    """
+
+    user_id: OptionalId = ""
+    surface: Name = "feed"
+    count: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)] = 20
+    device: Name = ""
+    city_tier: Name = ""
+    explain: bool = False
+
+
+class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which items to order for a person; unknown and illegal ones come back in ``dropped``, by reason."""
+
+    item_ids: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=5000)]
+    user_id: OptionalId = ""
+    surface: Name = "feed"
+    device: Name = ""
+    city_tier: Name = ""
+    explain: bool = False
+
+
+class FeedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One item of a page: why it is there, and what its value is the sum of."""
+
+    item_id: Id
+    kind: Kind
+    title: str
+    author_id: str
+    category: str
+    price: int
+    value: float
+    terms: dict[str, float]
+    heads: dict[str, float]
+    source: str
+    propensity: float = 1.0
+    features: dict[str, float | None] = {}
+
+
+class Feed(msgspec.Struct, frozen=True, kw_only=True):
+    """A page, in page order, and its moment ``(read_offset, now_ms)``.
+
+    ``dropped`` counts candidates by reason; ``relaxed`` names the composition bounds that gave way.
+    """
+
+    request_id: Id
+    user_id: str
+    surface: str
+    now_ms: TimeMs
+    read_offset: int
+    bundle: str
+    policy: str
+    items: tuple[FeedItem, ...]
+    dropped: dict[str, int]
+    relaxed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A request against the state: who asks (row 0: nobody known, or personalisation off) and what they like.
+
+    ``vector`` (dims,) float32 is the person's unit vector, zeros where nothing is known.
+    """
+
+    request_id: str
+    user_id: str
+    user: int
+    personalised_user: int
+    now_ms: int
+    count: int
+    context: Context
+    vector: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Items found: rows (n,) int32 each once, and the source (n,) uint8 that found each first."""
+
+    rows: RowArray
+    source: ByteArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Legal candidates with their feature rows (n, d) float32, as of ``read_offset`` and the query's time.
+
+    rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; authors (n,) int32; source (n,) uint8.
+    """
+
+    query: Query
+    rows: RowArray
+    kinds: ByteArray
+    authors: RowArray
+    source: ByteArray
+    features: FloatArray
+    read_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A batch with what is expected of it.
+
+    probabilities and terms (n, heads) float64, calibrated, terms in units of value; value (n,) float64, the sum of
+    terms.
+    """
+
+    batch: Batch
+    probabilities: DoubleArray
+    terms: DoubleArray
+    value: DoubleArray
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """A page before its last check: positions (m,) into ``Scored``, in page order, then the reserve, best first."""
+
+    page: IntArray
+    reserve: IntArray
+
+
+class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a record: its offset, or why it has none."""
+
+    status: Literal["accepted", "duplicate", "rejected"]
+    offset: int | None = None
+    error: str = ""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How the engine stands: what it serves with, how far it has folded, what it knows and what it ignored."""
+
+    bundle: str
+    policy: str
+    offset: int
+    received_ms: int
+    users: int
+    items: int
+    rooms_alive: int
+    late_events: int
+    repeated_watches: int
+    writer: bool
+
+
+class Source(Protocol):
+    """A recall channel."""
+
+    @property
+    def name(self) -> str:
+        """What answers and records call it."""
+        ...
+
+    def retrieve(self, query: Query, k: int) -> RowArray:
+        """At most k item rows, best first, each once; the caller holds the state's mutex."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Vectors by item row that come and go; one conformance suite runs over every implementation."""
+
+    def __len__(self) -> int: ...
+
+    def put(self, rows: RowArray, vectors: FloatArray) -> None:
+        """Add vectors (n, dims) float32, or replace those of rows that are there."""
+        ...
+
+    def remove(self, rows: RowArray) -> None:
+        """Take rows out; rows that are not there are ignored."""
+        ...
+
+    def search(self, vector: FloatArray, k: int, allowed: BoolArray | None = None) -> tuple[RowArray, FloatArray]:
+        """At most k rows by inner product, highest first, ties by row; ``allowed`` is a mask by row."""
+        ...
+
+
+class Ranker(Protocol):
+    """Calibrated probabilities of every head."""
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names, in column order."""
+        ...
+
+    def predict(self, batch: Batch) -> DoubleArray:
+        """Probabilities (n, heads) float64 of a batch; 0 for a head that a kind does not have."""
+        ...

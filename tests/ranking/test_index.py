@@ -1,0 +1,204 @@
+"""One suite for every index: what ``ranking.types.VectorIndex`` promises, against a dictionary of vectors."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.errors import FeatureError
+from features.types import BoolArray, FloatArray, RowArray
+from ranking.index import ExactIndex, FaissIndex, top_k
+from ranking.types import VectorIndex
+
+DIMS = 8
+ROWS = 200
+EVERY = {
+    "exact": lambda: ExactIndex(DIMS),
+    "faiss below its threshold": lambda: FaissIndex(DIMS),
+    "faiss with lists": lambda: FaissIndex(DIMS, threshold=80, probes=1.0),
+}
+every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
+steps_of = st.lists(st.tuples(st.sampled_from(["put", "put", "remove", "search"]), st.integers(0, 80)), max_size=12)
+
+
+def _rows(*rows: int) -> RowArray:
+    return np.array(rows, np.int32)
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    unit: FloatArray = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def _expected(
+    kept: dict[int, FloatArray], vector: FloatArray, k: int, allowed: BoolArray | None
+) -> tuple[list[int], list[float]]:
+    scores = {}
+    for row, one in kept.items():
+        if allowed is None or (row < len(allowed) and allowed[row]):
+            total = np.float32(0)
+            for weight, number in zip(vector, one, strict=True):
+                total += weight * number
+            scores[row] = float(total)
+    best = sorted(scores, key=lambda row: (-scores[row], row))[:k]
+    return best, [scores[row] for row in best]
+
+
+@every
+@given(steps=steps_of, k=st.integers(0, 8) | st.integers(0, ROWS + 9), seed=st.integers(0, 1000), ties=st.booleans())
+def test_whatever_was_put_and_removed_a_search_finds_the_best_of_what_is_left(
+    make: Callable[[], VectorIndex], steps: list[tuple[str, int]], k: int, seed: int, ties: bool
+) -> None:
+    random, index = np.random.default_rng(seed), make()
+    # Lists may choose among equals at the end of an answer.
+    ties = ties and not (isinstance(index, FaissIndex) and index.threshold < ROWS)
+    kept: dict[int, FloatArray] = {}
+    for what, size in steps:
+        rows = random.integers(0, ROWS, size).astype(np.int32)
+        allowed = None
+        if what == "put":
+            drawn = random.integers(-1, 2, (size, DIMS)) if ties else random.normal(size=(size, DIMS))
+            vectors = drawn.astype(np.float32) * (random.random((size, 1)) < 0.9)
+            index.put(rows, vectors)
+            kept |= dict(zip(rows.tolist(), vectors, strict=True))
+            kept = {row: vector for row, vector in kept.items() if vector.any()}
+        elif what == "remove":
+            index.remove(rows)
+            kept = {row: vector for row, vector in kept.items() if row not in set(rows.tolist())}
+        else:
+            allowed = np.zeros(int(random.integers(0, ROWS + 9)), np.bool_)
+            allowed[rows[rows < len(allowed)]] = True
+        query = random.normal(size=DIMS).astype(np.float32)
+        found, scores = index.search(query, k, allowed)
+        assert (found.tolist(), scores.tolist()) == _expected(kept, query, k, allowed)
+        assert found.dtype == np.int32
+        assert len(index) == len(kept)
+
+
+@every
+def test_a_vector_put_again_replaces_the_first(make: Callable[[], VectorIndex]) -> None:
+    index, axes = make(), np.eye(DIMS, dtype=np.float32)
+    index.put(np.arange(DIMS, dtype=np.int32), axes)
+    index.put(_rows(3), axes[5:6])
+    found, scores = index.search(axes[5], 2)
+    assert (found.tolist(), scores.tolist()) == ([3, 5], [1, 1])
+    assert len(index) == DIMS
+
+
+@every
+def test_of_a_row_named_twice_the_last_vector_stays(make: Callable[[], VectorIndex]) -> None:
+    index, axes = make(), np.eye(DIMS, dtype=np.float32)
+    index.put(np.arange(DIMS, dtype=np.int32) + 20, axes)
+    index.put(_rows(3, 3), axes[[5, 6]])
+    assert index.search(axes[6], 1)[0].tolist() == [3]
+    assert len(index) == DIMS + 1
+
+
+@every
+def test_an_empty_index_finds_nothing(make: Callable[[], VectorIndex]) -> None:
+    index = make()
+    index.remove(_rows(1, 2))
+    found, scores = index.search(np.ones(DIMS, np.float32), 5)
+    assert (len(index), len(found), len(scores)) == (0, 0, 0)
+
+
+@every
+def test_equal_vectors_tie_and_go_by_row_wherever_they_are_kept(make: Callable[[], VectorIndex]) -> None:
+    index, random = make(), np.random.default_rng(0)
+    same = random.normal(size=DIMS).astype(np.float32)
+    rows = random.permutation(50).astype(np.int32)
+    index.put(rows, np.tile(same, (50, 1)))
+    index.remove(_rows(0, 7, 49))
+    found, scores = index.search(same, 60)
+    assert found.tolist() == [row for row in range(50) if row not in {0, 7, 49}]
+    assert len(set(scores.tolist())) == 1
+
+
+@every
+@pytest.mark.parametrize(
+    ("rows", "vectors"),
+    [
+        ([1, 2], np.array([[1.0] * DIMS, [np.nan] * DIMS], np.float32)),
+        ([2], np.full((1, DIMS), np.inf, np.float32)),
+        ([2], np.ones((1, DIMS + 1), np.float32)),
+        ([1, 2], np.ones((1, DIMS), np.float32)),
+        ([-1], np.ones((1, DIMS), np.float32)),
+    ],
+)
+def test_what_is_no_vector_is_refused_and_changes_nothing(
+    make: Callable[[], VectorIndex], rows: list[int], vectors: FloatArray
+) -> None:
+    index = make()
+    with pytest.raises(FeatureError):
+        index.put(_rows(*rows), vectors)
+    assert len(index) == 0
+
+
+def _clusters(n: int, dims: int, seed: int) -> FloatArray:
+    random = np.random.default_rng(seed)
+    centres = _unit(random.normal(size=(40, dims)).astype(np.float32))
+    noise = random.normal(size=(n, dims)) * 0.15
+    return _unit((centres[random.integers(0, 40, n)] + noise).astype(np.float32))
+
+
+def _recall(index: FaissIndex, exact: ExactIndex, queries: FloatArray, allowed: BoolArray | None) -> float:
+    hits = 0
+    for query in queries:
+        found, scores = index.search(query, 50, allowed)
+        best, best_scores = exact.search(query, 50, allowed)
+        hits += len(np.intersect1d(found, best))
+        common, here, there = np.intersect1d(found, best, return_indices=True)
+        assert (scores[here] == best_scores[there]).all(), common
+        assert allowed is None or allowed[found].all()
+    return hits / (50 * len(queries))
+
+
+@pytest.mark.parametrize("share", [None, 0.5, 0.1, 0.01])
+def test_lists_find_nine_of_ten_through_churn_and_under_filters(share: float | None) -> None:
+    vectors, random = _clusters(12_000, 16, 1), np.random.default_rng(2)
+    index, exact = FaissIndex(16, threshold=4000), ExactIndex(16)
+    for both in (index, exact):
+        both.put(np.arange(8000, dtype=np.int32), vectors[:8000])
+    gone = random.choice(8000, 3000, replace=False).astype(np.int32)
+    moved = random.choice(8000, 2000, replace=False).astype(np.int32)
+    for both in (index, exact):
+        both.remove(gone)
+        both.put(np.arange(8000, 12_000, dtype=np.int32), vectors[8000:])
+        both.put(moved, vectors[moved[::-1]])
+    assert len(index) == len(exact)
+    allowed = None if share is None else random.random(12_000) < share
+    assert _recall(index, exact, _clusters(60, 16, 3), allowed) >= 0.9
+
+
+def test_retraining_loses_no_row() -> None:
+    vectors, index = _clusters(3000, 16, 4), FaissIndex(16, threshold=1000, probes=1.0)
+    index.put(np.arange(3000, dtype=np.int32), vectors)
+    index.remove(np.arange(0, 3000, 2, dtype=np.int32))
+    before = index.search(vectors[1], 60)
+    index.retrain()
+    after = index.search(vectors[1], 60)
+    assert len(index) == 1500
+    assert before[0].tolist() == after[0].tolist()
+    assert before[1].tolist() == after[1].tolist()
+
+
+def test_two_indexes_of_one_history_answer_alike() -> None:
+    vectors = _clusters(3000, 16, 5)
+    answers = []
+    for _ in range(2):
+        index = FaissIndex(16, threshold=1000)
+        index.put(np.arange(3000, dtype=np.int32), vectors)
+        index.remove(np.arange(100, dtype=np.int32))
+        answers.append(index.search(vectors[7], 100)[0].tolist())
+    assert answers[0] == answers[1]
+
+
+@given(st.lists(st.integers(-3, 3), max_size=40), st.integers(0, 50))
+def test_top_k_is_the_head_of_a_full_sort(scores: list[int], k: int) -> None:
+    rows = np.random.default_rng(0).permutation(len(scores)).astype(np.int32)
+    found, best = top_k(rows, np.array(scores, np.float32), k)
+    order = sorted(range(len(scores)), key=lambda at: (-scores[at], rows[at]))[:k]
+    assert found.tolist() == [int(rows[at]) for at in order]
+    assert best.tolist() == [scores[at] for at in order]
