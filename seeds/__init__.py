@@ -6,5 +6,6 @@ The product facts behind the engine, and what answers each, stand in REQUIREMENT
 """
 
 from seeds.kuairand import KuaiRand, Summary
+from seeds.world import Size, Visits, World
 
-__all__ = ["KuaiRand", "Summary"]
+__all__ = ["KuaiRand", "Size", "Summary", "Visits", "World"]

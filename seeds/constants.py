@@ -5,6 +5,7 @@ rooms and products our assumption. ``INTERCEPTS`` and ``WATCH`` were fitted to t
 file. Effects are on the logit unless another unit is named.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
@@ -19,11 +20,11 @@ RATES: dict[str, dict[str, float]] = {
         "follow": 0.0014, "cart": 0.002, "order": 0.0005, "hide": 0.0007, "report": 0.0002,
     },
     "room": {
-        "click": 0.36, "long_view": 0.20, "complete": 0.12, "like": 0.030, "comment": 0.009, "share": 0.0016,
+        "click": 0.36, "long_view": 0.20, "complete": 0.112, "like": 0.030, "comment": 0.009, "share": 0.0016,
         "follow": 0.005, "gift": 0.003, "cart": 0.024, "order": 0.006, "hide": 0.001, "report": 0.0003,
     },
     "product": {
-        "click": 0.28, "long_view": 0.13, "complete": 0.07, "like": 0.009, "comment": 0.0010, "share": 0.0012,
+        "click": 0.28, "long_view": 0.13, "complete": 0.065, "like": 0.009, "comment": 0.0010, "share": 0.0012,
         "cart": 0.030, "order": 0.008, "hide": 0.0008, "report": 0.0002,
     },
 }  # fmt: skip
@@ -35,16 +36,16 @@ COMPLAINT_RATE = 0.02
 # -- why people act ---------------------------------------------------------------------------------------------------
 INTERCEPTS: dict[str, dict[str, float]] = {
     "video": {
-        "click": 0.35, "like": -3.6, "comment": -5.6, "share": -6.7, "follow": -6.2, "cart": -5.5, "order": -1.5,
-        "hide": -7.2, "report": -8.4,
+        "click": 0.1, "like": -4.22, "comment": -5.95, "share": -7.2, "follow": -6.8, "cart": -4.88, "order": -1.98,
+        "hide": -7.17, "report": -8.3,
     },
     "room": {
-        "click": -0.2, "like": -2.8, "comment": -4.0, "share": -5.7, "follow": -4.6, "gift": -5.1, "cart": -3.1,
-        "order": -1.6, "hide": -6.9, "report": -8.0,
+        "click": -0.34, "like": -3.35, "comment": -4.41, "share": -6.3, "follow": -5.25, "gift": -5.97, "cart": -3.8,
+        "order": -1.89, "hide": -6.75, "report": -7.9,
     },
     "product": {
-        "click": -0.7, "like": -3.8, "comment": -6.0, "share": -5.8, "cart": -2.6, "order": -1.5, "hide": -7.1,
-        "report": -8.4, "refund": -2.6, "complaint": -4.3,
+        "click": -1.02, "like": -4.55, "comment": -6.5, "share": -6.48, "cart": -3.19, "order": -1.9, "hide": -7.0,
+        "report": -8.2, "refund": -1.85, "complaint": -3.45,
     },
 }  # fmt: skip
 """Of click, hide and report given that the slot is looked at; order given cart; refund and complaint given order; all
@@ -76,9 +77,9 @@ class Watch(NamedTuple):
 
 
 WATCH = {
-    "video": Watch(8.35, 0.28, 0.12, 0.45, 1.75, 0.85),
-    "room": Watch(8.1, 0.35, 0.15, 0.0, 2.6, 1.2),
-    "product": Watch(6.9, 0.20, 0.10, 0.0, 2.1, 0.9),
+    "video": Watch(8.1, 0.28, 0.12, 0.35, 1.75, 0.7),
+    "room": Watch(7.56, 0.35, 0.15, 0.0, 2.6, 1.23),
+    "product": Watch(6.54, 0.20, 0.10, 0.0, 2.1, 1.0),
 }
 WATCH_MOST_MS = 30 * MINUTE_MS
 
@@ -140,7 +141,9 @@ ROOM_HOURS, ROOM_HOURS_SD = 2.2, 0.55
 """Median, and sd of its logarithm; a room lasts from one to eight hours."""
 PULSE_MS, PIN_MS = 60 * SECOND_MS, 6 * MINUTE_MS
 CART_LEAST, CART_MOST = 4, 20
-VIDEO_MS, VIDEO_SD = 28 * SECOND_MS, 0.7
+QUALITY_PARTS = {"product": (0.4, 0.0, 0.9), "video": (0.4, 0.15, 0.8), "room": (0.6, 0.3, 0.6)}
+"""What quality is made of: the host's own, the host's reach, the item's."""
+VIDEO_MS, VIDEO_SD = 34 * SECOND_MS, 0.7
 VIDEO_LEAST_MS, VIDEO_MOST_MS = 5 * SECOND_MS, 10 * MINUTE_MS
 VIDEO_SELLS = 0.3
 NEW_VIDEOS, NEW_PRODUCTS = 0.4, 0.1
@@ -153,12 +156,34 @@ LIMITED, STOCK = 0.15, 500
 
 # -- how the log came about -------------------------------------------------------------------------------------------
 PAGE = 10
-CANDIDATES = {"feed": (24, 18, 18), "plaza": (0, 60, 0), "mall": (0, 0, 60)}
+CANDIDATES = {"feed": (32, 14, 14), "plaza": (0, 60, 0), "mall": (0, 0, 60)}
 """Draws of videos, rooms and products that a page is chosen from."""
 RANDOM_PAGES = 0.5
-POLICY_PULL, POLICY_TASTE = 1.0, 0.4
-"""The weights of popularity and taste in the softmax that chooses the other pages."""
+POLICY_QUALITY, POLICY_TASTE = 1.0, 0.4
+"""The weights of quality (what popularity comes from) and taste in the softmax that chooses the other pages."""
 DELAY_MS, LATE, LATE_MS = 300, 0.01, HOUR_MS
 """Mean time from an event to its reception; the share held back by a lost connection, and for how long at most."""
 REFUND_HOURS, REFUND_SD = 20.0, 0.8
 """Median time from order to refund or complaint, and sd of its logarithm."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is of everything; ``pages_per_day`` is the mean of a person."""
+
+    users: int
+    hosts: int
+    videos: int
+    products: int
+    days: int
+    pages_per_day: float = 2.2
+
+    @classmethod
+    def small(cls) -> "Size":
+        """About 150,000 records: for tests and a quick demonstration."""
+        return cls(users=700, hosts=60, videos=1_500, products=400, days=3)
+
+    @classmethod
+    def standard(cls) -> "Size":
+        """About a million records."""
+        return cls(users=3_300, hosts=160, videos=5_000, products=1_500, days=5)
