@@ -78,7 +78,8 @@ class HomeLog:
             self.close()
             raise
         # The first commit made the write-ahead file; from here on it outlives a power cut.
-        sync_folder(self._folder)
+        for folder in (self._folder, self._folder.parent):
+            sync_folder(folder)
 
     def _prepare(self, live: sqlite3.Connection) -> None:
         found = live.execute("PRAGMA user_version").fetchone()[0]
@@ -229,6 +230,9 @@ class HomeLog:
     def _follow_archive(self, known: int | None = None) -> None:
         """Drop what is archived from the live part, and remember the event ids of records from ``known`` on."""
         end = self._archive.end()
+        for folder in (self._folder / "archive", self._folder) if end else ():
+            # A day's folder may be new: its name must outlive a power cut before the live part lets go.
+            sync_folder(folder)
         with self._transaction() as live:
             stop = live.execute("SELECT stop FROM archived").fetchone()[0]
             if end < stop:

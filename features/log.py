@@ -140,6 +140,11 @@ def records_table(records: Sequence[tuple[int, Record]]) -> pa.Table:
     return pa.Table.from_batches([batch]).drop_columns(["offset"])
 
 
+def records_of(table: pa.Table) -> list[tuple[int, Record]]:
+    """Pairs of received_ms and record of a table of ``UNPLACED``: the inverse of ``records_table``."""
+    return [(row["received_ms"], _record(row)) for row in table.to_pylist()]
+
+
 def merge(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of ``UNPLACED`` as one, by received_ms, ties in the order given: the order the records are folded in."""
     whole = pa.concat_tables(tables)
@@ -244,7 +249,8 @@ class Archive:
         with draft.open("rb") as written:
             os.fsync(written.fileno())
         draft.rename(path)
-        sync_folder(folder)
+        for changed in (folder, self._folder):
+            sync_folder(changed)
 
     def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """Batches of the records start <= offset < stop."""

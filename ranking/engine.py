@@ -5,7 +5,7 @@ while it finds candidates and reads their rows, scores outside it, and takes it 
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,13 +16,14 @@ from features.errors import HuozhaoError, RequestError
 from features.live import HomeLog
 from features.log import Stored, to_batch
 from features.outcomes import ROOM
-from features.records import Context, Record, Served, Slot, check
+from features.records import Context, Item, Record, Served, Slot, check
 from features.state import FeatureState
 from ranking import eligibility
-from ranking.bundle import current, load
+from ranking.bundle import Bundle, current, load
 from ranking.generation import Generation
 from ranking.mixer import best_first
 from ranking.policy import load as load_policy
+from ranking.ranker import BundleRanker
 from ranking.types import (
     Ack,
     Candidates,
@@ -38,6 +39,11 @@ from ranking.types import (
 
 SERVED_KEPT = 256
 """Served pages wait in memory for the next append, at most so many: a page never waits for the disk."""
+
+
+def bundled(bundle: Bundle, _: FeatureState) -> Ranker:
+    """The bundle's own ranker."""
+    return BundleRanker(bundle)
 
 
 class Engine:
@@ -56,7 +62,9 @@ class Engine:
         self._served: list[Served] = []
 
     @classmethod
-    def open(cls, home: Path, *, writer: bool = True, ranker: Ranker | None = None) -> Self:
+    def open(
+        cls, home: Path, *, writer: bool = True, ranker: Callable[[Bundle, FeatureState], Ranker] = bundled
+    ) -> Self:
         """Open a home: the newest snapshot, the rest of the log folded, the current bundle.
 
         Parameters
@@ -64,8 +72,8 @@ class Engine:
         home : Path
         writer : bool
             Whether this engine appends to the log; one at a time may. A reader sees the log as it is now.
-        ranker : Ranker, optional
-            Instead of the bundle's own.
+        ranker : callable
+            Makes what scores; by default the bundle's own. To compare systems over the same stages.
 
         Raises
         ------
@@ -80,7 +88,7 @@ class Engine:
             state = snapshot.newest(layout, home / "state", log.end()) or FeatureState(layout)
             for batch in log.read(state.offset):
                 state.fold(batch)
-            return cls(home, log, Generation(bundle, policy, state, ranker), writer=writer)
+            return cls(home, log, Generation(bundle, policy, state, ranker(bundle, state)), writer=writer)
         except BaseException:
             log.close()
             raise
@@ -110,9 +118,10 @@ class Engine:
         faults = [_fault(record, received_ms) for record in records]
         good = [record for record, fault in zip(records, faults, strict=True) if not fault]
         with self._writing:
-            with self._mutex:
-                served, self._served = self._served, []
+            served = tuple(self._served)
             offsets = self._keep([*served, *good], received_ms)[len(served) :]
+            with self._mutex:
+                del self._served[: len(served)]
         placed = iter(offsets)
         return tuple(Ack("rejected", error=fault) if fault else _ack(next(placed)) for fault in faults)
 
@@ -176,6 +185,15 @@ class Engine:
             fit = eligibility.fit_to_show(state, generation.policy, rows, now_ms) & (rows != row)
             near = zip(rows[fit][:k].tolist(), scores[fit][:k].tolist(), strict=True)
             return tuple(generation.describe(found, value=score, source="similar") for found, score in near)
+
+    def item(self, item_id: str) -> Item:
+        """The catalog's row of an item."""
+        with self._mutex:
+            state = self._generation.state
+            found = state.item(state.items.find(item_id))
+        if found is None:
+            raise RequestError(f"Item {item_id!r} is not in the catalog.", "Put it there first.")
+        return found
 
     def status(self, now_ms: int) -> Status:
         """How the engine stands."""

@@ -21,7 +21,6 @@ from ranking.bundle import Bundle
 from ranking.index import ExactIndex, FaissIndex
 from ranking.mixer import best_first, mix
 from ranking.policy import Policy
-from ranking.ranker import BundleRanker
 from ranking.sources import Fresh, Personal, Trending, merge
 from ranking.types import Batch, Candidates, FeedItem, Query, Ranker, Scored, Slate, Source, VectorIndex
 from ranking.value import value_of, value_terms
@@ -59,15 +58,14 @@ class Generation:
     policy : Policy
     state : FeatureState
         Of the bundle's layout; from now on folded through the generation alone.
-    ranker : Ranker, optional
-        Instead of the bundle's own, to compare systems on one set of stages.
+    ranker : Ranker
     """
 
-    def __init__(self, bundle: Bundle, policy: Policy, state: FeatureState, ranker: Ranker | None = None) -> None:
+    def __init__(self, bundle: Bundle, policy: Policy, state: FeatureState, ranker: Ranker) -> None:
         self.bundle = bundle
         self.policy = policy
         self.state = state
-        self.ranker = ranker or BundleRanker(bundle)
+        self.ranker = ranker
         self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
         dims = bundle.factors.dims
@@ -94,9 +92,9 @@ class Generation:
         kinds = self.state.arrays.items.categories[rows, 4]
         shown = eligibility.presentable(self.state, rows)
         for kind, index in self.indexes.items():
-            ours = kinds == kind
-            index.remove(rows[ours & ~shown])
-            index.put(rows[ours & shown], self.reader.vectors.item[rows[ours & shown]])
+            held = (kinds == kind) & shown
+            index.remove(rows[~held])
+            index.put(rows[held], self.reader.vectors.item[rows[held]])
 
     def query(self, request_id: str, user_id: str, count: int, context: Context, now_ms: int) -> Query:
         """Who asks, and what they like."""

@@ -156,7 +156,7 @@ class FaissIndex:
         """At most k rows by inner product, highest first, ties by row; ``allowed`` is a mask by row."""
         rows = self._exact.rows
         there = len(rows) if allowed is None else len(_places(allowed, rows))
-        few = there * SPARSE < len(rows) or there < k * SPARSE
+        few = there * SPARSE < len(rows) or not 0 < k * SPARSE <= there
         # Under a filter the best lie farther apart: the rarer they are, the more lists are visited.
         share = self.probes * math.sqrt(len(rows) / max(there, 1))
         found = rows[:0] if few or self._lists is None else _probe(self._lists, vector, k, allowed, share)

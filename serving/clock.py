@@ -1,0 +1,14 @@
+"""What the outside world decides: the time and the name of a request. Nothing below ``serving`` reads either."""
+
+import time
+import uuid
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def request_id() -> str:
+    """A name no other request has."""
+    return uuid.uuid4().hex

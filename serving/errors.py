@@ -1,0 +1,86 @@
+"""How every error looks from outside: one shape (RFC 9457), one table of status and code."""
+
+import logging
+from http import HTTPStatus
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi import ResponseSpec
+
+from features.errors import BundleError, HuozhaoError, LogError, PolicyError, RecordError, RequestError
+
+CODES: dict[type[HuozhaoError], tuple[int, str]] = {
+    RequestError: (404, "not_available"),
+    RecordError: (422, "record_invalid"),
+    LogError: (503, "log_unavailable"),
+    BundleError: (503, "bundle_unavailable"),
+    PolicyError: (503, "policy_unavailable"),
+}
+"""Status and code of our errors; a code never changes its meaning. Any other error of ours is ``internal``."""
+
+STATUS_CODES: dict[int, str] = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+"""Codes of faults that are found before a handler runs; any other is ``invalid_request`` or ``internal``."""
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = logging.getLogger(__name__)
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What was wrong; ``code`` is stable and meant for programs, ``detail`` for people."""
+
+    status: int
+    title: str
+    detail: str
+    code: str
+    type: str = "about:blank"
+
+
+PROBLEMS = {
+    status: ResponseSpec(Problem, description=text, media_type=MEDIA_TYPE, generate_examples=False)
+    for status, text in ((400, "Not of this contract."), (404, "Not there."), (503, "Records cannot be kept now."))
+}
+"""What any handler may answer instead, for the contract."""
+
+
+def ours(request: Request[None, None, State], error: HuozhaoError) -> Response[Problem]:
+    """Answer one of our own errors, which says itself what was wrong."""
+    status, code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), (500, "internal"))
+    if status >= 500:
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+    return _answer(status, code, str(error))
+
+
+def theirs(request: Request[None, None, State], error: HTTPException) -> Response[Problem]:
+    """Answer what the framework refused: an unknown path, a field out of its range, a body too large."""
+    status = error.status_code
+    if status >= 500:
+        return unforeseen(request, error)
+    faults = error.extra if isinstance(error.extra, list) else []
+    found = [f"{fault['key']}: {fault['message']}" if "key" in fault else fault["message"] for fault in faults]
+    detail = "; ".join([error.detail, *found])
+    return _answer(status, STATUS_CODES.get(status, "invalid_request"), detail, error.headers)
+
+
+def unreadable(_: Request[None, None, State], error: RecursionError | UnicodeDecodeError) -> Response[Problem]:
+    """Answer a body that nests deeper than any record does, or is no text."""
+    return _answer(400, "invalid_request", f"The body cannot be read: {error}.")
+
+
+def unforeseen(request: Request[None, None, State], error: Exception) -> Response[Problem]:
+    """Answer a fault of ours without telling its insides, which go to the log."""
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _answer(500, "internal", "The server failed; its log says how.")
+
+
+def _answer(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response[Problem]:
+    problem = Problem(status, HTTPStatus(status).phrase, detail, code)
+    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,70 @@
+"""Where to serve, and from which home."""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+
+from features.errors import HuozhaoError
+
+
+class SettingsError(HuozhaoError):
+    """A setting is out of its range, or would open what must not be open."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to serve; each can be given as ``HUOZHAO_`` and its name, or on the command line, which wins.
+
+    Port 0 takes any that is free. Beyond the loopback interface it is served only with ``allow_remote``.
+    """
+
+    home: Annotated[str, msgspec.Meta(min_length=1)] = ".huozhao"
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    allow_remote: bool = False
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], given: Mapping[str, str | int | bool | None]) -> Self:
+        """Settings from the environment and what was given instead; None stands for not given.
+
+        Raises
+        ------
+        SettingsError
+            Naming the setting.
+        """
+        found: dict[str, str | int | bool] = {}
+        for name in cls.__struct_fields__:
+            value = given.get(name)
+            value = environ.get(f"HUOZHAO_{name.upper()}") if value is None else value
+            if value is not None:
+                found[name] = value
+        try:
+            return msgspec.convert(found, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"A setting is not usable: {error}.", "See huozhao serve --help.") from error
+
+    @property
+    def folder(self) -> Path:
+        """The home's folder."""
+        return Path(self.home)
+
+    def check(self) -> None:
+        """Refuse to listen where others can reach, unless told so by name.
+
+        Raises
+        ------
+        SettingsError
+            If the host is not of the loopback interface and ``allow_remote`` is false.
+        """
+        if not (self.allow_remote or _is_loopback(self.host)):
+            way_out = "Serve on 127.0.0.1 behind a proxy that asks who is there, or pass --allow-remote."
+            raise SettingsError(f"{self.host} can be reached from other machines, and requests need no key.", way_out)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
