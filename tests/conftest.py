@@ -1,4 +1,4 @@
-"""What every test may ask for: the KuaiRand sample, and one hypothesis profile."""
+"""What every test may ask for: the KuaiRand sample, a trained tiny home, and one hypothesis profile."""
 
 import os
 from pathlib import Path
@@ -26,3 +26,18 @@ def kuairand() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with three days of a small world (seed 7) and a bundle trained on the first two; copy it to write to it."""
+    from huozhao.home import fill, open_log
+    from seeds.constants import Size
+    from seeds.world import World
+    from training.pipeline import train
+
+    home = tmp_path_factory.mktemp("tiny") / "home"
+    fill(home, World.create(7, Size(users=150, hosts=20, videos=250, products=100, days=3)).log())
+    with open_log(home) as log:
+        train(log, home / "bundles")
+    return home

@@ -13,14 +13,14 @@ from ranking.index import ExactIndex, FaissIndex, top_k
 from ranking.types import VectorIndex
 
 DIMS = 8
-ROWS = 200
+ROWS = 1200
 EVERY = {
     "exact": lambda: ExactIndex(DIMS),
     "faiss below its threshold": lambda: FaissIndex(DIMS),
-    "faiss with lists": lambda: FaissIndex(DIMS, threshold=80, probes=1.0),
+    "faiss with lists": lambda: FaissIndex(DIMS, threshold=300, probes=1.0),
 }
 every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
-steps_of = st.lists(st.tuples(st.sampled_from(["put", "put", "remove", "search"]), st.integers(0, 80)), max_size=12)
+steps_of = st.lists(st.sampled_from(["put", "put", "remove", "search"]), min_size=4, max_size=12)
 
 
 def _rows(*rows: int) -> RowArray:
@@ -35,27 +35,27 @@ def _unit(vectors: FloatArray) -> FloatArray:
 def _expected(
     kept: dict[int, FloatArray], vector: FloatArray, k: int, allowed: BoolArray | None
 ) -> tuple[list[int], list[float]]:
-    scores = {}
-    for row, one in kept.items():
-        if allowed is None or (row < len(allowed) and allowed[row]):
-            total = np.float32(0)
-            for weight, number in zip(vector, one, strict=True):
-                total += weight * number
-            scores[row] = float(total)
-    best = sorted(scores, key=lambda row: (-scores[row], row))[:k]
-    return best, [scores[row] for row in best]
+    rows = [row for row in sorted(kept) if allowed is None or (row < len(allowed) and allowed[row])]
+    scores = np.zeros(len(rows), np.float32)
+    for weight, column in zip(
+        vector, np.array([kept[row] for row in rows], np.float32).reshape(-1, DIMS).T, strict=True
+    ):
+        scores += weight * column
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [rows[at] for at in best], scores[best].tolist()
 
 
 @every
-@given(steps=steps_of, k=st.integers(0, 8) | st.integers(0, ROWS + 9), seed=st.integers(0, 1000), ties=st.booleans())
+@given(steps=steps_of, k=st.integers(1, 40) | st.integers(0, ROWS + 9), seed=st.integers(0, 1000), ties=st.booleans())
 def test_whatever_was_put_and_removed_a_search_finds_the_best_of_what_is_left(
-    make: Callable[[], VectorIndex], steps: list[tuple[str, int]], k: int, seed: int, ties: bool
+    make: Callable[[], VectorIndex], steps: list[str], k: int, seed: int, ties: bool
 ) -> None:
     random, index = np.random.default_rng(seed), make()
     # Lists may choose among equals at the end of an answer.
     ties = ties and not (isinstance(index, FaissIndex) and index.threshold < ROWS)
     kept: dict[int, FloatArray] = {}
-    for what, size in steps:
+    for what in steps:
+        size = int(random.integers(0, 700))
         rows = random.integers(0, ROWS, size).astype(np.int32)
         allowed = None
         if what == "put":

@@ -93,6 +93,12 @@ def test_bounds_give_way_in_their_written_order() -> None:
     assert _mix([PRODUCTS, AUTHOR], items, 2)[1] == ("product 1/3",)
 
 
+def test_a_later_bound_does_not_give_way_while_an_earlier_one_will_do() -> None:
+    items = [(PRODUCT, 1), (PRODUCT, 1), (VIDEO, 1)]
+    assert _mix([AUTHOR, PRODUCTS], items, 2)[0].page.tolist() == [0, 2]
+    assert _mix([AUTHOR, PRODUCTS], items, 2)[1] == ("author 1/3",)
+
+
 def test_items_without_an_author_do_not_keep_each_other_away() -> None:
     slate, relaxed = _mix([AUTHOR], [(ROOM, 0)] * 5, 5)
     assert slate.page.tolist() == [0, 1, 2, 3, 4]

@@ -117,7 +117,8 @@ def test_equal_scores_go_by_row() -> None:
 
 
 def test_a_small_catalog_sees_every_record_at_once() -> None:
-    state = _fold(FeatureState(LAYOUT), _video("a", NOW - 1), *_events("a", 3, 1))
+    others = [_video(f"other {i}") for i in range(100)]
+    state = _fold(FeatureState(LAYOUT), *others, _video("a", NOW - 1), *_events("a", 3, 1))
     fresh, trending = Fresh(VIDEO, state), Trending(VIDEO, state)
     assert _found(state, fresh) == _found(state, trending) == ["a"]
     _fold(state, _video("b", NOW), *_events("b", 3, 3))

@@ -1,7 +1,12 @@
 """A home small enough to make in a second: forty items, and a bundle that has learned that liked authors are liked."""
 
 import math
+import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +19,30 @@ from features.live import HomeLog
 from features.log import DAY_MS, merge, records_table
 from features.reader import Codes
 from features.records import Action, Event, Item, Kind, Record, User
-from features.schema import Column, FeatureSet, Rate
+from features.schema import Age, Category, Column, Cosine, Count, FeatureSet, InContext, Rate, Recency
 from ranking.bundle import Bundle, Head, Trained, model_names, promote, save
 from ranking.calibration import Calibrator
 from ranking.value import Weights
 
 NOW = 20_000 * DAY_MS
 KINDS = (Kind.ROOM, Kind.PRODUCT, Kind.VIDEO, Kind.VIDEO)
-FEATURES = FeatureSet((Column("item.price"), Rate("user*author", "like", prior=1), Rate("item", "click")))
+FEATURES = FeatureSet(
+    (
+        Column("item.price"),
+        Rate("user*author", "like", prior=1),
+        Rate("item", "click"),
+        Rate("author", "complete", half_life="1h"),
+        Count("user", "impression", half_life="1h"),
+        Recency("user*author", "like"),
+        Recency("item", "watch"),
+        Age("item.live_from_ms"),
+        InContext("hour"),
+        InContext("device"),
+        Category("item.category"),
+        Cosine("user.factors", "item.factors"),
+        Cosine("user.factors", "author.factors"),
+    )
+)
 
 
 def bundle() -> Bundle:
@@ -36,9 +57,14 @@ def bundle() -> Bundle:
     head = Head(DAY_MS, (0.0, 0.2, 0.2, 0.2), {1: calibrator, 2: calibrator, 3: calibrator})
     return Bundle(
         feature_set=FEATURES,
-        codes=Codes({}),
-        factors=replace(Factors.empty(), words=rng.normal(size=(BUCKETS, 8)).astype(np.float32)),
-        bins=((), (), ()),
+        codes=Codes({"item.category": ("c",), "context.device": ("phone",)}),
+        factors=replace(
+            Factors.empty(),
+            author_ids=tuple(f"a{n}" for n in range(8)),
+            authors=rng.normal(size=(8, 8)).astype(np.float32),
+            words=rng.normal(size=(BUCKETS, 8)).astype(np.float32),
+        ),
+        bins=((),) * len(FEATURES.columns),
         models={"like": model, "complete": model},
         heads={"like": head, "complete": head},
         weights=Weights(),
@@ -70,3 +96,31 @@ def first_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(first_home: Path, tmp_path: Path) -> Path:
     return shutil.copytree(first_home, tmp_path / "home")
+
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+from serving import Settings, serve
+serve(Settings(sys.argv[1], port=0), lambda address: print(address, flush=True))
+"""
+
+
+Server = tuple["subprocess.Popen[str]", str]
+
+
+@contextmanager
+def served(home: Path) -> Iterator[Server]:
+    """A server of a home in a process of its own, and its address."""
+    command = [sys.executable, "-c", SCRIPT, str(home)]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[Server]:
+    with served(home) as running:
+        yield running

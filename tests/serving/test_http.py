@@ -16,7 +16,7 @@ from ranking.engine import Engine
 from serving import create_app
 from serving.batch import MAX_RECORDS
 from serving.http import MAX_BODY_BYTES
-from tests.serving.conftest import NOW
+from tests.serving.conftest import FEATURES, NOW
 
 Client = TestClient[Litestar]
 
@@ -48,7 +48,7 @@ def event(number: int | str, item_id: str, action: str, **fields: object) -> dic
 
 
 def feed(client: Client, **fields: object) -> list[str]:
-    answer = client.post("/v1/feed", json={"user_id": "u1", "count": 40} | fields)
+    answer = client.post("/v1/feed", json={"user_id": "u1", "count": 50} | fields)
     assert answer.status_code == 200, answer.text
     return [item["item_id"] for item in answer.json()["items"]]
 
@@ -69,7 +69,7 @@ def test_a_page_names_its_moment_and_says_of_each_item_why(client: Client) -> No
         assert item["source"]
         assert item["value"] == pytest.approx(sum(item["terms"].values()))
         assert set(item["heads"]) == {"like", "complete"}
-        assert len(item["features"]) == 3
+        assert len(item["features"]) == len(FEATURES.columns)
 
 
 def test_a_person_nobody_knows_and_nobody_at_all_get_a_page(client: Client) -> None:

@@ -1,12 +1,8 @@
 """The server as a process: it answers, and when told to stop it drains, keeps what it owes and lets go."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,28 +14,12 @@ from features.live import HomeLog
 from features.log import from_batch
 from ranking.engine import Engine
 from serving import Settings, SettingsError, serve
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = """
-import sys
-from serving import Settings, serve
-serve(Settings(sys.argv[1], port=0), lambda address: print(address, flush=True))
-"""
-
-
-@pytest.fixture
-def server(home: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    command = [sys.executable, "-c", SCRIPT, str(home)]
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process, process.stdout.readline().strip()
-        process.kill()
+from tests.serving.conftest import Server
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_told_to_stop_keeps_what_it_owes_and_lets_go(
-    server: tuple["subprocess.Popen[str]", str], home: Path, told: signal.Signals
+    server: Server, home: Path, told: signal.Signals
 ) -> None:
     process, address = server
     assert address.startswith("http://127.0.0.1:")
@@ -60,9 +40,7 @@ def test_a_server_that_is_told_to_stop_keeps_what_it_owes_and_lets_go(
     assert getattr(served, "request_id", "") == page["request_id"]
 
 
-def test_an_acknowledged_event_outlives_a_server_that_is_killed(
-    server: tuple["subprocess.Popen[str]", str], home: Path
-) -> None:
+def test_an_acknowledged_event_outlives_a_server_that_is_killed(server: Server, home: Path) -> None:
     process, address = server
     event = {"event_id": "e1", "ts_ms": 0, "item_id": "i1", "action": "like", "user_id": "u1"}
     assert httpx.post(f"{address}/v1/events", json=[event]).json()["results"][0]["status"] == "accepted"
