@@ -1,0 +1,67 @@
+"""What a benchmark hands back, and the machine it says it ran on."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+Row = dict[str, str | float]
+PACKAGES = ("faiss-cpu", "lightgbm", "llvmlite", "numba", "numpy", "pyarrow")
+
+
+@dataclass
+class Report:
+    """Rows of figures, ratios by name, and the faults that make the run fail."""
+
+    benchmark: str
+    rows: list[Row] = field(default_factory=list)
+    ratios: dict[str, float] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        """What ``--json`` writes."""
+        versions = {name: version(name) for name in PACKAGES}
+        return {
+            "benchmark": self.benchmark,
+            "machine": machine(),
+            "versions": versions,
+            "rows": self.rows,
+            "ratios": self.ratios,
+            "faults": self.faults,
+        }
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, cores, system and Python."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text().splitlines() if names.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "processor": model or platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def interleaved(runs: Sequence[Callable[[], object]], times: int) -> list[list[float]]:
+    """Milliseconds of each run, taken in turn so that a drifting machine drifts for all; the first turn warms up."""
+    took: list[list[float]] = [[] for _ in runs]
+    for turn in range(times + 1):
+        for run, list_of in zip(runs, took, strict=True):
+            start = time.perf_counter()
+            run()
+            if turn:
+                list_of.append(1e3 * (time.perf_counter() - start))
+    return took
+
+
+def quantiles(took: Sequence[float]) -> Row:
+    """p50, p95, p99 and p99.9 in ms."""
+    names = ("p50_ms", "p95_ms", "p99_ms", "p99_9_ms")
+    return dict(zip(names, np.quantile(took, [0.5, 0.95, 0.99, 0.999]).round(4).tolist(), strict=True))
