@@ -1,10 +1,13 @@
 """What every test may ask for: the KuaiRand sample, a trained tiny home, and one hypothesis profile."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.small_home import make
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -41,3 +44,15 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_log(home) as log:
         train(log, home / "bundles")
     return home
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of forty items made in a second; ``home`` is a copy to write to."""
+    return make(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def home(small_home: Path, tmp_path: Path) -> Path:
+    """A copy of ``small_home``."""
+    return shutil.copytree(small_home, tmp_path / "home")

@@ -1,102 +1,13 @@
-"""A home small enough to make in a second: forty items, and a bundle that has learned that liked authors are liked."""
+"""A server in a process of its own."""
 
-import math
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import lightgbm as lgb
-import numpy as np
 import pytest
-
-from features.factors import BUCKETS, Factors
-from features.live import HomeLog
-from features.log import DAY_MS, merge, records_table
-from features.reader import Codes
-from features.records import Action, Event, Item, Kind, Record, User
-from features.schema import Age, Category, Column, Cosine, Count, FeatureSet, InContext, Rate, Recency
-from ranking.bundle import Bundle, Head, Trained, model_names, promote, save
-from ranking.calibration import Calibrator
-from ranking.value import Weights
-
-NOW = 20_000 * DAY_MS
-KINDS = (Kind.ROOM, Kind.PRODUCT, Kind.VIDEO, Kind.VIDEO)
-FEATURES = FeatureSet(
-    (
-        Column("item.price"),
-        Rate("user*author", "like", prior=1),
-        Rate("item", "click"),
-        Rate("author", "complete", half_life="1h"),
-        Count("user", "impression", half_life="1h"),
-        Recency("user*author", "like"),
-        Recency("item", "watch"),
-        Age("item.live_from_ms"),
-        InContext("hour"),
-        InContext("device"),
-        Category("item.category"),
-        Cosine("user.factors", "item.factors"),
-        Cosine("user.factors", "author.factors"),
-    )
-)
-
-
-def bundle() -> Bundle:
-    rng = np.random.default_rng(0)
-    rows = rng.random((4000, len(FEATURES.columns)))
-    margins = 4 * rows[:, 1] + rows[:, 2] - 2
-    table = lgb.Dataset(rows, rng.random(4000) < 1 / (1 + np.exp(-margins)), feature_name=model_names(FEATURES))
-    options = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "verbose": -1, "seed": 0}
-    model = lgb.train(options, table, 20).model_to_string()
-    knots = tuple(np.linspace(-4, 4, 33).tolist())
-    calibrator = Calibrator(0.2, knots, tuple(1 / (1 + math.exp(-x)) for x in knots))
-    head = Head(DAY_MS, (0.0, 0.2, 0.2, 0.2), {1: calibrator, 2: calibrator, 3: calibrator})
-    return Bundle(
-        feature_set=FEATURES,
-        codes=Codes({"item.category": ("c",), "context.device": ("phone",)}),
-        factors=replace(
-            Factors.empty(),
-            author_ids=tuple(f"a{n}" for n in range(8)),
-            authors=rng.normal(size=(8, 8)).astype(np.float32),
-            words=rng.normal(size=(BUCKETS, 8)).astype(np.float32),
-        ),
-        bins=((),) * len(FEATURES.columns),
-        models={"like": model, "complete": model},
-        heads={"like": head, "complete": head},
-        weights=Weights(),
-        trained=Trained(0, NOW, 0, 0),
-    )
-
-
-def catalog() -> list[Record]:
-    items: list[Record] = [
-        Item(
-            f"i{n}", NOW - DAY_MS, KINDS[n % 4], title=f"好货 {n}", author_id=f"a{n % 10}", category="c", price=n,
-            live_from_ms=NOW - 60_000 * n - 1,
-        )
-        for n in range(40)
-    ]  # fmt: skip
-    rooms = [Event(f"start{n}", NOW - 1000, f"i{n}", Action.ROOM_START) for n in range(0, 40, 4)]
-    return [*items, User("u1", NOW - DAY_MS, gender="f"), *rooms]
-
-
-@pytest.fixture(scope="session")
-def first_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    promote(folder / "bundles", save(bundle(), folder / "bundles", {}).name)
-    with HomeLog(folder / "log", writer=True) as log:
-        log.import_tables([merge([records_table([(NOW - 1000, record) for record in catalog()])])])
-    return folder
-
-
-@pytest.fixture
-def home(first_home: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(first_home, tmp_path / "home")
-
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """

@@ -16,7 +16,7 @@ from ranking.engine import Engine
 from serving import create_app
 from serving.batch import MAX_RECORDS
 from serving.http import MAX_BODY_BYTES
-from tests.serving.conftest import FEATURES, NOW
+from tests.small_home import FEATURES, NOW
 
 Client = TestClient[Litestar]
 

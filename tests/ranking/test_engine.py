@@ -1,0 +1,210 @@
+"""The engine through its public door: what goes in changes what comes out, and nothing illegal ever does."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from features.errors import BundleError, LogError, RequestError
+from features.log import DAY_MS
+from features.records import Action, Control, Event, Item, Kind, Record, User
+from ranking import Engine, Feed, FeedRequest, RankRequest
+from tests.small_home import NOW
+
+
+def feed(engine: Engine, user: str = "u1", count: int = 50, surface: str = "feed", after_ms: int = 0) -> Feed:
+    request = FeedRequest(user_id=user, count=count, surface=surface, explain=True)
+    return engine.feed(request, NOW + after_ms, f"{user}-{surface}-{after_ms}-{count}")
+
+
+def ids(page: Feed) -> list[str]:
+    return [item.item_id for item in page.items]
+
+
+def like(number: int, item: str, user: str = "u1") -> Event:
+    return Event(f"like-{number}", NOW, item, Action.LIKE, user)
+
+
+def test_a_like_moves_the_authors_other_items_up_the_next_page(home: Path) -> None:
+    with Engine.open(home) as engine:
+        before = ids(feed(engine))
+        engine.append([like(n, "i7") for n in range(3)], NOW)
+        after = feed(engine, after_ms=1)
+        liked = [item.item_id for item in after.items if item.author_id == "a7"]
+        assert sum(map(ids(after).index, liked)) < sum(map(before.index, liked))
+        item = next(item for item in after.items if item.item_id == "i7")
+        assert (item.features["user*author.like/impression@7d"] or 0) > 0
+
+
+def test_terms_sum_to_the_value_and_every_item_says_where_it_came_from(home: Path) -> None:
+    with Engine.open(home) as engine:
+        for item in feed(engine).items:
+            assert item.value == pytest.approx(sum(item.terms.values()), rel=1e-12)
+            assert item.source in {"live", "products", "videos", "trending", "fresh"}
+
+
+def test_a_stranger_and_nobody_get_a_full_page(home: Path) -> None:
+    with Engine.open(home) as engine:
+        assert len(ids(feed(engine, "stranger", 20))) == 20
+        assert len(ids(feed(engine, "", 20))) == 20
+
+
+def test_an_item_stands_on_a_page_once_and_the_page_is_as_long_as_asked(home: Path) -> None:
+    with Engine.open(home) as engine:
+        page = ids(feed(engine, count=15))
+        assert len(page) == len(set(page)) == 15
+
+
+def test_a_surface_shows_its_kinds_alone(home: Path) -> None:
+    with Engine.open(home) as engine:
+        assert {item.kind for item in feed(engine, surface="plaza").items} == {Kind.ROOM}
+        assert {item.kind for item in feed(engine, surface="mall").items} == {Kind.PRODUCT}
+
+
+def test_when_no_room_is_alive_the_plaza_is_empty_and_says_why(home: Path) -> None:
+    with Engine.open(home) as engine:
+        page = feed(engine, surface="plaza", after_ms=3_600_000)
+        assert page.items == ()
+        assert set(page.dropped) <= {"dead_room"}
+
+
+@pytest.mark.parametrize("gone", ["room_end", "takedown", "stock"])
+def test_what_has_gone_is_on_no_page_after_the_acknowledgement(home: Path, gone: str) -> None:
+    name = {"room_end": "i0", "takedown": "i2", "stock": "i1"}[gone]
+    with Engine.open(home) as engine:
+        assert name in ids(feed(engine))
+        old = engine.item(name)
+        records: dict[str, Record] = {
+            "room_end": Event("end", NOW, name, Action.ROOM_END),
+            "takedown": Item(name, NOW, old.kind, listed=False),
+            "stock": Item(name, NOW, old.kind, stock=0),
+        }
+        (ack,) = engine.append([records[gone]], NOW)
+        assert ack.status == "accepted"
+        assert name not in ids(feed(engine, after_ms=1))
+        dropped = engine.rank(RankRequest(item_ids=(name,), user_id="u1"), NOW, "r").dropped
+        assert dropped == {{"room_end": "dead_room", "takedown": "unlisted", "stock": "no_stock"}[gone]: 1}
+
+
+def test_a_hidden_author_is_gone_with_personalisation_off_as_well(home: Path) -> None:
+    with Engine.open(home) as engine:
+        controls = [Control("u1", NOW, "hide_author", "a3"), Control("u1", NOW, "personalisation_off")]
+        engine.append(controls, NOW)
+        assert "a3" not in {item.author_id for item in feed(engine).items}
+        assert "a3" in {item.author_id for item in feed(engine, "u2").items}
+
+
+def test_without_personalisation_two_people_get_one_page(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like(1, "i7", "u1"), like(2, "i3", "u2")], NOW)
+        engine.append([Control(user, NOW, "personalisation_off") for user in ("u1", "u2")], NOW)
+        one, other = feed(engine, "u1"), feed(engine, "u2")
+        assert one.items == other.items
+
+
+def test_ranking_given_items_keeps_the_known_and_counts_the_rest(home: Path) -> None:
+    with Engine.open(home) as engine:
+        page = engine.rank(RankRequest(item_ids=("i1", "nothing", "i2", "i1"), user_id="u1"), NOW, "r")
+        assert sorted(ids(page)) == ["i1", "i2"]
+        assert page.dropped == {"unknown": 1}
+        values = [item.value for item in page.items]
+        assert values == sorted(values, reverse=True)
+        none = engine.rank(RankRequest(item_ids=("nothing",)), NOW, "r2")
+        assert (none.items, none.dropped) == ((), {"unknown": 1})
+
+
+def test_bad_records_are_refused_by_name_and_the_rest_is_kept(home: Path) -> None:
+    ahead = Event("ahead", NOW + DAY_MS, "i1", Action.LIKE, "u1")
+    with Engine.open(home) as engine:
+        acks = engine.append([like(1, "i1"), ahead, like(1, "i1"), like(2, "unheard-of")], NOW)
+        assert [ack.status for ack in acks] == ["accepted", "rejected", "duplicate", "accepted"]
+        assert "event 'ahead': ts_ms" in acks[1].error
+
+
+def test_a_clock_that_runs_back_is_survived(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like(1, "i7")], NOW + 5000)
+        engine.append([like(2, "i7")], NOW - 5000)
+        assert engine.status(NOW).received_ms == NOW + 5000
+        assert len(feed(engine, after_ms=-DAY_MS).items) > 0
+
+
+def test_a_reader_sees_the_log_beside_its_writer_and_cannot_append(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like(1, "i7")], NOW)
+        with Engine.open(home, writer=False) as reader:
+            assert reader.status(NOW).offset == engine.status(NOW).offset
+            assert ids(feed(reader)) == ids(feed(engine))
+            with pytest.raises(RequestError, match="reader"):
+                reader.append([like(2, "i7")], NOW)
+        with pytest.raises(LogError, match="Another writer"):
+            Engine.open(home)
+
+
+def test_a_restart_serves_the_same_page(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like(n, f"i{n}") for n in range(9)], NOW)
+        before = feed(engine)
+    with Engine.open(home) as engine:
+        assert feed(engine).items == before.items
+
+
+def test_a_home_without_a_bundle_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="huozhao train"):
+        Engine.open(tmp_path)
+
+
+def test_similar_items_are_of_one_kind_and_not_the_item_itself(home: Path) -> None:
+    with Engine.open(home) as engine:
+        near = engine.similar("i2", 5, NOW)
+        assert len(near) == 5
+        assert {item.kind for item in near} == {Kind.VIDEO}
+        assert "i2" not in {item.item_id for item in near}
+        with pytest.raises(RequestError, match="'nothing'"):
+            engine.similar("nothing", 5, NOW)
+
+
+def test_what_was_seen_lately_gives_way_to_what_was_not(home: Path) -> None:
+    with Engine.open(home) as engine:
+        first = ids(feed(engine, count=5))
+        seen = [Event(f"see-{name}", NOW, name, Action.IMPRESSION, "u1") for name in first]
+        engine.append(seen, NOW)
+        second = feed(engine, count=5, after_ms=1000)
+        assert not set(first) & set(ids(second))
+        assert second.dropped["seen"] == 5
+
+
+def test_no_room_is_shown_after_its_end_was_acknowledged_whatever_starts_and_ends_meanwhile(home: Path) -> None:
+    with Engine.open(home) as engine:
+        ended: set[str] = set()
+        stop = threading.Event()
+
+        def churn() -> None:
+            number = 0
+            while not stop.is_set():
+                name = f"room-{number}"
+                room = Item(name, NOW, Kind.ROOM, author_id=f"host-{number % 50}", title="直播")
+                engine.append([room, Event(f"{name}-start", NOW, name, Action.ROOM_START)], NOW)
+                if number >= 10:
+                    engine.append([Event(f"room-{number - 10}-end", NOW, f"room-{number - 10}", Action.ROOM_END)], NOW)
+                    ended.add(f"room-{number - 10}")
+                number += 1
+
+        thread = threading.Thread(target=churn)
+        thread.start()
+        shown: set[str] = set()
+        for number in range(300):
+            before = set(ended)
+            page = set(ids(engine.feed(FeedRequest(surface="plaza", count=30), NOW, f"p{number}")))
+            assert not page & before
+            shown |= page
+        stop.set()
+        thread.join()
+        assert ended & shown
+
+
+def test_people_are_described_anew(home: Path) -> None:
+    with Engine.open(home) as engine:
+        (ack,) = engine.append([User("new", NOW, gender="f", history=("i1", "i2"))], NOW)
+        assert ack.status == "accepted"
+        assert len(feed(engine, "new", 10).items) == 10

@@ -1,0 +1,199 @@
+"""Calibrators: monotone, bounded, true in the large, and the same bits wherever they are read."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from features.errors import BundleError, TrainingError
+from features.types import DoubleArray
+from training.calibration import ISOTONIC_OUTCOMES, Calibrator, fit_calibrator, fit_logistic
+from training.metrics import Bootstrap, Rows, calibration_slope, ece, logloss
+
+
+def outcomes(
+    n: int, base: float, slope: float = 0.7, shift: float = 0.4, seed: int = 0
+) -> tuple[DoubleArray, DoubleArray]:
+    """Margins that are log-odds up to a slope and a shift, and what came of them."""
+    rng = np.random.default_rng(seed)
+    margin = rng.normal(base, 1.3, n)
+    return margin, (rng.random(n) < expit(slope * margin + shift)).astype(np.float64)
+
+
+@st.composite
+def fitted(draw: st.DrawFn) -> Calibrator:
+    n = draw(st.integers(1, 60))
+    margin = np.array(draw(st.lists(st.integers(-3, 3).map(float) | st.floats(-50, 50), min_size=n, max_size=n)))
+    y = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.float64)
+    base_rate = draw(st.none() | st.floats(1e-4, 0.9999))
+    # Repeated, the same rows have outcomes enough for the isotonic fit.
+    times = draw(st.sampled_from([1, ISOTONIC_OUTCOMES]))
+    return fit_calibrator(np.tile(margin, times), np.tile(y, times), base_rate=base_rate)
+
+
+@given(fitted(), st.lists(st.floats(allow_nan=False), min_size=1, max_size=50))
+def test_a_higher_margin_never_has_a_lower_probability(calibrator: Calibrator, margins: list[float]) -> None:
+    knots = np.array(calibrator.margins)
+    near = np.concatenate([knots, np.nextafter(knots, np.inf), np.nextafter(knots, -np.inf)])
+    p = calibrator.predict(np.sort(np.concatenate([margins, near])))
+    assert (np.diff(p) >= 0).all()
+    assert calibrator.base_rate / 50 <= p[0] <= p[-1] <= 1
+
+
+@given(fitted(), st.lists(st.floats(-60, 60), min_size=1, max_size=40))
+def test_json_gives_the_same_calibrator_and_the_same_bits(calibrator: Calibrator, margins: list[float]) -> None:
+    again = Calibrator.from_json(calibrator.to_json())
+    assert again == calibrator
+    assert set(json.loads(calibrator.to_json())) == {"base_rate", "margins", "probabilities"}
+    assert again.predict(np.array(margins)).tobytes() == calibrator.predict(np.array(margins)).tobytes()
+
+
+@given(fitted(), st.lists(st.floats(-60, 60), min_size=1, max_size=40), st.integers(1, 7))
+def test_a_probability_does_not_depend_on_its_batch(calibrator: Calibrator, margins: list[float], size: int) -> None:
+    whole = np.array(margins)
+    parts = np.concatenate([calibrator.predict(whole[i : i + size]) for i in range(0, len(whole), size)])
+    assert parts.tobytes() == calibrator.predict(whole).tobytes()
+    assert np.array_equal(calibrator.predict(whole[::-1])[::-1], parts)
+    assert np.array_equal(calibrator.predict(whole[:, None])[:, 0], parts)
+
+
+@pytest.mark.parametrize(("n", "base"), [(20_000, -2.5), (200_000, -5.0), (6_000, 0.0), (20_000, 2.0), (3_000, -3.0)])
+def test_the_mean_probability_is_the_rate_of_positives(n: int, base: float) -> None:
+    margin, y = outcomes(n, base)
+    assert fit_calibrator(margin, y).predict(margin).mean() == pytest.approx(y.mean(), rel=0.01)
+
+
+@pytest.mark.parametrize("positives", [3, 30, 300])
+def test_few_positives_keep_the_mean_near_the_base_rate(positives: int) -> None:
+    margin, y = outcomes(positives * 100, -5.5, shift=-0.5, seed=positives)
+    mean = fit_calibrator(margin, y).predict(margin).mean()
+    assert mean == pytest.approx((y.sum() + 0.5) / (len(y) + 1), rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unseen_rows_are_calibrated(seed: int) -> None:
+    calibrator = fit_calibrator(*outcomes(30_000, -2.0, seed=seed))
+    margin, y = outcomes(60_000, -2.0, seed=seed + 100)
+    rows, p, boot = Rows(np.arange(len(y)), np.arange(len(y))), calibrator.predict(margin), Bootstrap(1)
+    assert ece(rows, y, p, boot).value < 0.01
+    assert calibration_slope(rows, y, p, boot).value == pytest.approx(1, abs=0.07)
+    truth = logloss(rows, y, expit(0.7 * margin + 0.4), boot).value
+    assert truth <= logloss(rows, y, p, boot).value < 1.004 * truth < logloss(rows, y, expit(margin), boot).value
+
+
+def test_isotonic_follows_a_curve_that_is_not_logistic() -> None:
+    rng = np.random.default_rng(0)
+    margin = rng.uniform(-1, 1, 40_000)
+    truth = np.where(margin < 0, 0.1, 0.1 + 0.6 * margin)
+    p = fit_calibrator(margin, (rng.random(len(margin)) < truth).astype(np.float64)).predict(margin)
+    assert np.abs(p - truth).mean() < 0.01
+    # Joined between block centres, it parts rows that a step would tie.
+    assert len(np.unique(p)) > 0.8 * len(margin)
+
+
+def test_a_lucky_row_at_the_top_is_no_certainty() -> None:
+    margin, y = outcomes(40_000, -2.0)
+    top = margin.argmax()
+    y[top] = 1
+    assert fit_calibrator(margin, y).predict(margin[[top]])[0] < 0.9
+
+
+def test_platt_is_shrunk_to_the_margin_and_less_so_with_more_positives() -> None:
+    slopes = []
+    for n in (40, 400, 10_000):
+        ends = []
+        for seed in range(10):
+            margin, y = outcomes(n, -3.0, slope=0.3, shift=-1.5, seed=seed)
+            assert y.sum() < ISOTONIC_OUTCOMES
+            ends.append(fit_calibrator(margin, y).predict(np.array([-4.0, -2.0])))
+        slopes.append(float(np.diff(logit(np.array(ends)), axis=1).mean() / 2))
+    assert 1.0 > slopes[0] > 0.6 > slopes[1] > slopes[2] > 0.25
+
+
+def test_platt_is_shrunk_to_the_base_rate_it_is_told() -> None:
+    margin, y = outcomes(400, -3.0)
+    means = [fit_calibrator(margin, y, base_rate=rate).predict(margin).mean() for rate in (0.01, 0.05, 0.2)]
+    assert means == sorted(means)
+    assert 0.01 < means[0] < y.mean() < means[2] < 0.2
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_one_class_gives_one_smoothed_probability(outcome: float) -> None:
+    margin, y = np.linspace(-3, 3, 50), np.full(50, outcome)
+    alone = fit_calibrator(margin, y).predict(np.array([-9.0, 0.0, 9.0]))
+    assert len(set(alone)) == 1
+    assert abs(alone[0] - outcome) < 0.02
+    assert 0 < alone[0] < 1
+    told = fit_calibrator(margin, y, base_rate=0.1).predict(margin)
+    assert told[0] == pytest.approx((50 * outcome + 10) / (50 + 100))
+
+
+def test_without_rows_the_base_rate_is_served() -> None:
+    none = np.empty(0)
+    assert fit_calibrator(none, none, base_rate=0.03).predict(np.array([5.0]))[0] == pytest.approx(0.03)
+
+
+def test_margins_that_say_the_opposite_give_a_constant() -> None:
+    margin, y = outcomes(3_000, -2.0)
+    assert len(fit_calibrator(-8 * margin, y).margins) == 1
+
+
+def test_a_margin_that_is_nan_has_no_probability() -> None:
+    for calibrator in (fit_calibrator(*outcomes(500, -1.0)), fit_calibrator(np.zeros(3), np.zeros(3))):
+        assert np.isnan(calibrator.predict(np.array([0.0, np.nan]))).tolist() == [False, True]
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_newton_finds_the_logistic_regression(seed: int) -> None:
+    margin, y = outcomes(400, -0.5, seed=seed)
+    peer = LogisticRegression(C=np.inf, tol=1e-10).fit(margin[:, None], y)
+    assert fit_logistic(margin, y) == pytest.approx((peer.intercept_[0], peer.coef_[0, 0]), rel=1e-3, abs=1e-4)
+
+
+def test_newton_says_when_there_is_no_single_solution() -> None:
+    y = np.array([0.0, 0.0, 1.0, 1.0])
+    assert np.isnan(fit_logistic(np.array([1.0, 2.0, 3.0, 4.0]), y)).all()
+    assert np.isnan(fit_logistic(np.ones(4), y)).all()
+
+
+@pytest.mark.parametrize(
+    ("margin", "y", "base_rate", "message"),
+    [
+        ([0.0, 1.0], [0.0], None, "shape"),
+        ([0.0, np.nan], [0.0, 1.0], None, "not within"),
+        ([0.0, np.inf], [0.0, 1.0], None, "not within"),
+        ([0.0, 1.0], [0.0, np.nan], None, "neither 0 nor 1"),
+        ([0.0, 1.0], [0.0, 1.0], 0.0, "base rate"),
+        ([], [], None, "no row"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused_by_name(
+    margin: list[float], y: list[float], base_rate: float | None, message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        fit_calibrator(np.array(margin), np.array(y), base_rate=base_rate)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{",
+        b'{"base_rate":0.1,"margins":[0,1],"probabilities":[0.1,"x"]}',
+        b'{"base_rate":0.1,"margins":[0,1],"probabilities":[0.2,0.1]}',
+        b'{"base_rate":0.1,"margins":[1,1],"probabilities":[0.1,0.2]}',
+        b'{"base_rate":0.1,"margins":[0],"probabilities":[0.1,0.2]}',
+        b'{"base_rate":0.1,"margins":[],"probabilities":[]}',
+        b'{"base_rate":0.1,"margins":[0],"probabilities":[0.001]}',
+        b'{"base_rate":0.1,"margins":[0],"probabilities":[1.1]}',
+        b'{"base_rate":0,"margins":[0],"probabilities":[0.1]}',
+        b'{"base_rate":0.1,"margins":[0],"probabilities":[0.1],"more":1}',
+    ],
+)
+def test_a_damaged_calibrator_is_not_loaded(text: bytes) -> None:
+    with pytest.raises(BundleError):
+        Calibrator.from_json(text)
