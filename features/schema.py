@@ -226,7 +226,7 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
         for column in self.columns:
             _check(column)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return tuple(column.name for column in self.columns)
