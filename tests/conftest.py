@@ -33,7 +33,7 @@ def kuairand() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with three days of a small world (seed 7) and a bundle trained on the first two; copy it to write to it."""
+    """A home with three days of a small world and a bundle trained on the first two; copy it to write to it."""
     from huozhao.home import fill, open_log
     from seeds.constants import Size
     from seeds.world import World

@@ -11,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from features.errors import BundleError, TrainingError
 from features.types import DoubleArray
-from training.calibration import ISOTONIC_OUTCOMES, Calibrator, fit_calibrator, fit_logistic
+from ranking.calibration import Calibrator
+from training.calibration import ISOTONIC_OUTCOMES, fit_calibrator, fit_logistic
 from training.metrics import Bootstrap, Rows, calibration_slope, ece, logloss
 
 

@@ -1,0 +1,127 @@
+"""From a log to a bundle: one call, the same bundle from the same log and seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from features.factors import Factors
+from features.history import read_history, slates_of
+from features.log import EventLog
+from features.reader import Codes, Reader
+from features.replay import Readers, moments_of, replay
+from features.schema import FeatureSet, standard
+from ranking.bundle import Bundle, Trained, promote, save
+from ranking.value import Weights
+from training.audit import audit
+from training.examples import Slices, choose_codes, default_features, last_day_ms, slices_of
+from training.factors import fit_by_day
+from training.heads import Table, fit_heads
+from training.labels import Labels, label
+from training.progress import Progress, quiet, staged
+
+UTC_OFFSET_MS = standard({}, {}).utc_offset_ms
+PACKAGES = ("huozhao", "lightgbm", "numba", "numpy", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What was trained on what.
+
+    ``rows`` are the impressions of each slice, ``positives`` those of each head in each; ``dropped`` says why a head
+    was not trained; ``audited`` slates were read again from a log that ended at their moment.
+    """
+
+    version: str
+    place: Path
+    slices: Slices
+    rows: dict[str, int]
+    positives: dict[str, dict[str, int]]
+    dropped: dict[str, str]
+    audited: int
+
+
+def train(
+    log: EventLog,
+    bundles: Path,
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    seed: int = 0,
+    feature_set: FeatureSet | None = None,
+    progress: Progress = quiet,
+) -> TrainResult:
+    """Train a bundle and make it the current one.
+
+    Parameters
+    ----------
+    log : EventLog
+    bundles : Path
+        The folder of bundles.
+    since_ms : int, optional
+        Impressions received earlier are not learned from, but counted in the features. Default: the first record.
+    until_ms : int, optional
+        Nothing received from then on is used at all. Default: when the local day of the last impression began.
+    feature_set : FeatureSet, optional
+        Default: ``features.schema.standard`` with every attribute of the catalog.
+
+    Raises
+    ------
+    TrainingError
+        If there is too little to learn from, or the features know what they could not.
+    """
+    progress("reading the log", 0, 1)
+    if until_ms is None:
+        until_ms = last_day_ms(log, feature_set.utc_offset_ms if feature_set else UTC_OFFSET_MS)
+    history = read_history(log, until_ms)
+    progress("reading the log", 1, 1)
+    feature_set = feature_set or default_features(history)
+    slices = slices_of(history, since_ms, until_ms)
+    slates = slates_of(history)
+    labels = label(history, slates, slices.windows_ms)
+    codes = choose_codes(history, feature_set, slices.calibrate_ms)
+    fitted = fit_by_day(history, until_ms, feature_set.utc_offset_ms, seed, staged(progress, "fitting factors"))
+    readers = readers_of(feature_set, codes, fitted)
+    keep = labels.begins >= slices.since_ms
+    table = replay(log, history, slates, readers, keep, staged(progress, "reading features"))
+    audited = audit(log, readers, table, moments_of(history, slates, keep), seed=seed)
+    kept = labels.take(keep)
+    positions = Table(table, feature_set, kept, slices)
+    heads = fit_heads(positions, seed, staged(progress, "fitting heads"))
+    bundle = Bundle(
+        feature_set=feature_set,
+        codes=codes,
+        factors=fitted[-1][1],
+        bins=heads.bins,
+        models=heads.models,
+        heads=heads.heads,
+        weights=Weights(),
+        trained=Trained(slices.since_ms, until_ms, history.end, seed),
+    )
+    place = save(bundle, bundles, {name: version(name) for name in PACKAGES})
+    promote(bundles, bundle.version)
+    rows, positives = _counts(kept, slices)
+    return TrainResult(bundle.version, place, slices, rows, positives, heads.dropped, audited)
+
+
+def readers_of(feature_set: FeatureSet, codes: Codes, fitted: Sequence[tuple[int, Factors]]) -> Readers:
+    """Readers with factors by the time from which they serve."""
+    since_ms = tuple(since for since, _ in fitted)
+    return Readers(since_ms, tuple(Reader(feature_set, codes, factors) for _, factors in fitted))
+
+
+def _counts(labels: Labels, slices: Slices) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    edges = {
+        "train": (slices.since_ms, slices.stop_ms),
+        "stop": (slices.stop_ms, slices.calibrate_ms),
+        "calibrate": (slices.calibrate_ms, slices.until_ms),
+    }
+    began = {name: (labels.begins >= since) & (labels.begins < until) for name, (since, until) in edges.items()}
+    mature = {name: slices.train if name == "train" else getattr(slices, name) for name in edges}
+    return (
+        {name: int(rows.sum()) for name, rows in began.items()},
+        {
+            name: {head: int(labels.of(head)[rows(labels, head)].sum()) for head in labels.windows_ms}
+            for name, rows in mature.items()
+        },
+    )
