@@ -1,0 +1,7 @@
+"""``python -m huozhao``."""
+
+import sys
+
+from huozhao.cli import main
+
+sys.exit(main())

@@ -1,0 +1,259 @@
+"""The commands and their options; ``commands``, which does them, is imported when one runs: ``--help`` is quick."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+INTERRUPTED = 130
+
+Home = Annotated[Path | None, Parameter(name="--home", show_default=False)]
+
+
+def _version() -> str:
+    try:
+        return version("huozhao")
+    except PackageNotFoundError:
+        return "from source"
+
+
+app = App(
+    name="huozhao",
+    help="Goods find people: a ranking engine for live-commerce feeds.",
+    help_epilogue="A home holds one data set: its log, state, policy and bundles. Without --home it is $HUOZHAO_HOME, "
+    "else .huozhao. Times are ISO 8601 with their offset; a plain date is its midnight in China (+08:00).",
+    version=_version,
+    help_format="plaintext",
+)
+sources = App(name="import", help="Make a home of a public data set.")
+app.command(sources)
+
+
+@app.command
+def demo(*, home: Home = None, once: Annotated[bool, Parameter(negative=())] = False, port: int = 8000) -> None:
+    """Build a small world that lives now, train on it, print three people's feeds and serve them.
+
+    Parameters
+    ----------
+    home
+        Where to build it; .huozhao/demo if not given. Built anew on another day.
+    once
+        Stop after the feeds are printed.
+    port
+        Where to serve, on 127.0.0.1; 0 takes any that is free.
+    """
+    from huozhao.demo import demo
+
+    demo(home or Path(".huozhao/demo"), once=once, port=port)
+
+
+@sources.command
+def kuairand(path: Path, *, home: Home = None) -> None:
+    """Read the files of KuaiRand-Pure in a folder, CSV or Parquet, into a home of their own.
+
+    Parameters
+    ----------
+    path
+        The folder with the log, user and video files.
+    home
+        The home to make.
+    """
+    from huozhao import commands
+
+    commands.import_kuairand(_home(home), path)
+
+
+@app.command
+def simulate(*, home: Home = None, users: int = 3300, days: int = 5, seed: int = 0, start: str = "2022-06-16") -> None:
+    """Write the log of a simulated world of live commerce into a home of its own.
+
+    Parameters
+    ----------
+    home
+        The home to make.
+    users
+        How many people live in it; hosts, videos and products grow with them.
+    days
+        How many days it lasts; on the third is the campaign.
+    seed
+        The same seed gives the same world.
+    start
+        Its first day.
+    """
+    from huozhao import commands
+
+    commands.simulate(_home(home), users=users, days=days, seed=seed, start=start)
+
+
+@app.command
+def replay(out: Path, *, home: Home = None, since: str | None = None, until: str | None = None, seed: int = 0) -> None:
+    """Turn the log into a training table: what was known at every impression's moment, and what became of it.
+
+    Parameters
+    ----------
+    out
+        The Parquet file to write.
+    home
+        The home whose log is read.
+    since
+        Leave out impressions received before.
+    until
+        Use nothing received from then on.
+    seed
+        Of the factors.
+    """
+    from huozhao import commands
+
+    commands.replay(_home(home), out, since=since, until=until, seed=seed)
+
+
+@app.command
+def train(*, home: Home = None, since: str | None = None, until: str | None = None, seed: int = 0) -> None:
+    """Train a bundle on the log and make it the current one.
+
+    Parameters
+    ----------
+    home
+        The home whose log is read and whose bundle is made.
+    since
+        Learn from impressions received from then on; the first, if not given.
+    until
+        Use nothing received from then on; the last day's midnight, if not given.
+    seed
+        The same log and seed give the same bundle.
+    """
+    from huozhao import commands
+
+    commands.train(_home(home), since=since, until=until, seed=seed)
+
+
+@app.command
+def evaluate(
+    *,
+    home: Home = None,
+    since: str | None = None,
+    until: str | None = None,
+    baselines: Annotated[bool, Parameter(negative=())] = False,
+    json: Path | None = None,
+) -> None:
+    """Judge the current bundle on impressions that came after its training, beside baselines, with intervals.
+
+    Parameters
+    ----------
+    home
+        The home whose log and bundle are judged.
+    since
+        Judge impressions received from then on; the end of the training, if not given.
+    until
+        Judge impressions received before; the log's end, if not given.
+    baselines
+        Put popularity and LightGBM on static features beside ours.
+    json
+        Also write every figure to this file.
+    """
+    from huozhao import commands
+
+    commands.evaluate(_home(home), since=since, until=until, baselines=baselines, json=json)
+
+
+@app.command
+def serve(
+    *,
+    home: Home = None,
+    host: str | None = None,
+    port: int | None = None,
+    allow_remote: Annotated[bool | None, Parameter(negative=())] = None,
+) -> None:
+    """Serve a home over HTTP until stopped; the contract is at /schema.
+
+    Parameters
+    ----------
+    home
+        The home to serve; one process at a time writes to it.
+    host
+        $HUOZHAO_HOST if not given, else 127.0.0.1.
+    port
+        $HUOZHAO_PORT if not given, else 8000; 0 takes any that is free.
+    allow_remote
+        Listen beyond this machine, where requests need no key.
+    """
+    from huozhao import commands
+
+    commands.serve(_home(home), host=host, port=port, allow_remote=allow_remote)
+
+
+@app.command
+def feed(
+    user: str,
+    *,
+    home: Home = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    count: int = 20,
+    surface: str = "feed",
+    now: str | None = None,
+) -> None:
+    """Print one person's page: what is in it, what each item's value is made of, and what found it.
+
+    Parameters
+    ----------
+    user
+        The person's id; one who is not known gets what is popular and new.
+    home
+        The home to rank from; it is only read.
+    json
+        Print what POST /v1/feed would answer.
+    count
+        How long the page is.
+    surface
+        feed, plaza or mall, or another of the policy's.
+    now
+        As of when. If not given: the clock's now, or, if the log ended more than a day ago, right after its last
+        record.
+    """
+    from huozhao import commands
+
+    commands.feed(_home(home), user, json=json, count=count, surface=surface, now=now)
+
+
+def _home(home: Path | None) -> Path:
+    return home or Path(os.environ.get("HUOZHAO_HOME") or ".huozhao")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, 2 after an error told in one line, 130 if interrupted."""
+    try:
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _fail(str(error), "See huozhao --help.")
+    if command in (app.help_print, app.version_print):
+        command(*bound.args, **bound.kwargs)
+        return 0
+    return _run(lambda: command(*bound.args, **bound.kwargs))
+
+
+def _run(command: Callable[[], object]) -> int:
+    from features.errors import HuozhaoError
+
+    try:
+        command()
+    except HuozhaoError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # Whoever reads has read enough; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.", "Check the path.")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _fail(what: str, way_out: str = "") -> int:
+    line = " ".join(f"{what} {way_out}".split())
+    print(f"huozhao: {line}", file=sys.stderr)
+    return 2

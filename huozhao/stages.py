@@ -1,0 +1,56 @@
+"""How far a long command is: a bar for each stage on a terminal, a plain line otherwise; on standard error."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+
+class Stages:
+    """Tells of one stage after the other; a context manager, called as ``(stage, done, of)``."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is None:
+            self._finish()
+        self._bars.stop()
+
+    def __call__(self, stage: str, done: int, of: int) -> None:
+        """Note that so much of a stage is done."""
+        if stage not in self._tasks:
+            self._finish()
+            self._tasks[stage] = self._bars.add_task(stage, total=None)
+            if not self._console.is_terminal:
+                self._console.print(f"{time.monotonic() - self._begun:6.1f} s  {stage}", soft_wrap=True)
+        self._bars.update(self._tasks[stage], completed=done, total=of or None)
+
+    def of(self, stage: str) -> Callable[[int, int], None]:
+        """What tells of one stage, called as ``(done, of)``; the stage begins now."""
+        self(stage, 0, 0)
+        return lambda done, of: self(stage, done, of)
+
+    def _finish(self) -> None:
+        """What came before is done, whatever it last told."""
+        for task in self._bars.tasks:
+            whole = task.total or 1
+            self._bars.update(task.id, completed=whole, total=whole)

@@ -1,0 +1,347 @@
+"""The command line as a person uses it: what it makes, what it prints, and how it says that something is wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from features.live import HomeLog
+from features.log import records_table
+from features.records import User
+from huozhao.cli import main
+from huozhao.home import fill
+from huozhao.stages import Stages
+from huozhao.times import moment_ms, now_of, wall_ms
+from ranking.policy import DEFAULT_TOML
+from ranking.types import Feed
+
+ROOT = Path(__file__).parents[1]
+MIDNIGHT_MS = 1_655_308_800_000
+"""16 June 2022 in China."""
+KEYS = {"system", "head", "kind", "slice", "metric", "value", "low", "high", "positives", "slates", "pairs"}
+
+
+@pytest.fixture
+def home(tiny_home: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_home, tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may find the home of whoever runs it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HUOZHAO_HOME", raising=False)
+
+
+def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a command fails with."""
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("huozhao: ")
+    assert not any("Traceback" in line for line in said)
+    return said[-1]
+
+
+def page(capsys: pytest.CaptureFixture[str], *arguments: str) -> Feed:
+    capsys.readouterr()
+    assert main(["feed", *arguments, "--json"]) == 0
+    return msgspec.json.decode(capsys.readouterr().out, type=Feed)
+
+
+# -- what it makes and prints -----------------------------------------------------------------------------------------
+
+
+def test_a_simulated_home_is_trained_judged_and_served_from_by_the_environments_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HUOZHAO_HOME", str(tmp_path / "shop"))
+    assert main(["simulate", "--users", "120", "--days", "2", "--seed", "3"]) == 0
+    assert main(["train", "--seed", "3"]) == 0
+    assert main(["evaluate"]) == 0
+    assert main(["feed", "u1", "--count", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("calibrate", "Bundle", "gauc", "ndcg5", "complete +", "user u1"))
+    assert {path.name for path in (tmp_path / "shop").iterdir()} >= {"log", "bundles", "policy.toml"}
+    assert (tmp_path / "shop" / "policy.toml").read_text("utf-8") == DEFAULT_TOML
+
+
+def test_the_figures_file_has_one_row_a_figure_and_every_system(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "figures.json"
+    assert main(["evaluate", "--baselines", "--json", str(file), "--home", str(home)]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    assert all(row.keys() >= KEYS for row in rows)
+    assert {"huozhao", "popularity", "static"} <= {row["system"] for row in rows}
+    assert {"auc", "gauc", "gauc_user", "ndcg5", "logloss", "ece", "slope"} <= {row["metric"] for row in rows}
+    assert {row["kind"] for row in rows} == {"all", "room", "product", "video"}
+    ours = next(row for row in rows if (row["head"], row["metric"], row["kind"]) == ("complete", "gauc", "all"))
+    assert ours["low"] < ours["value"] < ours["high"]
+    printed = capsys.readouterr().out
+    assert f"{ours['value']:.3f}".removeprefix("0") in printed
+    assert max(map(len, printed.splitlines())) <= 120
+
+
+def test_a_feed_shows_terms_that_sum_to_the_value_and_what_found_each_item(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = page(capsys, "u1", "--count", "7", "--home", str(home))
+    assert len(found.items) == 7
+    assert all(item.value == pytest.approx(sum(item.terms.values())) and item.source for item in found.items)
+    assert main(["feed", "u1", "--count", "7", "--home", str(home)]) == 0
+    printed = capsys.readouterr().out
+    assert all((item.title or item.item_id) in printed and f"{item.value:.2f}" in printed for item in found.items)
+
+
+def test_a_feed_of_a_log_of_the_past_is_as_of_its_end_so_that_its_rooms_are_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with HomeLog(home / "log", writer=False) as log:
+        last_ms = [batch["received_ms"][-1].as_py() for batch in log.read()][-1]
+    found = page(capsys, "u1", "--surface", "plaza", "--home", str(home))
+    assert found.now_ms == last_ms + 1
+    assert found.items
+    assert not page(capsys, "u1", "--surface", "plaza", "--now", "2022-07-01", "--home", str(home)).items
+
+
+def test_someone_not_known_gets_a_page_and_is_told_why(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(page(capsys, "nobody", "--home", str(home)).items) == 20
+    assert main(["feed", "nobody", "--home", str(home)]) == 0
+    assert "Nothing is known of user 'nobody'" in capsys.readouterr().out
+    assert main(["feed", "u1", "--home", str(home)]) == 0
+    assert "Nothing is known" not in capsys.readouterr().out
+
+
+def test_a_feed_appends_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in (home / "log").rglob("*.parquet")}
+    with HomeLog(home / "log", writer=False) as log:
+        end = log.end()
+        page(capsys, "u1", "--home", str(home))
+        assert log.end() == end
+    assert {path: path.read_bytes() for path in (home / "log").rglob("*.parquet")} == before
+
+
+def test_the_training_table_has_keys_features_and_labels_that_are_null_while_open(home: Path, tmp_path: Path) -> None:
+    assert main(["replay", str(tmp_path / "table.parquet"), "--since", "2022-06-17", "--home", str(home)]) == 0
+    table = pq.read_table(tmp_path / "table.parquet")
+    assert pc.min(table["received_ms"]).as_py() >= MIDNIGHT_MS + 86_400_000
+    assert {"offset", "slate", "user_id", "item_id", "kind", "item.like/impression@7d", "y.click"} <= {
+        *table.column_names
+    }
+    assert 0.2 < pc.mean(table["y.click"].cast("double")).as_py() < 0.6
+    assert 0 < table["y.click"].null_count < table["y.order"].null_count
+    assert table["read_offset"].to_pylist() == sorted(table["read_offset"].to_pylist())
+    assert not [*tmp_path.glob(".*draft")]
+
+
+def test_kuairand_becomes_a_home_but_not_twice(
+    kuairand: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", "kuairand", str(kuairand), "--home", str(tmp_path / "kr")]) == 0
+    assert "7,583 videos" in capsys.readouterr().out
+    assert "holds a log already" in fault(capsys, "import", "kuairand", str(kuairand), "--home", str(tmp_path / "kr"))
+
+
+def test_the_demo_prints_three_pages_and_builds_its_world_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = str(tmp_path / "demo")
+    assert main(["demo", "--once", "--home", home]) == 0
+    first = capsys.readouterr()
+    assert first.out.count("top terms") == 3
+    assert "fitting heads" in first.err
+    assert {"room", "product", "video"} <= set(first.out.split())
+    assert main(["demo", "--once", "--home", home]) == 0
+    assert "fitting heads" not in capsys.readouterr().err
+
+
+def test_the_demo_does_not_overwrite_a_home_of_another(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "was not made by the demo" in fault(capsys, "demo", "--once", "--home", str(home))
+    assert (home / "log").is_dir()
+
+
+def test_help_needs_no_home_and_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(
+        name in printed for name in ("demo", "import", "simulate", "replay", "train", "evaluate", "serve", "feed")
+    )
+    assert main(["train", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("--home", "--since", "--until", "--seed"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    check = "import sys; from huozhao.cli import main; main(['train', '--help']); sys.exit('numba' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+# -- how it says that something is wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["feed", "u1", "--home", "nowhere"], "nowhere is not a home"),
+        (["train", "--home", "nowhere"], "nowhere is not a home"),
+        (["replay", "t.parquet", "--home", "nowhere"], "nowhere is not a home"),
+        (["import", "kuairand", "nowhere", "--home", "new"], "nowhere"),
+        (["trian"], 'Did you mean "train"?'),
+        (["feed"], "--user"),
+        (["train", "--since"], "--since"),
+        (["simulate", "--users", "3"], "3 users"),
+        (["simulate", "--start", "yesterday"], "--start: 'yesterday' is not a time"),
+    ],
+)
+def test_a_fault_is_one_line_with_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert says in fault(capsys, *arguments)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--until", "2022-06-18T12:00:00"], "--until: '2022-06-18T12:00:00' does not say of which time zone"),
+        (["train", "--since", "the 18th"], "--since"),
+        (["train", "--until", "2020-01-01"], "impressions"),
+        (["evaluate", "--since", "2022-06-16"], "before training ended"),
+        (["evaluate", "--since", "2030-01-01"], "Choose another --since"),
+        (["evaluate", "--json", "no/such/folder.json"], "no/such/folder.json"),
+        (["replay", "no/such/table.parquet"], "no/such"),
+        (["replay", "table.parquet", "--since", "2030-01-01"], "no impression in this time"),
+        (["feed", "u1", "--count", "0"], "count"),
+        (["feed", "", "--count", "1000"], "count"),
+        (["simulate"], "holds a log already"),
+        (["serve", "--port", "99999"], "port"),
+        (["serve", "--host", "0.0.0.0"], "--allow-remote"),
+    ],
+)
+def test_what_a_home_cannot_do_is_one_line_with_code_2(
+    arguments: list[str], says: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in fault(capsys, *arguments, "--home", str(home))
+
+
+def test_a_home_without_a_bundle_says_how_to_get_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(home / "bundles")
+    for command in (["feed", "u1"], ["evaluate"], ["serve", "--port", "0"]):
+        assert "Train one with `huozhao train`" in fault(capsys, *command, "--home", str(home))
+
+
+def test_a_damaged_bundle_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (codes,) = (home / "bundles").glob("*/codes.json")
+    codes.write_bytes(codes.read_bytes() + b" ")
+    assert "codes.json is not as it was written" in fault(capsys, "feed", "u1", "--home", str(home))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[weights]\nlikes = 3.0\n", "Did you mean 'like'?"),
+        ("[weights]\nshare = 9.0\n", "weights.share"),
+        ("candidates = many\n", "no TOML"),
+    ],
+)
+def test_a_mistake_in_the_policy_is_named(text: str, says: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "policy.toml").write_text(text)
+    line = fault(capsys, "feed", "u1", "--home", str(home))
+    assert "policy.toml" in line
+    assert says in line
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with HomeLog(home / "log", writer=True):
+        assert "Another writer holds the log" in fault(capsys, "serve", "--port", "0", "--home", str(home))
+        assert page(capsys, "u1", "--home", str(home)).items
+
+
+def test_an_import_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -> None:
+    def cut_short() -> Iterator[pa.Table]:
+        yield records_table([(MIDNIGHT_MS, User("u1", MIDNIGHT_MS))])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "new", cut_short())
+    assert not [*(tmp_path / "new").iterdir()]
+    assert fill(tmp_path / "new", [records_table([(MIDNIGHT_MS, User("u1", MIDNIGHT_MS))])]) == 1
+
+
+# -- a server of its own ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    command = [sys.executable, "-m", "huozhao", "serve", "--port", "0", "--home", str(home)]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        yield said.partition(" at ")[2].split()[0], process
+        process.kill()
+
+
+def test_serve_says_where_answers_and_stops_quietly_when_interrupted(
+    server: tuple[str, "subprocess.Popen[str]"],
+) -> None:
+    address, process = server
+    headers = {"Content-Type": "application/json"}
+    asked = urllib.request.Request(f"{address}/v1/feed", b'{"user_id": "u1", "count": 3}', headers)
+    with urllib.request.urlopen(asked) as answer:
+        assert len(msgspec.json.decode(answer.read(), type=Feed).items) == 3
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert said == ""
+
+
+def test_an_interrupted_command_ends_with_130(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("huozhao.home.open_reader", interrupted)
+    assert main(["feed", "u1", "--home", str(home)]) == 130
+
+
+def test_a_reader_that_has_read_enough_is_no_fault(home: Path) -> None:
+    command = f"'{sys.executable}' -m huozhao feed u1 --json --count 200 --home '{home}' | head -n 1"
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+# -- times and progress -----------------------------------------------------------------------------------------------
+
+
+def test_a_plain_date_is_its_midnight_in_china_and_a_time_says_its_zone() -> None:
+    assert moment_ms("--since", "2022-06-16") == MIDNIGHT_MS
+    assert moment_ms("--since", "2022-06-15T16:00:00Z") == MIDNIGHT_MS
+    assert moment_ms("--since", "2022-06-16T01:00:00.250+09:00") == MIDNIGHT_MS + 250
+
+
+def test_now_is_the_clocks_only_while_the_log_is_of_today() -> None:
+    assert now_of(MIDNIGHT_MS) == MIDNIGHT_MS + 1
+    assert abs(now_of(wall_ms() - 3_600_000) - wall_ms()) < 60_000
+
+
+def test_progress_is_a_line_a_stage_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Stages() as stages:
+        for done in range(3):
+            stages("first", done, 3)
+        stages.of("second")(1, 2)
+    said = capsys.readouterr()
+    assert [line.split()[-1] for line in said.err.splitlines()] == ["first", "second"]
+    assert said.out == ""
