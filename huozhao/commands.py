@@ -61,6 +61,7 @@ def simulate(home: Path, *, users: int, days: int, seed: int, start: str) -> Non
 def replay(home: Path, out: Path, *, since: str | None, until: str | None, seed: int) -> None:
     """Write the training table of a home's log."""
     since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
+    _refuse_lost(out)
     with homes.open_log(home) as log, Stages() as stages:
         rows, columns = write_table(log, out, since_ms=since_ms, until_ms=until_ms, seed=seed, progress=stages)
     print(f"{out}: {rows:,} impressions, {columns} columns.")
@@ -78,6 +79,8 @@ def train(home: Path, *, since: str | None, until: str | None, seed: int) -> Non
 def evaluate(home: Path, *, since: str | None, until: str | None, baselines: bool, json: Path | None) -> None:
     """Judge the current bundle on what came after its training."""
     since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
+    if json is not None:
+        _refuse_lost(json)
     with homes.open_log(home) as log, Stages() as stages:
         bundle = load(current(home / "bundles"))
         rows = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=stages)
@@ -107,6 +110,12 @@ def feed(home: Path, user: str, *, json: bool, count: int, surface: str, now: st
         print(msgspec.json.format(msgspec.json.encode(page)).decode())
     else:
         show.console().print(show.feed_table(page, note_of(page)))
+
+
+def _refuse_lost(file: Path) -> None:
+    """Refuse to work for a file that could not be written in the end."""
+    if not file.absolute().parent.is_dir():
+        raise RequestError(f"{file}: there is no folder {file.parent}.", "Make it first, or name another file.")
 
 
 def note_of(page: Feed) -> str:

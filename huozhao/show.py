@@ -94,7 +94,9 @@ def figures_table(rows: Sequence[Row]) -> RenderableType:
         above = [whole.get((f"{metric}_diff_vs_{other}", head, systems[0])) for other in systems[1:]]
         figures = [_figure(row) for row in found] + [_figure(row, "+") for row in above]
         table.add_row(metric, head, f"{found[0].slates:,}", f"{found[0].pairs:,}", *figures)
-    return Group(table, Text("95 % intervals, people drawn again; --json FILE has every figure of every system.", "dim"))
+    return Group(
+        table, Text("95 % intervals, people drawn again; --json FILE has every figure of every system.", "dim")
+    )
 
 
 def _figure(row: Row | None, sign: str = "") -> str:

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from huozhao.home import fill, open_log
+from seeds.constants import Size
+from seeds.world import World
 from tests.small_home import make
+from training import train
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -34,11 +38,6 @@ def kuairand() -> Path:
 @pytest.fixture(scope="session")
 def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with three days of a small world and a bundle trained on the first two; copy it to write to it."""
-    from huozhao.home import fill, open_log
-    from seeds.constants import Size
-    from seeds.world import World
-    from training.pipeline import train
-
     home = tmp_path_factory.mktemp("tiny") / "home"
     fill(home, World.create(7, Size(users=150, hosts=20, videos=250, products=100, days=3)).log())
     with open_log(home) as log:

@@ -23,6 +23,7 @@ from huozhao.cli import main
 from huozhao.home import fill
 from huozhao.stages import Stages
 from huozhao.times import moment_ms, now_of, wall_ms
+from ranking.engine import Engine
 from ranking.policy import DEFAULT_TOML
 from ranking.types import Feed
 
@@ -164,6 +165,8 @@ def test_the_demo_prints_three_pages_and_builds_its_world_once(
     assert {"room", "product", "video"} <= set(first.out.split())
     assert main(["demo", "--once", "--home", home]) == 0
     assert "fitting heads" not in capsys.readouterr().err
+    with Engine.open(Path(home), writer=False) as engine:
+        assert engine.status(wall_ms()).rooms_alive > 0
 
 
 def test_the_demo_does_not_overwrite_a_home_of_another(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from ranking.value import gain
 from training import metrics
 from training.baselines import Scores, by_chance, is_static, judged, latest, needed, popularity, static
 from training.bootstrap import Bootstrap, Difference, Figure, Rows
-from training.examples import slices_of
+from training.examples import known_until, slices_of
 from training.labels import Labels, label
 from training.progress import Progress, quiet, staged
 
@@ -85,7 +85,7 @@ def evaluate(
     since_ms : int, optional
         Default: where the bundle's training ended.
     until_ms : int, optional
-        Default: the log's end.
+        Default, and at most: the log's end.
     baselines : bool
         Judge ``random``, ``popularity``, ``latest`` and ``static`` on the same rows, and how far ours is from two.
     resamples : int
@@ -101,7 +101,7 @@ def evaluate(
         raise TrainingError("The stretch to judge on begins before training ended.", "Choose a later --since.")
     progress("reading the log", 0, 1)
     history = read_history(log, until_ms)
-    until_ms = history.last_ms + 1 if until_ms is None else until_ms
+    until_ms = known_until(log, history, until_ms)
     slates = slates_of(history)
     labels = label(history, slates, {head: bundle.heads[head].window_ms for head in bundle.heads})
     progress("reading the log", 1, 1)

@@ -78,6 +78,14 @@ def last_day_ms(log: EventLog, utc_offset_ms: int) -> int:
     return int((last + utc_offset_ms) // DAY_MS * DAY_MS - utc_offset_ms)
 
 
+def known_until(log: EventLog, history: History, until_ms: int | None) -> int:
+    """Until when a history tells what happened: a window that the log does not outlive has not closed."""
+    end_ms = history.last_ms + 1
+    if until_ms is None or history.end == log.end():
+        return end_ms if until_ms is None else min(until_ms, end_ms)
+    return until_ms
+
+
 def slices_of(history: History, since_ms: int | None, until_ms: int) -> Slices:
     """Cut the impressions received from ``since_ms`` to before ``until_ms``: 76, 12 and 12 % of them.
 

@@ -14,7 +14,7 @@ from features.schema import FeatureSet, standard
 from ranking.bundle import Bundle, Trained, promote, save
 from ranking.value import Weights
 from training.audit import audit
-from training.examples import Slices, choose_codes, default_features, last_day_ms, slices_of
+from training.examples import Slices, choose_codes, default_features, known_until, last_day_ms, slices_of
 from training.factors import fit_by_day
 from training.heads import Table, fit_heads
 from training.labels import Labels, label
@@ -74,6 +74,7 @@ def train(
     if until_ms is None:
         until_ms = last_day_ms(log, feature_set.utc_offset_ms if feature_set else UTC_OFFSET_MS)
     history = read_history(log, until_ms)
+    until_ms = known_until(log, history, until_ms)
     progress("reading the log", 1, 1)
     feature_set = feature_set or default_features(history)
     slices = slices_of(history, since_ms, until_ms)

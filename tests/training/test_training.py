@@ -88,8 +88,17 @@ def test_two_runs_with_one_seed_give_one_version_and_another_seed_another(
 def test_what_comes_after_the_end_of_training_changes_nothing(
     log: MemoryLog, trained: TrainResult, tmp_path: Path
 ) -> None:
-    ended = MemoryLog([stored for stored in log.stored if stored.received_ms < trained.slices.until_ms], 8192)
-    assert train(ended, tmp_path, until_ms=trained.slices.until_ms).version == trained.version
+    until_ms = trained.slices.until_ms
+    other = MemoryLog([stored for stored in log.stored if stored.received_ms < until_ms], 8192)
+    other.append([Event("late", until_ms, "i0", Action.IMPRESSION, "u0")], until_ms)
+    assert train(other, tmp_path, until_ms=until_ms).version == trained.version
+
+
+def test_no_window_closes_after_the_end_of_the_log(log: MemoryLog, bundle: Bundle, tmp_path: Path) -> None:
+    last_ms = log.stored[-1].received_ms
+    assert train(log, tmp_path, until_ms=last_ms + DAY_MS).slices.until_ms == last_ms + 1
+    far, here = (evaluate(log, bundle, until_ms=end_ms, resamples=1) for end_ms in (last_ms + DAY_MS, None))
+    assert [row.slates for row in far] == [row.slates for row in here]
 
 
 def test_no_impression_is_in_two_slices_and_none_is_learned_from_before_its_window_closed(log: MemoryLog) -> None:
@@ -242,3 +251,14 @@ def test_no_room_was_ever_shown_so_no_head_knows_rooms(bundle: Bundle) -> None:
     for head in bundle.heads.values():
         assert head.base_rates[1] == 0
         assert set(head.calibrators) == {2, 3}
+
+
+def test_more_of_an_items_own_rate_never_lowers_the_head(bundle: Bundle) -> None:
+    rng = np.random.default_rng(2)
+    width = len(bundle.feature_set.columns)
+    features = np.tile(rng.random((20, 1, width)).astype(np.float32), (1, 11, 1))
+    features[:, :, bundle.feature_set.names.index("item.click/impression@7d")] = np.linspace(0, 1, 11)
+    booster = lgb.Booster(model_str=bundle.models["click"])
+    margins = np.asarray(booster.predict(features.reshape(-1, width), raw_score=True)).reshape(20, 11)
+    assert (np.diff(margins, axis=1) >= -1e-9).all()
+    assert (margins[:, -1] > margins[:, 0]).any()
