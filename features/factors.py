@@ -5,19 +5,20 @@ and its known products' parts. It is a function of the item's record and the fac
 """
 
 import hashlib
+import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numba import njit
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from features.records import Item, Kind
 from features.types import FloatArray, RowArray
 
 BUCKETS = 1 << 13
-_HASHER = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=BUCKETS, norm="l2", alternate_sign=True)
+GRAMS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,26 @@ class Words:
 
 
 def words_of(items: Sequence[Item]) -> Words:
-    """The hashed character n-grams (1 to 3) of each item's title and category; rows of unit length."""
-    matrix = _HASHER.transform([f"{item.title} {item.category}" for item in items])
-    matrix.sort_indices()
-    return Words(matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data.astype(np.float32))
+    """The hashed character n-grams (1 to 3) of each item's title and category; rows of unit length.
+
+    A gram's bucket and sign are those of its CRC-32, so they are the same everywhere and for one item as for many.
+    """
+    rows = [_hashed(f"{item.title} {item.category}".lower()) for item in items]
+    indptr = np.cumsum([0, *map(len, rows)]).astype(np.int32)
+    indices = np.fromiter((bucket for row in rows for bucket in row), np.int32, indptr[-1])
+    weights = np.fromiter((weight for row in rows for weight in row.values()), np.float32, indptr[-1])
+    return Words(indptr, indices, weights)
+
+
+def _hashed(text: str) -> dict[int, float]:
+    """The weights of a text by bucket, in order of bucket."""
+    sums: dict[int, float] = {}
+    for size in GRAMS:
+        for start in range(len(text) - size + 1):
+            found = zlib.crc32(text[start : start + size].encode())
+            sums[found % BUCKETS] = sums.get(found % BUCKETS, 0.0) + (1.0 if found & (1 << 31) else -1.0)
+    length = math.sqrt(sum(weight * weight for weight in sums.values()))
+    return {bucket: sums[bucket] / length for bucket in sorted(sums) if sums[bucket]}
 
 
 @dataclass(frozen=True)

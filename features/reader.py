@@ -79,12 +79,18 @@ class Reader:
         self.codes = codes
         self.factors = factors
         self._codes = {name: {v: i for i, v in enumerate(values, 1)} for name, values in codes.values.items()}
-        self._named = {"author": 0, "category": 0}
+        self._plan = compile_plan(feature_set, feature_set.layout)
+        self._begin(None)
+
+    def _begin(self, state: FeatureState | None) -> None:
+        """Forget what was taken in: it was of another state."""
+        self._of = state
         self._edition = -1
-        self._coded = [0] * len(feature_set.columns)
-        none = np.zeros((1, factors.dims), np.float32)
-        table = np.zeros((max(len(feature_set.categorical), 1), 64), np.float32)
-        self._view = View(compile_plan(feature_set, feature_set.layout), table, Vectors(none, none, none))
+        self._named = {"author": 0, "category": 0}
+        self._coded = [0] * len(self.feature_set.columns)
+        none = np.zeros((1, self.factors.dims), np.float32)
+        table = np.zeros((max(len(self.feature_set.categorical), 1), 64), np.float32)
+        self._view = View(self._plan, table, Vectors(none, none, none))
         self._native = native_view(self._view)
 
     @property
@@ -93,7 +99,13 @@ class Reader:
         return self._view.vectors
 
     def catch_up(self, state: FeatureState, rows: RowArray) -> None:
-        """Take in what the state has learned of names and of the catalog rows ``rows``."""
+        """Take in what the state has learned of names and of the catalog rows ``rows``.
+
+        A state that it did not read before is taken in whole.
+        """
+        if self._of is not state:
+            self._begin(state)
+            rows = state.described()
         if not len(rows) and self._edition == state.edition:
             return
         self._edition = state.edition

@@ -1,45 +1,44 @@
-"""The leakage audit: features read anew from a log that ends at a slate's moment must be the table's, bit for bit."""
+"""The leakage audit: features read anew from a log read no further than a slate's moment must be the table's."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from features.errors import LogError, TrainingError
 from features.log import EventLog
-from features.reader import Reader
 from features.records import Record
 from features.replay import Moment, Readers, read_moments
 from features.schema import InContext
-from features.state import FeatureState
 from features.types import FloatArray
 
 SLATES = 64
 
 
-class Ended:
-    """A log that ends at an offset: what comes later is not there."""
+class Stepwise:
+    """A log that is read up to one offset after the other: nothing beyond the next one is handed out before."""
 
-    def __init__(self, log: EventLog, stop: int) -> None:
+    def __init__(self, log: EventLog, stops: Sequence[int]) -> None:
         self._log = log
-        self._stop = stop
+        self._stops = stops
 
     def end(self) -> int:
-        """Where it ends."""
-        return self._stop
+        """The last of the offsets."""
+        return self._stops[-1]
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[pa.RecordBatch]:
-        """Batches of what comes before the end."""
-        stop = self._stop if stop is None else min(stop, self._stop)
-        return self._log.read(start, stop) if start < stop else iter(())
+        """Batches that end at the offsets."""
+        for begin, end in pairwise([start, *(at for at in self._stops if at > start)]):
+            yield from self._log.read(begin, end if stop is None else min(end, stop))
 
     def append(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
         """Refused: it is for reading."""
-        raise LogError(f"{len(records)} records of {received_ms} came to a log that has ended.", "Append to the log.")
+        raise LogError(f"{len(records)} records of {received_ms} came to a log that is audited.", "Append to the log.")
 
     def archive(self, before_ms: int) -> int:
         """Refused: it is for reading."""
-        raise LogError(f"A log that has ended cannot archive what came before {before_ms}.", "Archive the log.")
+        raise LogError(f"A log that is audited cannot archive what came before {before_ms}.", "Archive the log.")
 
 
 def audit(
@@ -78,12 +77,9 @@ def audit(
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.choice(len(moments), min(slates, len(moments)), replace=False))
     starts = np.cumsum([0, *(len(moment.item_ids) for moment in moments)])
-    # A reader knows the rows of the state that it has read; this is another state.
-    fresh = Readers(readers.since_ms, tuple(Reader(r.feature_set, r.codes, r.factors) for r in readers.readers))
-    state = FeatureState(readers.layout)
-    for number in drawn.tolist():
-        moment = moments[number]
-        (rows,) = read_moments(Ended(log, moment.read_offset), fresh, [moment], state=state)
+    chosen = [moments[number] for number in drawn.tolist()]
+    ended = Stepwise(log, sorted({moment.read_offset for moment in chosen}))
+    for number, moment, rows in zip(drawn.tolist(), chosen, read_moments(ended, readers, chosen), strict=True):
         said = table[starts[number] : starts[number + 1]]
         differs = (rows.view(np.uint32) != said.view(np.uint32)).any(axis=0)[compared]
         if differs.any():
