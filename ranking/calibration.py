@@ -4,13 +4,16 @@ A bundle holds numbers only, two calibrators are equal when their tables are, an
 any batch.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numba import njit
 
 from features.errors import BundleError
-from features.types import DoubleArray
+from features.types import ByteArray, DoubleArray, IntArray
 
 FLOOR = 1 / 50
 """No probability is below this share of the base rate: what was never seen is rare, not impossible."""
@@ -78,11 +81,73 @@ class Calibrator(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
             raise BundleError(f"A calibrator cannot be read: {error}.", "Train the bundle anew.") from error
 
 
+class Tables(NamedTuple):
+    """The knots of many calibrators, one after the other.
+
+    margins, probabilities (all knots,) float64; start (heads, 5) int64: kind k of head h has the knots from start[h, k]
+    to start[h, k + 1], none where it does not have the head.
+    """
+
+    margins: DoubleArray
+    probabilities: DoubleArray
+    start: IntArray
+
+    @classmethod
+    def of(cls, heads: Sequence[Mapping[int, Calibrator]]) -> "Tables":
+        """Those of every head, by code of kind."""
+        start = np.zeros((len(heads), 5), np.int64)
+        margins: list[float] = []
+        probabilities: list[float] = []
+        for head, calibrators in enumerate(heads):
+            for kind in range(4):
+                start[head, kind] = len(margins)
+                if kind in calibrators:
+                    margins += calibrators[kind].margins
+                    probabilities += calibrators[kind].probabilities
+            start[head, 4] = len(margins)
+        return cls(np.array(margins, np.float64), np.array(probabilities, np.float64), start)
+
+
 def interpolate(x: DoubleArray, p: DoubleArray, margins: DoubleArray) -> DoubleArray:
-    """The probabilities of margins by knots x (k,) and p (k,)."""
-    inside = np.clip(margins, x[0], x[-1])
-    j = np.clip(np.searchsorted(x, inside, "right") - 1, 0, max(len(x) - 2, 0))
-    after = np.minimum(j + 1, len(x) - 1)
+    """The probabilities of margins of any shape by knots x (k,) and p (k,)."""
+    out = np.empty(margins.size, np.float64)
+    read_all(x, p, np.ascontiguousarray(margins).ravel(), out)
+    return out.reshape(margins.shape)
+
+
+@njit(nogil=True, cache=True)
+def calibrate(tables: Tables, kinds: ByteArray, raw: DoubleArray, out: DoubleArray) -> None:
+    """Write the probabilities (n, heads) of raw margins (n, heads) of items of kinds (n,); 0 without a calibrator."""
+    margins, probabilities, start = tables.margins, tables.probabilities, tables.start
+    for i in range(raw.shape[0]):
+        for head in range(raw.shape[1]):
+            first, stop = start[head, kinds[i]], start[head, kinds[i] + 1]
+            out[i, head] = read(margins, probabilities, first, stop, raw[i, head]) if stop > first else 0.0
+
+
+@njit(nogil=True, cache=True)
+def read_all(x: DoubleArray, p: DoubleArray, margins: DoubleArray, out: DoubleArray) -> None:
+    """Write the probabilities (n,) of margins (n,) by one table."""
+    for i in range(margins.shape[0]):
+        out[i] = read(x, p, 0, x.shape[0], margins[i])
+
+
+@njit(nogil=True, cache=True)
+def read(x: DoubleArray, p: DoubleArray, first: int, stop: int, margin: float) -> float:
+    """The probability of a margin by the knots first <= j < stop."""
+    if np.isnan(margin):
+        return margin
+    low, high = first, stop - 1
+    if margin <= x[low]:
+        return float(p[low])
+    if margin >= x[high]:
+        return float(p[high])
+    while high - low > 1:
+        middle = (low + high) // 2
+        if x[middle] <= margin:
+            low = middle
+        else:
+            high = middle
     # The share of the way is at most 1 and the sum is cut at the next knot: monotone to the last bit.
-    share = (inside - x[j]) / np.where(after > j, x[after] - x[j], 1.0)
-    return np.minimum(p[j] + share * (p[after] - p[j]), p[after])
+    share = (margin - x[low]) / (x[high] - x[low])
+    return float(min(p[low] + share * (p[high] - p[low]), p[high]))

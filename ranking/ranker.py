@@ -4,6 +4,7 @@ import numpy as np
 
 from features.types import ByteArray, DoubleArray, FloatArray
 from ranking.bundle import Bundle
+from ranking.calibration import Tables, calibrate
 from ranking.trees import Forest
 from ranking.types import Batch
 
@@ -19,11 +20,7 @@ class BundleRanker:
     def __init__(self, bundle: Bundle) -> None:
         self.heads = tuple(bundle.heads)
         self._forest = Forest.from_model_texts(bundle.models)
-        self._calibrators = [
-            (column, kind, calibrator)
-            for column, head in enumerate(bundle.heads.values())
-            for kind, calibrator in head.calibrators.items()
-        ]
+        self._tables = Tables.of([head.calibrators for head in bundle.heads.values()])
 
     def predict(self, batch: Batch) -> DoubleArray:
         """Probabilities (n, heads) float64 of a batch; 0 for a head that a kind does not have."""
@@ -32,9 +29,6 @@ class BundleRanker:
     def probabilities(self, features: FloatArray, kinds: ByteArray) -> DoubleArray:
         """Probabilities (n, heads) float64 of feature rows (n, d) of items of kinds (n,)."""
         raw = self._forest.raw(features)
-        out = np.zeros_like(raw)
-        for column, kind, calibrator in self._calibrators:
-            rows = np.flatnonzero(kinds == kind)
-            if len(rows):
-                out[rows, column] = calibrator.predict(raw[rows, column])
+        out = np.empty_like(raw)
+        calibrate(self._tables, kinds, raw, out)
         return out
