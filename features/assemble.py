@@ -45,7 +45,8 @@ class Plan(NamedTuple):
 
     op is one of the codes above; a the column, the slot of the action or the recency; b the slot of ``per``, or the
     row of a category in ``View.codes``; of the entity or N_ENTITIES + pair; base_a, base_b the same slots of the kind's
-    row; life the index of the half-life.
+    row; life the index of the half-life; fading the number of the column's (of, life) among those that occur, so that
+    what fades alike is faded once.
     """
 
     op: RowArray
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     base_a: RowArray
     base_b: RowArray
     life: RowArray
+    fading: RowArray
     prior: DoubleArray
 
 
@@ -125,34 +127,86 @@ def assemble(
     entries = np.empty((2, items.shape[0]), np.int32)
     for pair in range(2):
         find_entries(arrays.pairs[pair].keys[user], keys[N_ENTITIES + pair], entries[pair])
+    shares = np.empty((plan.fading.max() + 1, items.shape[0]), np.float64)
+    faded = np.zeros(shares.shape[0], np.bool_)
     for j in range(plan.op.shape[0]):
-        op, a, of = plan.op[j], plan.a[j], plan.of[j]
-        column = out[:, j]
-        if op == CONTEXT:
-            column[:] = context[a]
-        elif op == ITEM_NUMBER:
-            copy(arrays.items.numbers[:, a], items, column)
-        elif op == ITEM_CATEGORY:
-            code(view.codes[plan.b[j]], arrays.items.categories[:, a], items, column)
-        elif op == ITEM_AGE:
-            age(arrays.items.times[:, a], items, now_ms, column)
-        elif op == USER_NUMBER:
-            column[:] = arrays.users.numbers[user, a]
-        elif op == USER_CATEGORY:
-            code(view.codes[plan.b[j]], arrays.users.categories[:, a], keys[USER], column)
-        elif op == USER_AGE:
-            age(arrays.users.times[:, a], keys[USER], now_ms, column)
-        elif op == COSINE:
-            matrix = view.vectors.item if a == 0 else (view.vectors.author if a == 1 else view.vectors.category)
-            cosine(vector, known, matrix, keys[COSINE_OF[a]], column)
-        elif of < N_ENTITIES:
-            table = arrays.tables[of]
-            count(arrays, slots, plan, j, table.values, table.stamp, table.last, keys[of], keys[KIND], now_ms, column)
+        op, of, column = plan.op[j], plan.of[j], out[:, j]
+        if op == COSINE:
+            which = plan.a[j]
+            matrix = view.vectors.item if which == 0 else view.vectors.author if which == 1 else view.vectors.category
+            cosine(vector, known, matrix, keys[COSINE_OF[which]], column)
+        elif op < RATE:
+            stored(arrays, view, context, user, keys, now_ms, j, column)
         else:
-            pair = of - N_ENTITIES
-            table = arrays.pairs[pair]
-            values, stamp, last = table.values[user], table.stamp[user], table.last[user]
-            count(arrays, slots, plan, j, values, stamp, last, entries[pair], keys[KIND], now_ms, column)
+            rows = keys[of] if of < N_ENTITIES else entries[of - N_ENTITIES]
+            share = shares[plan.fading[j]]
+            if op != RECENCY and not faded[plan.fading[j]]:
+                fade_all(counters_of(arrays, of, user)[1], rows, now_ms, slots.half_lives[plan.life[j]], share)
+                faded[plan.fading[j]] = True
+            counter(arrays, plan, user, rows, share, keys[KIND], now_ms, j, column)
+
+
+@njit(nogil=True, cache=True)
+def stored(
+    arrays: Arrays,
+    view: View,
+    context: DoubleArray,
+    user: int,
+    keys: RowArray,
+    now_ms: int,
+    j: int,
+    out: FloatArray,
+) -> None:
+    """A column of the context, the item's row or the person's."""
+    op, a, b = view.plan.op[j], view.plan.a[j], view.plan.b[j]
+    if op == CONTEXT:
+        out[:] = context[a]
+    elif op == ITEM_NUMBER:
+        copy(arrays.items.numbers[:, a], keys[ITEM], out)
+    elif op == ITEM_CATEGORY:
+        code(view.codes[b], arrays.items.categories[:, a], keys[ITEM], out)
+    elif op == ITEM_AGE:
+        age(arrays.items.times[:, a], keys[ITEM], now_ms, out)
+    elif op == USER_NUMBER:
+        out[:] = arrays.users.numbers[user, a]
+    elif op == USER_CATEGORY:
+        code(view.codes[b], arrays.users.categories[:, a], keys[USER], out)
+    else:
+        age(arrays.users.times[:, a], keys[USER], now_ms, out)
+
+
+@njit(nogil=True, cache=True)
+def counter(
+    arrays: Arrays,
+    plan: Plan,
+    user: int,
+    rows: RowArray,
+    share: DoubleArray,
+    kinds: RowArray,
+    now_ms: int,
+    j: int,
+    out: FloatArray,
+) -> None:
+    """A column of counters: a rate, a count, or the time since the last."""
+    op, a, b = plan.op[j], plan.a[j], plan.b[j]
+    values, _, last = counters_of(arrays, plan.of[j], user)
+    if op == RATE:
+        means = base_rates(arrays.tables[KIND].values, plan.base_a[j], plan.base_b[j])
+        rate(values, rows, a, b, share, plan.prior[j], means, kinds, out)
+    elif op == COUNT:
+        count(values, rows, a, share, out)
+    else:
+        recency(last, rows, a, now_ms, out)
+
+
+@njit(nogil=True, cache=True)
+def counters_of(arrays: Arrays, of: int, user: int) -> tuple[FloatArray, IntArray, IntArray]:
+    """Values, stamps and last times of an entity's rows, or of the person's entries of a pair."""
+    if of < N_ENTITIES:
+        table = arrays.tables[of]
+        return table.values, table.stamp, table.last
+    pairs = arrays.pairs[of - N_ENTITIES]
+    return pairs.values[user], pairs.stamp[user], pairs.last[user]
 
 
 @njit(nogil=True, cache=True)
@@ -183,40 +237,56 @@ def find_entries(have: RowArray, keys: RowArray, out: RowArray) -> None:
 
 
 @njit(nogil=True, cache=True)
-def count(
-    arrays: Arrays,
-    slots: SlotArrays,
-    plan: Plan,
-    j: int,
+def fade_all(stamp: IntArray, rows: RowArray, now_ms: int, half_life: float, out: DoubleArray) -> None:
+    """The share of each row's counts that is left at ``now_ms``; 0 for a row of -1, which has seen nothing."""
+    for i in range(rows.shape[0]):
+        out[i] = fade(stamp[rows[i]], now_ms, half_life) if rows[i] >= 0 else 0.0
+
+
+@njit(nogil=True, cache=True)
+def base_rates(kinds: FloatArray, a: int, b: int) -> DoubleArray:
+    """The rate of every kind; both of its counts fade alike, so it needs no fading."""
+    means = np.zeros(kinds.shape[0], np.float64)
+    for kind in range(kinds.shape[0]):
+        if kinds[kind, b] > 0:
+            means[kind] = kinds[kind, a] / kinds[kind, b]
+    return means
+
+
+@njit(nogil=True, cache=True)
+def rate(
     values: FloatArray,
-    stamp: IntArray,
-    last: IntArray,
     rows: RowArray,
+    a: int,
+    b: int,
+    share: DoubleArray,
+    prior: float,
+    means: DoubleArray,
     kinds: RowArray,
-    now_ms: int,
     out: FloatArray,
 ) -> None:
-    """A rate, count or recency of rows of one table, or of entries of one person; a row of -1 has seen nothing."""
-    op, a, b, prior = plan.op[j], plan.a[j], plan.b[j], plan.prior[j]
-    if op == RECENCY:
-        for i in range(rows.shape[0]):
-            out[i] = seconds_since(last[rows[i], a], now_ms) if rows[i] >= 0 else np.nan
-        return
-    half_life = slots.half_lives[plan.life[j]]
-    if op == COUNT:
-        for i in range(rows.shape[0]):
-            out[i] = values[rows[i], a] * fade(stamp[rows[i]], now_ms, half_life) if rows[i] >= 0 else 0.0
-        return
-    base = arrays.tables[KIND].values
+    """Smoothed rates of rows; a row of -1 has the rate of its kind."""
     for i in range(rows.shape[0]):
-        # Both counts of a row fade alike, so the base rate needs no fading.
-        per = base[kinds[i], plan.base_b[j]]
-        mean = base[kinds[i], plan.base_a[j]] / per if per > 0 else 0.0
+        mean = means[kinds[i]]
         if rows[i] >= 0:
-            faded = fade(stamp[rows[i]], now_ms, half_life)
-            out[i] = (values[rows[i], a] * faded + prior * mean) / (values[rows[i], b] * faded + prior)
+            done, shown = values[rows[i], a] * share[i], values[rows[i], b] * share[i]
+            out[i] = (done + prior * mean) / (shown + prior)
         else:
             out[i] = mean
+
+
+@njit(nogil=True, cache=True)
+def count(values: FloatArray, rows: RowArray, a: int, share: DoubleArray, out: FloatArray) -> None:
+    """Decayed counts of rows; 0 for a row of -1."""
+    for i in range(rows.shape[0]):
+        out[i] = values[rows[i], a] * share[i] if rows[i] >= 0 else 0.0
+
+
+@njit(nogil=True, cache=True)
+def recency(last: IntArray, rows: RowArray, a: int, now_ms: int, out: FloatArray) -> None:
+    """Seconds since a last time; NaN before the first."""
+    for i in range(rows.shape[0]):
+        out[i] = seconds_since(last[rows[i], a], now_ms) if rows[i] >= 0 else np.nan
 
 
 @njit(nogil=True, cache=True)

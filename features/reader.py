@@ -184,7 +184,8 @@ def compile_plan(feature_set: FeatureSet, layout: Layout) -> Plan:
         rows[j] = (*rows[j][:2], row, *rows[j][3:])
     columns = list(zip(*rows, strict=True))
     op, a, b, of, base_a, base_b, life = (np.array(column, np.int32) for column in columns[:7])
-    return Plan(op, a, b, of, base_a, base_b, life, np.array(columns[7], np.float64))
+    fading = np.unique(of * len(layout.half_lives_ms) + life, return_inverse=True)[1].astype(np.int32)
+    return Plan(op, a, b, of, base_a, base_b, life, fading, np.array(columns[7], np.float64))
 
 
 def _operation(column: Feature, layout: Layout) -> tuple[int, int, int, int, int, int, int, float]:
