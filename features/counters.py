@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.outcomes import is_complete, is_long_view
+from features.outcomes import ROOM, is_complete, is_long_view
 from features.records import LATE_MS
 from features.schema import ACTION_CODE
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, HashArray, IntArray, RowArray
@@ -173,11 +173,12 @@ def fold(arrays: Arrays, slots: SlotArrays, steps: Steps, start: int, stop: int,
     for i in range(start, stop):
         action, ts = np.int64(steps.action[i]), steps.ts_ms[i]
         user, item, via = steps.user[i], steps.item[i], steps.via[i]
-        if steps.received_ms[i] - ts > LATE_MS:
+        # However late, an end is final.
+        if steps.received_ms[i] - ts > LATE_MS and action != ROOM_END:
             ignored[LATE] += 1
             continue
         if action >= ROOM_START and action <= ROOM_PIN:
-            fold_room(items, action, item, via, steps.value[i], ts)
+            fold_room(items, action, via if action == ROOM_PIN else item, item, steps.value[i], ts)
             continue
         hits, strength = np.int64(1) << action, STRENGTH[action]
         kind, author, category = categories[item, 4], categories[item, 0], categories[item, 3]
@@ -214,19 +215,21 @@ def fold(arrays: Arrays, slots: SlotArrays, steps: Steps, start: int, stop: int,
 
 
 @njit(nogil=True, cache=True)
-def fold_room(items: Items, action: np.int64, item: int, via: int, value: int, ts: int) -> None:
-    """A room's own events; its end is final, whatever comes later."""
+def fold_room(items: Items, action: np.int64, room: int, item: int, value: int, ts: int) -> None:
+    """A room's own events; its end is final, whatever comes later. What is known to be no room has none."""
+    kind = items.categories[room, 4]
+    if kind not in (ROOM, 0):
+        return
     if action == ROOM_PIN:
-        items.pinned[via] = item
-        return
-    if action == ROOM_END:
-        items.ended[item] = True
-        return
-    if action == ROOM_START and items.times[item, 1] == 0:
-        items.times[item, 1] = ts
-    if action == ROOM_PULSE:
-        items.numbers[item, 3] = value
-    items.pulse_ms[item] = max(items.pulse_ms[item], ts)
+        items.pinned[room] = item
+    elif action == ROOM_END:
+        items.ended[room] = True
+    else:
+        if action == ROOM_START and items.times[room, 1] == 0:
+            items.times[room, 1] = ts
+        if action == ROOM_PULSE:
+            items.numbers[room, 3] = value
+        items.pulse_ms[room] = max(items.pulse_ms[room], ts)
 
 
 @njit(nogil=True, cache=True)

@@ -210,6 +210,23 @@ def name_of(record: Record) -> str:
             return f"{type(record).__name__.lower()} {record.user_id!r}"
 
 
+def clean(record: Record) -> Record:
+    """The record as the log will hold it.
+
+    A struct made in Python may hold anything: a number for an id, a NaN, a float for a time. What the log cannot give
+    back must never get in.
+
+    Raises
+    ------
+    RecordError
+        Naming the record and the field.
+    """
+    try:
+        return _DECODER.decode(_ENCODER.encode(record))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        raise RecordError(f"{name_of(record)}: {error}.", "See docs/records.md for the fields.") from error
+
+
 def check(record: Record, received_ms: int) -> None:
     """Refuse a record whose fields contradict each other or whose clock runs ahead.
 

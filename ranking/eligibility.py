@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
-from features.records import Kind
+from features.records import FUTURE_MS, Kind
 from features.state import FeatureState, Hidden
 from features.types import BoolArray, ByteArray, FloatArray, IntArray, RowArray
 from ranking.policy import Policy
@@ -44,10 +44,11 @@ def fit_to_show(state: FeatureState, policy: Policy, rows: RowArray, now_ms: int
 
 
 def presentable(state: FeatureState, rows: RowArray) -> BoolArray:
-    """Which items (n,) an index should hold: listed, in stock and not ended, whatever the time is."""
+    """Which items (n,) may be found at all: listed, a product in stock, a room that did not end, whatever the time."""
     items = state.arrays.items
-    sold_out = (items.categories[rows, 4] == PRODUCT) & (items.numbers[rows, 1] == 0)
-    shown: BoolArray = items.listed[rows] & ~items.ended[rows] & ~sold_out
+    kinds = items.categories[rows, 4]
+    over = ((kinds == PRODUCT) & (items.numbers[rows, 1] == 0)) | ((kinds == ROOM) & items.ended[rows])
+    shown: BoolArray = items.listed[rows] & ~over
     return shown
 
 
@@ -75,8 +76,11 @@ def counts(reasons: ByteArray) -> dict[str, int]:
 
 @njit(nogil=True, cache=True)
 def alive(started_ms: int, ended: bool, pulse_ms: int, now_ms: int, ttl_ms: int) -> bool:
-    """Whether a room is on air: it started, did not end, and gave a pulse no longer than ``ttl_ms`` ago."""
-    return started_ms != 0 and not ended and now_ms - pulse_ms <= ttl_ms
+    """Whether a room is on air: it started, did not end, and gave a pulse no longer than ``ttl_ms`` ago.
+
+    A pulse from further ahead than any clock may be is none.
+    """
+    return started_ms != 0 and not ended and -FUTURE_MS <= now_ms - pulse_ms <= ttl_ms
 
 
 def _legal(state: FeatureState, rows: RowArray, kinds: Iterable[Kind], ttl_ms: int, now_ms: int) -> ByteArray:

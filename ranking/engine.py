@@ -9,18 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import numpy as np
 
 from features import snapshot
-from features.errors import HuozhaoError, RequestError
+from features.errors import LogError, RequestError
 from features.live import HomeLog
 from features.log import Stored, to_batch
 from features.outcomes import ROOM
-from features.records import Context, Item, Record, Served, Slot, check
+from features.records import FUTURE_MS, Context, Item, Record, Served
 from features.state import FeatureState
 from ranking import eligibility
 from ranking.bundle import Bundle, current, load
 from ranking.generation import Generation
+from ranking.intake import acknowledged, asked, checked, record_of
 from ranking.mixer import best_first
 from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker
@@ -57,7 +59,7 @@ class Engine:
         self._log = log
         self._generation = generation
         self._is_writer = writer
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._mutex = threading.Lock()
         self._served: list[Served] = []
 
@@ -115,15 +117,22 @@ class Engine:
         """
         if not self._is_writer:
             raise RequestError("This engine was opened as a reader.", "Open it with writer=True to append.")
-        faults = [_fault(record, received_ms) for record in records]
-        good = [record for record, fault in zip(records, faults, strict=True) if not fault]
+        found = [checked(record, received_ms) for record in records]
+        good = [one for one in found if not isinstance(one, str)]
         with self._writing:
+            behind = self._log.last_ms - received_ms
+            if behind > FUTURE_MS:
+                what = f"The clock is {behind / 1000:.0f} s behind the log's last record ({self._log.last_ms} ms)."
+                raise LogError(what, "Set the clock; if it ran ahead before, begin a new home.")
             served = tuple(self._served)
             offsets = self._keep([*served, *good], received_ms)[len(served) :]
             with self._mutex:
                 del self._served[: len(served)]
-        placed = iter(offsets)
-        return tuple(Ack("rejected", error=fault) if fault else _ack(next(placed)) for fault in faults)
+        placed = zip(good, offsets, strict=True)
+        return tuple(
+            Ack("rejected", error=one) if isinstance(one, str) else acknowledged(*next(placed), received_ms)
+            for one in found
+        )
 
     def _keep(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
         received_ms = max(received_ms, self._log.last_ms)
@@ -144,7 +153,13 @@ class Engine:
             The moment that ages and counters are read at, and rooms must be alive at.
         request_id : str
             Names the page in the log.
+
+        Raises
+        ------
+        RequestError
+            If the request is not as its type says.
         """
+        request, now_ms = asked(request, now_ms, request_id)
         context = Context(request.surface, request.device, request.city_tier, 0)
         with self._mutex:
             generation = self._generation
@@ -157,6 +172,7 @@ class Engine:
 
     def rank(self, request: RankRequest, now_ms: int, request_id: str) -> Feed:
         """The given items, best first for a person; legal rules hold, composition is the caller's."""
+        request, now_ms = asked(request, now_ms, request_id)
         context = Context(request.surface, request.device, request.city_tier, 0)
         names = tuple(dict.fromkeys(request.item_ids))
         with self._mutex:
@@ -220,10 +236,21 @@ class Engine:
 
     def close(self) -> None:
         """Write down what waits, keep a snapshot, let go of the log."""
-        if self._is_writer:
-            self.flush(self._log.last_ms)
-            snapshot.save(self._generation.state, self._home / "state")
-        self._log.close()
+        try:
+            if self._is_writer:
+                self.flush(max([self._log.last_ms, *(page.ts_ms for page in self._served)]))
+                snapshot.save(self._generation.state, self._home / "state")
+        finally:
+            self._log.close()
+
+    def archive(self, before_ms: int) -> int:
+        """Move whole received days before a moment to the archive; returns how many records moved."""
+        return self._log.archive(before_ms)
+
+    def take_down(self, item_id: str, now_ms: int) -> Ack:
+        """Take an item down: no page whose last check begins after this returns holds it."""
+        with self._writing:
+            return self.append([msgspec.structs.replace(self.item(item_id), listed=False, ts_ms=now_ms)], now_ms)[0]
 
     def _finish(
         self,
@@ -252,27 +279,8 @@ class Engine:
                 relaxed=relaxed,
             )
             if self._is_writer:
-                self._served.append(_record_of(feed, query.context))
+                self._served.append(record_of(feed, query.context))
             waiting = len(self._served)
         if waiting >= SERVED_KEPT:
             self.flush(query.now_ms)
         return feed
-
-
-def _fault(record: Record, received_ms: int) -> str:
-    try:
-        check(record, received_ms)
-    except HuozhaoError as error:
-        return str(error)
-    return ""
-
-
-def _ack(offset: int | None) -> Ack:
-    return Ack("duplicate") if offset is None else Ack("accepted", offset)
-
-
-def _record_of(feed: Feed, context: Context) -> Served:
-    slots = tuple(Slot(item.item_id, item.source, item.propensity) for item in feed.items)
-    return Served(
-        feed.request_id, feed.now_ms, feed.read_offset, feed.user_id, context, feed.bundle, feed.policy, slots
-    )

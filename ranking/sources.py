@@ -12,6 +12,7 @@ from features.outcomes import PRODUCT, ROOM, VIDEO
 from features.schema import TRENDING_ACTIONS, TRENDING_HALF_LIFE, half_life_ms
 from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
+from ranking.eligibility import presentable
 from ranking.index import top_k
 from ranking.types import Candidates, Query, VectorIndex
 
@@ -87,6 +88,10 @@ class _Chart(ABC):
         moved = abs(self.state.offset - offset) * CHART_ITEMS > len(self.state.items)
         return moved or abs(now_ms - drawn_ms) > CHART_MS or k > most
 
+    def _shown(self) -> BoolArray:
+        """Mask by item row of what may be found at all."""
+        return presentable(self.state, np.arange(len(self.state.arrays.items.listed), dtype=np.int32))
+
     @abstractmethod
     def _scores(self, now_ms: int) -> DoubleArray:
         """The score of every item row; not above 0 where it has no place on the chart."""
@@ -108,7 +113,7 @@ class Trending(_Chart):
         impressions = layout.slot("item", "impression", TRENDING_HALF_LIFE)
         table = self.state.arrays.tables[ITEM]
         return _trend(
-            table.values, table.stamp, items.categories, items.listed & ~items.ended, self.kind,
+            table.values, table.stamp, items.categories, self._shown(), self.kind,
             np.array(slots), np.array(weights), impressions, float(half_life_ms(TRENDING_HALF_LIFE)), now_ms,
         )  # fmt: skip
 
@@ -122,7 +127,7 @@ class Fresh(_Chart):
         items = self.state.arrays.items
         begun = items.times[:, 1 if self.kind == ROOM else 0]
         fresh = (begun > 0) & (begun <= now_ms) & (now_ms - begun <= FRESH_MS)
-        fresh &= (items.categories[:, 4] == self.kind) & items.listed & ~items.ended
+        fresh &= (items.categories[:, 4] == self.kind) & self._shown()
         return np.where(fresh, begun, 0).astype(np.float64)
 
 

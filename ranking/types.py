@@ -140,11 +140,12 @@ class Slate:
 
 
 class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a record: its offset, or why it has none."""
+    """What became of a record: its offset, or why it has none; ``note`` says if it was kept without being counted."""
 
     status: Literal["accepted", "duplicate", "rejected"]
     offset: int | None = None
     error: str = ""
+    note: str = ""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

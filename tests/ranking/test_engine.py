@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,3 +209,114 @@ def test_people_are_described_anew(home: Path) -> None:
         (ack,) = engine.append([User("new", NOW, gender="f", history=("i1", "i2"))], NOW)
         assert ack.status == "accepted"
         assert len(feed(engine, "new", 10).items) == 10
+
+
+def test_the_end_of_a_room_is_obeyed_however_late_it_is_stamped(home: Path) -> None:
+    with Engine.open(home) as engine:
+        (ack,) = engine.append([Event("end", 0, "i0", Action.ROOM_END)], NOW)
+        assert ack.status == "accepted"
+        assert "i0" not in ids(feed(engine, surface="plaza"))
+
+
+def test_a_room_event_of_what_is_no_room_changes_nothing(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([Event("end", NOW, "i2", Action.ROOM_END), Event("end2", NOW, "i1", Action.ROOM_END)], NOW)
+        assert {"i1", "i2"} <= set(ids(feed(engine)))
+
+
+def test_who_sends_an_event_too_late_to_count_is_told(home: Path) -> None:
+    with Engine.open(home) as engine:
+        (ack,) = engine.append([Event("old", NOW - 8 * DAY_MS, "i1", Action.LIKE, "u1")], NOW)
+        assert ack.status == "accepted"
+        assert "too late" in ack.note
+        assert engine.status(NOW).late_events == 1
+
+
+def test_a_clock_far_behind_the_log_is_refused_by_name_and_loses_nothing(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like(1, "i7")], NOW + 8 * DAY_MS)
+        end = engine.status(NOW).offset
+        with pytest.raises(LogError, match="691200 s behind"):
+            engine.append([like(2, "i7")], NOW)
+        assert engine.status(NOW).offset == end
+        assert engine.append([like(2, "i7")], NOW + 8 * DAY_MS)[0].status == "accepted"
+
+
+def test_a_pulse_from_the_far_future_keeps_no_room_alive(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([Event("pulse", NOW + 8 * DAY_MS, "i0", Action.ROOM_PULSE)], NOW + 8 * DAY_MS)
+        assert "i0" not in ids(feed(engine, surface="plaza"))
+
+
+def wrong(kind: str) -> Record:
+    """Structs whose fields are not what their types say, as Python lets one make them."""
+    fields: dict[str, dict[str, Any]] = {
+        "item": {"price": -1},
+        "kind": {"kind": "cow"},
+        "id": {"item_id": 7},
+        "empty": {"item_id": ""},
+        "number": {"attributes": {"w": float("nan")}},
+    }
+    event_fields: dict[str, dict[str, Any]] = {
+        "time": {"ts_ms": float("nan")},
+        "value": {"value": -5},
+        "action": {"action": "nonsense"},
+        "user": {"user_id": 712},
+    }
+    if kind in fields:
+        return Item(**({"item_id": "i9", "ts_ms": NOW, "kind": Kind.VIDEO} | fields[kind]))
+    event: dict[str, Any] = {"event_id": "e", "ts_ms": NOW, "item_id": "i9", "action": Action.WATCH, "user_id": "u1"}
+    return Event(**(event | event_fields[kind]))
+
+
+@pytest.mark.parametrize("kind", ["item", "kind", "id", "empty", "number", "time", "value", "action", "user"])
+def test_no_wrong_record_from_python_gets_into_the_log(home: Path, kind: str) -> None:
+    with Engine.open(home) as engine:
+        end = engine.status(NOW).offset
+        (ack,) = engine.append([wrong(kind)], NOW)
+        assert ack.status == "rejected"
+        assert ack.error
+        assert engine.status(NOW).offset == end
+    with Engine.open(home) as engine:
+        assert len(feed(engine).items) > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "now_ms", "request_id"),
+    [
+        ({"user_id": 712}, NOW, "r"),
+        ({"user_id": None}, NOW, "r"),
+        ({"surface": "s" * 100}, NOW, "r"),
+        ({"count": 0}, NOW, "r"),
+        ({"count": 10**6}, NOW, "r"),
+        ({}, -5, "r"),
+        ({}, float("nan"), "r"),
+        ({}, NOW, ""),
+    ],
+)
+def test_no_wrong_request_from_python_gets_into_the_log(
+    home: Path, fields: dict[str, Any], now_ms: int, request_id: str
+) -> None:
+    with Engine.open(home) as engine:
+        with pytest.raises(RequestError, match="not a request"):
+            engine.feed(FeedRequest(**fields), now_ms, request_id)
+        assert len(feed(engine).items) > 0
+    Engine.open(home).close()
+
+
+def test_a_takedown_is_one_step(home: Path) -> None:
+    with Engine.open(home) as engine:
+        assert engine.take_down("i2", NOW).status == "accepted"
+        assert "i2" not in ids(feed(engine))
+        assert engine.item("i2").title == "好货 2"
+        with pytest.raises(RequestError, match="'nothing'"):
+            engine.take_down("nothing", NOW)
+
+
+def test_archiving_days_changes_no_page(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like(n, "i7") for n in range(3)], NOW)
+        before = feed(engine)
+        assert engine.archive(NOW + 2 * DAY_MS) == 3
+        assert feed(engine).items == before.items
+        assert engine.append([like(1, "i7")], NOW)[0].status == "duplicate"
