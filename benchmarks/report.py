@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -65,3 +66,12 @@ def quantiles(took: Sequence[float]) -> Row:
     """p50, p95, p99 and p99.9 in ms."""
     names = ("p50_ms", "p95_ms", "p99_ms", "p99_9_ms")
     return dict(zip(names, np.quantile(took, [0.5, 0.95, 0.99, 0.999]).round(4).tolist(), strict=True))
+
+
+def resident_gib() -> float:
+    """Memory that this process holds now; its peak where the system does not tell what it holds now."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * resource.getpagesize() / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if platform.system() == "Darwin" else peak / 2**20

@@ -264,7 +264,8 @@ def wrong(kind: str) -> Record:
         "user": {"user_id": 712},
     }
     if kind in fields:
-        return Item(**({"item_id": "i9", "ts_ms": NOW, "kind": Kind.VIDEO} | fields[kind]))
+        item: dict[str, Any] = {"item_id": "i9", "ts_ms": NOW, "kind": Kind.VIDEO}
+        return Item(**(item | fields[kind]))
     event: dict[str, Any] = {"event_id": "e", "ts_ms": NOW, "item_id": "i9", "action": Action.WATCH, "user_id": "u1"}
     return Event(**(event | event_fields[kind]))
 
