@@ -1,6 +1,6 @@
 # One door for people and CI. Needs Python 3.11 or newer, make and a package registry; written for GNU make 3.81 and up.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench
+.PHONY: help setup demo check test bench clean
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -31,6 +31,10 @@ test: check ## check, then every test (ARGS="-k name" to choose)
 
 bench: setup ## the quick benchmarks
 	@$(RUN) -m benchmarks --quick all
+
+clean: ## remove what kernels, tests and checks cached, as after a class that kernels know has moved
+	@find . -path ./$(VENV) -prune -o \( -name '*.nb[ic]' -o -name '*.pyc' \) -exec rm -f {} +
+	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 define INSTALL
 "$(PYTHON)" -c '$(OLD_ENOUGH)' 2>/dev/null || { \

@@ -10,7 +10,8 @@ from features.live import HomeLog
 from features.log import Archive, EventLog
 from features.records import Action, Context, Control, Erase, Event, Item, Kind, Record, Served, User, decode, encode
 from features.replay import Moment, Readers, read_moments, replay
-from features.schema import FeatureSet, standard
+from features.schema import FeatureSet
+from features.standard import standard
 from features.state import FeatureState
 
 __all__ = [

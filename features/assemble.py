@@ -5,19 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.counters import (
-    AUTHOR,
-    AUTHORS,
-    CATEGORIES,
-    CATEGORY,
-    ITEM,
-    KIND,
-    N_ENTITIES,
-    USER,
-    Arrays,
-    SlotArrays,
-    exp2_neg,
-)
+from features.arrays import AUTHOR, AUTHORS, CATEGORIES, CATEGORY, ITEM, KIND, N_ENTITIES, USER, Arrays, SlotArrays
+from features.counters import exp2_neg
 from features.types import DoubleArray, FloatArray, IntArray, RowArray
 
 (

@@ -1,6 +1,7 @@
 """A log read for training: its events as columns, its catalog, and the slates in which impressions were shown."""
 
 from dataclasses import dataclass, fields
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -42,12 +43,24 @@ class Events:
         return Events(**{field.name: getattr(self, field.name)[where] for field in fields(self)})
 
 
+Row = TypeVar("Row", Item, User)
+
+
+class Version(NamedTuple, Generic[Row]):
+    """A catalog row and when it was said: the next one of its name replaces it."""
+
+    offset: int
+    received_ms: int
+    row: Row
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """A log up to a moment.
 
     ``users``, ``items``, ``requests`` and ``words`` (surfaces, devices, city tiers) give the names of codes, the
-    first of each "". ``catalog`` and ``people`` hold the last row of each item and user received in the stretch.
+    first of each "". ``catalog`` and ``people`` hold the last row of each item and user received in the stretch,
+    ``catalog_log`` and ``people_log`` all of them in the order of the log.
     """
 
     events: Events
@@ -60,6 +73,25 @@ class History:
     served: dict[str, Served]
     end: int
     last_ms: int
+    catalog_log: tuple[Version[Item], ...]
+    people_log: tuple[Version[User], ...]
+
+    def catalog_before(self, before_ms: int) -> dict[str, Item]:
+        """The last row of each item received before a time, in order of first appearance."""
+        return {version.row.item_id: version.row for version in self.catalog_log if version.received_ms < before_ms}
+
+    def people_before(self, before_ms: int) -> dict[str, User]:
+        """The last row of each user received before a time, in order of first appearance."""
+        return {version.row.user_id: version.row for version in self.people_log if version.received_ms < before_ms}
+
+    def offset_at(self, at_ms: int) -> int:
+        """The offset after the last event or row that was received before a time."""
+        items = [version.offset for version in self.catalog_log if version.received_ms < at_ms]
+        people = [version.offset for version in self.people_log if version.received_ms < at_ms]
+        events = int(np.searchsorted(self.events.received_ms, at_ms))
+        return 1 + max(
+            [*items[-1:], *people[-1:], *self.events.offset[max(events - 1, 0) : events].tolist()], default=-1
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +112,10 @@ class Slates:
 
 def read_history(log: EventLog, until_ms: int | None = None) -> History:
     """Read a log from its beginning, up to what was received before ``until_ms``."""
-    batches, catalog, people, served = [], {}, {}, {}
+    batches: list[pa.RecordBatch] = []
+    catalog: list[Version[Item]] = []
+    people: list[Version[User]] = []
+    served: dict[str, Served] = {}
     end, last_ms = 0, 0
     for whole in log.read():
         batch = whole if until_ms is None else whole.filter(pc.less(whole["received_ms"], until_ms))
@@ -88,18 +123,20 @@ def read_history(log: EventLog, until_ms: int | None = None) -> History:
             break
         end, last_ms = batch["offset"][-1].as_py() + 1, batch["received_ms"][-1].as_py()
         is_event = pc.equal(batch["type"], "event")
-        for text in batch["payload"].filter(pc.invert(is_event)).to_pylist():
+        other = batch.filter(pc.invert(is_event)).select(["offset", "received_ms", "payload"])
+        for offset, received_ms, text in zip(*(column.to_pylist() for column in other.columns), strict=True):
             match decode(text):
                 case Item() as item:
-                    catalog[item.item_id] = item
+                    catalog.append(Version(offset, received_ms, item))
                 case User() as user:
-                    people[user.user_id] = user
+                    people.append(Version(offset, received_ms, user))
                 case Served() as page:
                     served[page.request_id] = page
         batches.append(batch.filter(is_event).select(EVENT_SCHEMA.names))
     events, names = _columns(batches)
-    users, items, requests, words = names
-    return History(events, users, items, requests, words, catalog, people, served, end, last_ms)
+    last_rows = {version.row.item_id: version.row for version in catalog}
+    last_people = {version.row.user_id: version.row for version in people}
+    return History(events, *names, last_rows, last_people, served, end, last_ms, tuple(catalog), tuple(people))
 
 
 Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]

@@ -1,11 +1,10 @@
 """The log of a home: the Parquet archive, then a live part in SQLite, read as one.
 
-Records go to the live part and are durable when ``append`` returns; whole received days then move to the archive. A
+Records go to the live part and are durable when ``append`` returns; ``archive`` moves whole received days on. A
 record is published in the archive before it leaves the live part, and the archive is always read first, so that every
 reader sees each record once, whenever either side stops.
 """
 
-import fcntl
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,10 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import LogError, RecordError
+from features.guards import locked, named, written
 from features.log import BATCH_ROWS, DAY_MS, SCHEMA, Archive, Stored, sync_folder, to_batch
-from features.records import FUTURE_MS, LATE_MS, Event, Record, decode, encode
+from features.records import FUTURE_MS, LATE_MS, Event, Record, decode
 
 FORMAT = 1
+LAST_MS = 1 << 46
+"""The last moment that a record may be received at, as it is the last that one may be stamped with."""
 KEPT_MS = LATE_MS + FUTURE_MS
 """How long event ids are kept: an event sent again after that is late, and folded into nothing."""
 
@@ -31,6 +33,7 @@ CREATE TABLE IF NOT EXISTS event_ids (event_id TEXT PRIMARY KEY, received_ms INT
 CREATE TABLE IF NOT EXISTS archived (id INTEGER PRIMARY KEY CHECK (id = 0), stop INTEGER NOT NULL);
 INSERT OR IGNORE INTO archived VALUES (0, 0);
 """
+_ARCHIVED = "SELECT stop FROM archived"
 _LAST = "SELECT offset, received_ms FROM records ORDER BY offset DESC LIMIT 1"
 _BATCH = "SELECT offset, received_ms, body FROM records WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
 _FROM_DAY = "SELECT offset FROM records WHERE received_ms >= ? ORDER BY offset LIMIT 1"
@@ -69,8 +72,8 @@ class HomeLog:
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._held = _locked(self._folder)
-            with _named(self._path):
+            self._held = locked(self._folder)
+            with named(self._path):
                 self._writer = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
                 self._prepare(self._writer)
             self._follow_archive()
@@ -114,13 +117,18 @@ class HomeLog:
         """The offset that the next record will get."""
         if self._writer is not None:
             return self._end
-        with _named(self._path), closing(self._reader()) as live:
+        with named(self._path), closing(self._reader()) as live:
             # The live part first: what leaves it in between is in the archive.
-            last = live.execute(_LAST).fetchone()
-            return max(last[0] + 1 if last else 0, self._archive.end())
+            last, archived = live.execute(_LAST).fetchone(), live.execute(_ARCHIVED).fetchone()[0]
+            return max(last[0] + 1 if last else 0, self._archive_end(archived))
 
     def append(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
         """Keep records durably, in order, all or none; a clock that runs back stands still instead.
+
+        Parameters
+        ----------
+        records : sequence of Record
+        received_ms : int
 
         Returns
         -------
@@ -131,18 +139,23 @@ class HomeLog:
         ------
         LogError
             If the records could not be kept; none of them was.
+        RecordError
+            If one would not be read again as it is, naming it, or ``received_ms`` is no moment; none was kept.
         """
+        if type(received_ms) is not int or not 0 <= received_ms <= LAST_MS:
+            raise RecordError(f"received_ms is {received_ms!r}.", "Give whole milliseconds since 1970 UTC.")
+        bodies = [written(record) for record in records]
         with self._lock:
             now_ms = max(received_ms, self._last_ms)
             offsets: list[int | None] = []
             rows: list[tuple[int, int, bytes]] = []
             with self._transaction() as live:
-                for record in records:
+                for record, body in zip(records, bodies, strict=True):
                     if isinstance(record, Event) and not live.execute(_NEW_ID, (record.event_id, now_ms)).rowcount:
                         offsets.append(None)
                         continue
                     offsets.append(self._end + len(rows))
-                    rows.append((self._end + len(rows), now_ms, encode(record)))
+                    rows.append((self._end + len(rows), now_ms, body))
                 live.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
             if rows:
                 self._end, self._last_ms = self._end + len(rows), now_ms
@@ -161,7 +174,7 @@ class HomeLog:
                     at += len(batch)
                 if at == stop:
                     return
-                with _named(self._path):
+                with named(self._path):
                     rows = live.execute(_BATCH, (at, stop, BATCH_ROWS)).fetchall()
                 if rows and rows[0][0] == at:
                     yield to_batch(self._stored(rows))
@@ -172,7 +185,7 @@ class HomeLog:
     def archive(self, before_ms: int) -> int:
         """Move whole received UTC days before a moment to the Parquet archive; returns the number of records moved."""
         with self._archiving:
-            with self._lock, _named(self._path):
+            with self._lock, named(self._path):
                 kept = self._live.execute(_FROM_DAY, (before_ms // DAY_MS * DAY_MS,)).fetchone()
                 first, stop = self._archive.end(), kept[0] if kept else self._end
             if stop > first:
@@ -195,7 +208,7 @@ class HomeLog:
             If the live part holds records, or tables are not sorted; what came before the fault stays.
         """
         with self._archiving, self._lock:
-            with _named(self._path):
+            with named(self._path):
                 last = self._live.execute(_LAST).fetchone()
             if last:
                 raise LogError(f"The log in {self._folder} is live already.", "Import into a home of its own.")
@@ -216,27 +229,33 @@ class HomeLog:
         return self._writer
 
     def _reader(self) -> sqlite3.Connection:
-        with _named(self._path):
+        with named(self._path):
             # A connection of its own for every reading: a generator may end in another thread than it began.
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
             return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _named(self._path), self._live as live:
+        with named(self._path), self._live as live:
             live.execute("BEGIN IMMEDIATE")
             yield live
 
+    def _archive_end(self, stop: int) -> int:
+        """The end of the archive, which held the records before ``stop`` once."""
+        end = self._archive.end()
+        if end < stop:
+            raise LogError(f"The archive in {self._folder} ends at {end}, not {stop}.", "Restore its last files.")
+        return end
+
     def _follow_archive(self, known: int | None = None) -> None:
         """Drop what is archived from the live part, and remember the event ids of records from ``known`` on."""
-        end = self._archive.end()
-        for folder in (self._folder / "archive", self._folder) if end else ():
+        archive = self._folder / "archive"
+        for folder in (archive, self._folder) if archive.is_dir() else ():
             # A day's folder may be new: its name must outlive a power cut before the live part lets go.
             sync_folder(folder)
         with self._transaction() as live:
-            stop = live.execute("SELECT stop FROM archived").fetchone()[0]
-            if end < stop:
-                raise LogError(f"The archive in {self._folder} ends at {end}, not {stop}.", "Restore its last files.")
+            stop = live.execute(_ARCHIVED).fetchone()[0]
+            end = self._archive_end(stop)
             last = live.execute(_LAST).fetchone()
             if last is None or last[0] < end:
                 tail = list(self._archive.read(end - 1, end))
@@ -261,26 +280,3 @@ class HomeLog:
             except RecordError as error:
                 raise LogError(f"{self._path}, offset {offset}: {error.what}", "Restore it from a copy.") from error
         return stored
-
-
-def _locked(folder: Path) -> IO[str]:
-    """A file that holds the folder's lock for as long as it is open."""
-    held = (folder / "lock").open("w")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        held.close()
-        way_out = "Stop it first, or open the log without writing."
-        raise LogError(f"Another writer holds the log in {folder}.", way_out) from error
-    return held
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say which file SQLite speaks of."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise LogError(f"{path}: {error}.", "Nothing was changed; mend the cause and try again.") from error
-    except sqlite3.Error as error:
-        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error

@@ -6,6 +6,7 @@ travels as the JSON of its whole self in ``payload``.
 """
 
 import datetime as dt
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -171,7 +172,10 @@ def day_name(received_ms: int) -> str:
 
 
 class Archive:
-    """The Parquet part of a log: immutable files named by the offsets they hold, foldered by received day.
+    """The Parquet part of a log: immutable files foldered by received day.
+
+    A file is named by the offsets it holds and the sha256 of its content, ``first-end-digest.parquet``, so that name
+    and check appear in one rename; files of before there was a digest have none, and are read unchecked.
 
     Parameters
     ----------
@@ -192,7 +196,7 @@ class Archive:
         """
         found = []
         for path in self._folder.glob("day=*/*.parquet"):
-            low, _, high = path.stem.partition("-")
+            low, high, *_ = [*path.stem.split("-"), ""]
             if not (low.isdigit() and high.isdigit()):
                 raise LogError(f"{path} is not named by its offsets.", "Move it out of the archive.")
             found.append((int(low), int(high), path))
@@ -242,15 +246,17 @@ class Archive:
         if first != self.end():
             raise LogError(f"Records from offset {first} do not continue the archive, which ends at {self.end()}.")
         folder = self._folder / day_name(part["received_ms"][0].as_py())
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{first:012d}-{last + 1:012d}.parquet"
-        draft = path.with_suffix(".draft")
-        pq.write_table(part, draft, compression="zstd", row_group_size=BATCH_ROWS)
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.rename(path)
-        for changed in (folder, self._folder):
-            sync_folder(changed)
+        draft = folder / f"{first:012d}-{last + 1:012d}.draft"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(part, draft, compression="zstd", row_group_size=BATCH_ROWS)
+            with draft.open("rb") as written:
+                os.fsync(written.fileno())
+            draft.rename(draft.with_name(f"{draft.stem}-{_digest(draft)}.parquet"))
+            for changed in (folder, self._folder):
+                sync_folder(changed)
+        except (pa.ArrowException, OSError) as error:
+            raise LogError(f"{draft} cannot be written: {error}.", "Mend the cause and try again.") from error
 
     def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """Batches of the records start <= offset < stop."""
@@ -264,8 +270,16 @@ class Archive:
                     yield batch.slice(cut, min(stop, high) - low - cut)
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    _, _, *expected = path.stem.split("-")
     try:
+        if expected and _digest(path) != expected[0]:
+            raise LogError(f"{path} is not as it was written.", "Restore it from a copy.")
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(SCHEMA):
                 raise LogError(f"{path} is not of the log's schema.", "Restore it from a copy.")

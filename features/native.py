@@ -10,8 +10,8 @@ from typing import cast
 from numba import njit, types
 from numba.experimental import structref
 
+from features.arrays import Arrays, SlotArrays
 from features.assemble import View
-from features.counters import Arrays, SlotArrays
 
 
 @structref.register

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.counters import Steps
+from features.arrays import Steps
 from features.records import Action, Control, Record, User, decode
 from features.schema import ACTION_CODE
 from features.types import HashArray, IntArray, RowArray

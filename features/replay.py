@@ -40,18 +40,18 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Readers by the time from which they serve; all of one FeatureSet.
+    """Readers by the offset from which they serve; all of one FeatureSet.
 
-    ``since_ms`` ascends; a moment is read by the last reader whose time is not after it, one before all of
-    them by the first.
+    ``since`` ascends; a moment is read by the last reader whose offset is not after its own, one before all of
+    them by the first. Offsets, because a person's clock may run ahead of what a reader was fitted on.
     """
 
-    since_ms: tuple[int, ...]
+    since: tuple[int, ...]
     readers: tuple[Reader, ...]
 
     @classmethod
     def always(cls, reader: Reader) -> "Readers":
-        """One reader for all time."""
+        """One reader for the whole log."""
         return cls((0,), (reader,))
 
     @property
@@ -59,9 +59,9 @@ class Readers:
         """What their state must keep."""
         return self.readers[0].feature_set.layout
 
-    def at(self, now_ms: int) -> int:
-        """Which reader serves a time."""
-        return max(0, bisect.bisect_right(self.since_ms, now_ms) - 1)
+    def at(self, offset: int) -> int:
+        """Which reader serves an offset."""
+        return max(0, bisect.bisect_right(self.since, offset) - 1)
 
 
 def read_moments(
@@ -98,7 +98,7 @@ def read_moments(
                     raise FeatureError(f"Offset {moment.read_offset} lies beyond the log's end, {state.offset}.")
                 pending = state.prepare(batch)
             state.advance(pending, min(pending.end, moment.read_offset))
-        chosen = readers.at(moment.now_ms)
+        chosen = readers.at(moment.read_offset)
         rows = state.take_changed() if chosen == current else state.described()
         current = chosen
         yield _read(state, readers.readers[chosen], rows, moment)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from features.counters import Arrays, Items, PairTable, Rings, Table, Users
+from features.arrays import Arrays, Items, PairTable, Rings, Table, Users
 from features.errors import SnapshotError
 from features.log import sync_folder
 from features.native import native_arrays

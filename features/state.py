@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from features.counters import RING, ROOM_END, ROOM_START, USER, fold, push
+from features.arrays import RING, USER
+from features.counters import ROOM_END, ROOM_START, fold, push
 from features.errors import LogError
 from features.log import SCHEMA
 from features.native import native_arrays, native_slots

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from features.counters import (
+from features.arrays import (
     N_ENTITIES,
     PAIR_ENTRIES,
     RING,

@@ -1,17 +1,21 @@
 """The commands and their options; ``commands``, which does them, is imported when one runs: ``--help`` is quick."""
 
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
+from cyclopts.validators import Number
 
-INTERRUPTED = 130
+WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
 
 Home = Annotated[Path | None, Parameter(name="--home", show_default=False)]
+Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=2**32 - 1))]
 
 
 def _version() -> str:
@@ -52,24 +56,24 @@ def demo(*, home: Home = None, once: Annotated[bool, Parameter(negative=())] = F
 
 
 @sources.command
-def kuairand(path: Path, *, home: Home = None) -> None:
+def kuairand(folder: Path, /, *, home: Home = None) -> None:
     """Read the files of KuaiRand-Pure in a folder, CSV or Parquet, into a home of their own.
 
     Parameters
     ----------
-    path
+    folder
         The folder with the log, user and video files.
     home
         The home to make.
     """
     from huozhao import commands
 
-    commands.import_kuairand(_home(home), path)
+    commands.import_kuairand(_home(home), folder)
 
 
 @app.command
-def simulate(*, home: Home = None, users: int = 3300, days: int = 5, seed: int = 0, start: str = "2022-06-16") -> None:
-    """Write the log of a simulated world of live commerce into a home of its own.
+def simulate(*, home: Home = None, users: int = 3300, days: int = 5, seed: Seed = 0, start: str | None = None) -> None:
+    """Write the log of a simulated world of live commerce, up to now, into a home of its own.
 
     Parameters
     ----------
@@ -78,11 +82,11 @@ def simulate(*, home: Home = None, users: int = 3300, days: int = 5, seed: int =
     users
         How many people live in it; hosts, videos and products grow with them.
     days
-        How many days it lasts; on the third is the campaign.
+        How many days it lasts; on the third is the campaign. Without --start the last one is today, until now.
     seed
         The same seed gives the same world.
     start
-        Its first day.
+        Its first day, for a world of the past.
     """
     from huozhao import commands
 
@@ -90,12 +94,17 @@ def simulate(*, home: Home = None, users: int = 3300, days: int = 5, seed: int =
 
 
 @app.command
-def replay(out: Path, *, home: Home = None, since: str | None = None, until: str | None = None, seed: int = 0) -> None:
+def replay(
+    file: Path, /, *, home: Home = None, since: str | None = None, until: str | None = None, seed: Seed = 0
+) -> None:
     """Turn the log into a training table: what was known at every impression's moment, and what became of it.
+
+    Categories are texts. An outcome is null while its whole window is open, also where `train` cuts windows to fit a
+    short log.
 
     Parameters
     ----------
-    out
+    file
         The Parquet file to write.
     home
         The home whose log is read.
@@ -108,11 +117,11 @@ def replay(out: Path, *, home: Home = None, since: str | None = None, until: str
     """
     from huozhao import commands
 
-    commands.replay(_home(home), out, since=since, until=until, seed=seed)
+    commands.replay(_home(home), file, since=since, until=until, seed=seed)
 
 
 @app.command
-def train(*, home: Home = None, since: str | None = None, until: str | None = None, seed: int = 0) -> None:
+def train(*, home: Home = None, since: str | None = None, until: str | None = None, seed: Seed = 0) -> None:
     """Train a bundle on the log and make it the current one.
 
     Parameters
@@ -189,6 +198,7 @@ def serve(
 @app.command
 def feed(
     user: str,
+    /,
     *,
     home: Home = None,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -224,11 +234,14 @@ def _home(home: Path | None) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0, 2 after an error told in one line, 130 if interrupted."""
+    """Run a command line; returns the exit code.
+
+    0, or after an error told in one line 2, or 70 if nobody foresaw it; 130 if interrupted.
+    """
     try:
         command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _fail(str(error), "See huozhao --help.")
+        return _fail(_missing(error) if isinstance(error, MissingArgumentError) else str(error), _help_of(error))
     if command in (app.help_print, app.version_print):
         command(*bound.args, **bound.kwargs)
         return 0
@@ -247,13 +260,40 @@ def _run(command: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.", "Check the path.")
+        # Where Python knows the file, its message has it twice.
+        why = error.strerror or str(error)
+        return _fail(f"{error.filename}: {why}." if error.filename else f"{why}.", "Check the path.")
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:  # noqa: BLE001, the last resort: a person is told in one line
+        return _unforeseen(error)
     return 0
 
 
-def _fail(what: str, way_out: str = "") -> int:
+def _unforeseen(error: Exception) -> int:
+    if os.environ.get("HUOZHAO_TRACEBACK"):
+        traceback.print_exception(error)
+    way_out = "This is a fault of huozhao; HUOZHAO_TRACEBACK=1 shows where it happened."
+    return _fail(f"{type(error).__name__}: {error}".rstrip(".: ") + ".", way_out, code=UNFORESEEN)
+
+
+def _missing(error: MissingArgumentError) -> str:
+    """What is missing, as ``USER`` where it has no name on the command line."""
+    if error.argument is None or error.argument.tokens or error.keyword:
+        return str(error)
+    wanted = error.argument
+    name = wanted.name if not wanted.field_info.is_positional else wanted.name.removeprefix("--").upper()
+    command = " ".join(error.command_chain or ())
+    return f"{command} needs {name}, as in `huozhao {command} {name}`."
+
+
+def _help_of(error: CycloptsError) -> str:
+    return f"See {' '.join(('huozhao', *(error.command_chain or ()), '--help'))}."
+
+
+def _fail(what: str, way_out: str = "", code: int = WRONG) -> int:
+    # The system's own words for a file repeat its path, and a number that tells a person nothing.
+    what = re.sub(r"\[Errno \d+\] ([^:]+): '[^']*'", r"\1", what)
     line = " ".join(f"{what} {way_out}".split())
     print(f"huozhao: {line}", file=sys.stderr)
-    return 2
+    return code

@@ -1,6 +1,7 @@
 """What the commands do: each joins parts of the other packages and says what came of it."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -8,20 +9,33 @@ import msgspec
 from features.errors import RequestError
 from huozhao import home as homes
 from huozhao import show
-from huozhao.stages import Stages
+from huozhao.stages import Stages, patiently
 from huozhao.table import write_table
-from huozhao.times import iso, moment_ms, now_of, optional_ms
+from huozhao.times import iso, local_day_ms, moment_ms, now_of, optional_ms, wall_ms
 from ranking.bundle import current, load
+from ranking.policy import DEFAULT_TOML
 from ranking.sources import PERSONAL_NAMES
 from ranking.types import Feed, FeedRequest
-from seeds.constants import Size
+from seeds.constants import DAY_MS, Size
 from seeds.kuairand import KuaiRand
 from seeds.world import World
 from serving import Settings
 from serving import serve as serve_home
+from serving.settings import in_words
 from training import evaluate as judge
 from training import to_json
 from training import train as train_bundle
+
+LEAST = 20
+_PRODUCTS = '    { of = "product", at_most = 3, window = 10 },\n'
+LIVE_TOML = (
+    "# The default policy but for room_ttl and a bound on videos: this world ended when it was made, so its rooms\n"
+    "# stay on for a while although no pulse comes; and every page of the feed has place for all kinds.\n"
+    + DEFAULT_TOML.replace('room_ttl = "3m" ', 'room_ttl = "2h" ').replace(
+        _PRODUCTS, _PRODUCTS + '    { of = "video", at_most = 3, window = 5 },\n'
+    )
+)
+"""The policy of a simulated home that ends now."""
 
 
 def import_kuairand(home: Path, folder: Path) -> None:
@@ -41,21 +55,27 @@ def import_kuairand(home: Path, folder: Path) -> None:
 
 
 def size_of(users: int, days: int) -> Size:
-    """A world of so many people; there is so much of everything else as in the standard one."""
+    """A world of so many people; videos and products in proportion, and hosts enough that rooms are on at night."""
     whole = Size.standard()
     if not 10 <= users <= 1_000_000 or not 1 <= days <= 60:
         raise RequestError(f"A world of {users} users and {days} days cannot be made.", "10 to 10^6, and 1 to 60.")
-    hosts, videos, products = (max(n * users // whole.users, 20) for n in (whole.hosts, whole.videos, whole.products))
-    return Size(users=users, hosts=hosts, videos=videos, products=products, days=days)
+    hosts, videos, products = (n * users // whole.users for n in (whole.hosts, whole.videos, whole.products))
+    return Size(users, max(hosts, whole.hosts), max(videos, LEAST), max(products, LEAST), days)
 
 
-def simulate(home: Path, *, users: int, days: int, seed: int, start: str) -> None:
-    """Write the log of a simulated world into a home."""
+def simulate(home: Path, *, users: int, days: int, seed: int, start: str | None) -> None:
+    """Write the log of a simulated world into a home, as far as it has come by now."""
     homes.refuse_full(home)
-    world = World.create(seed, size_of(users, days), moment_ms("--start", start))
+    size, now_ms = size_of(users, days), wall_ms()
+    start_ms = local_day_ms(now_ms) - (days - 1) * DAY_MS if start is None else moment_ms("--start", start)
+    if start_ms >= now_ms:
+        raise RequestError(f"--start: {start!r} is not over: a log holds nothing of the future.", "Name a day before.")
+    world = World.create(seed, size, start_ms)
+    end_ms = min(world.end_ms, now_ms)
     with Stages() as stages:
-        records = homes.fill(home, world.log(progress=stages.of("living through the days")))
-    print(f"{home}: {records:,} records from {iso(world.start_ms)} to {iso(world.end_ms)}.")
+        tables = world.log(end_ms, stages.of("living through the days"))
+        records = homes.fill(home, tables, LIVE_TOML if end_ms == now_ms else DEFAULT_TOML)
+    print(f"{home}: {records:,} records from {iso(start_ms)} to {iso(end_ms)}.")
 
 
 def replay(home: Path, out: Path, *, since: str | None, until: str | None, seed: int) -> None:
@@ -93,7 +113,16 @@ def serve(home: Path, *, host: str | None, port: int | None, allow_remote: bool 
     """Serve a home until stopped."""
     given = {"home": str(home), "host": host, "port": port, "allow_remote": allow_remote}
     settings = Settings.read(os.environ, given)
-    serve_home(settings, lambda address: print(f"Serving {home} at {address} (contract: {address}/schema)", flush=True))
+    settings.check()
+    homes.refuse_missing(home)
+    with ExitStack() as waiting:
+        waiting.enter_context(patiently(homes.OPENING))
+
+        def announce(address: str) -> None:
+            waiting.close()
+            print(f"Serving {home} at {address} (contract: {address}/schema)", flush=True)
+
+        serve_home(settings, announce)
 
 
 def feed(home: Path, user: str, *, json: bool, count: int, surface: str, now: str | None) -> None:
@@ -102,7 +131,7 @@ def feed(home: Path, user: str, *, json: bool, count: int, surface: str, now: st
     try:
         request = msgspec.convert(asked, FeedRequest)
     except msgspec.ValidationError as error:
-        raise RequestError(f"No page can be asked for like this: {error}.", "See huozhao feed --help.") from error
+        raise RequestError(f"{in_words(error)}.", "See huozhao feed --help.") from error
     with homes.open_reader(home) as engine:
         now_ms = moment_ms("--now", now) if now else now_of(engine.status(0).received_ms)
         page = engine.feed(request, now_ms, f"feed-{now_ms}")
@@ -114,8 +143,13 @@ def feed(home: Path, user: str, *, json: bool, count: int, surface: str, now: st
 
 def _refuse_lost(file: Path) -> None:
     """Refuse to work for a file that could not be written in the end."""
-    if not file.absolute().parent.is_dir():
+    folder = file.absolute().parent
+    if file.is_dir():
+        raise RequestError(f"{file} is a folder.", "Name a file in it.")
+    if not folder.is_dir():
         raise RequestError(f"{file}: there is no folder {file.parent}.", "Make it first, or name another file.")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise RequestError(f"{file} cannot be written.", "Name another file.")
 
 
 def note_of(page: Feed) -> str:

@@ -9,8 +9,11 @@ import pyarrow as pa
 
 from features.errors import LogError
 from features.live import HomeLog
+from huozhao.stages import patiently
 from ranking.engine import Engine
 from ranking.policy import DEFAULT_TOML
+
+OPENING = "opening the home: loading, folding the log"
 
 
 def refuse_full(home: Path) -> None:
@@ -24,15 +27,18 @@ def refuse_full(home: Path) -> None:
         raise LogError(f"{home} holds a log already.", "Name another home with --home: one home, one data set.")
 
 
-def fill(home: Path, tables: Iterable[pa.Table]) -> int:
+def fill(home: Path, tables: Iterable[pa.Table], policy: str = DEFAULT_TOML) -> int:
     """Make a home of a log given in bulk, whole or not at all; returns how many records it holds.
 
     Parameters
     ----------
     tables : iterable of pa.Table
         Of ``features.log.UNPLACED``, sorted by received_ms within and between tables.
+    policy : str
+        What policy.toml says, unless there is one.
     """
     refuse_full(home)
+    was_there = home.exists()
     home.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".log-", dir=home))
     try:
@@ -41,27 +47,33 @@ def fill(home: Path, tables: Iterable[pa.Table]) -> int:
         draft.chmod(0o755)
         draft.rename(home / "log")
     except BaseException:
-        shutil.rmtree(draft)
+        shutil.rmtree(draft if was_there else home)
         raise
-    policy = home / "policy.toml"
-    if not policy.exists():
-        policy.write_text(DEFAULT_TOML, "utf-8")
+    if not (home / "policy.toml").exists():
+        (home / "policy.toml").write_text(policy, "utf-8")
     return records
 
 
 def open_log(home: Path) -> HomeLog:
     """The log of a home, to read."""
-    _refuse_missing(home)
+    refuse_missing(home)
     return HomeLog(home / "log", writer=False)
 
 
 def open_reader(home: Path) -> Engine:
-    """The engine of a home, to read."""
-    _refuse_missing(home)
-    return Engine.open(home, writer=False)
+    """The engine of a home, to read; what takes long is told."""
+    refuse_missing(home)
+    with patiently(OPENING):
+        return Engine.open(home, writer=False)
 
 
-def _refuse_missing(home: Path) -> None:
+def refuse_missing(home: Path) -> None:
+    """Refuse a folder that holds no log.
+
+    Raises
+    ------
+    LogError
+    """
     if not (home / "log").is_dir():
         way_out = "Make one with `huozhao import` or `huozhao simulate`, or name another with --home."
         raise LogError(f"{home} is not a home: it holds no log.", way_out)

@@ -16,6 +16,8 @@ WIDTH = 120
 TOP_TERMS = 3
 SYSTEMS = ("huozhao", "popularity", "static")
 """The systems of an evaluation that are printed, from left to right."""
+FEWEST = 20
+"""A figure of fewer positives or pairs says nothing, and is not printed."""
 COLOURS = {"room": "magenta", "product": "green", "video": "cyan"}
 
 
@@ -76,7 +78,7 @@ def trained_table(result: TrainResult) -> RenderableType:
 
 
 def figures_table(rows: Sequence[Row]) -> RenderableType:
-    """One line a head: the pairwise GAUC of every system with its interval, then by how much ours is above the others.
+    """One line a head: the pairwise GAUC of every system with its interval, then ours less each of the others.
 
     The last line is NDCG@5 of the value by gain.
     """
@@ -87,20 +89,19 @@ def figures_table(rows: Sequence[Row]) -> RenderableType:
         table.add_column(name, no_wrap=True)
     for name in ("slates", "pairs"):
         table.add_column(name, justify="right", style="dim", no_wrap=True)
-    for name in (*systems, *(f"over {other}" for other in systems[1:])):
+    for name in (*systems, *(f"ours − {other}" for other in systems[1:])):
         table.add_column(name, justify="right", no_wrap=True)
     for metric, head in dict.fromkeys((metric, head) for metric, head, _ in whole if metric in ("gauc", "ndcg5")):
         found = [whole[metric, head, system] for system in systems]
         above = [whole.get((f"{metric}_diff_vs_{other}", head, systems[0])) for other in systems[1:]]
         figures = [_figure(row) for row in found] + [_figure(row, "+") for row in above]
         table.add_row(metric, head, f"{found[0].slates:,}", f"{found[0].pairs:,}", *figures)
-    return Group(
-        table, Text("95 % intervals, people drawn again; --json FILE has every figure of every system.", "dim")
-    )
+    under = f"95 % intervals, people drawn again; – under {FEWEST} positives or pairs; --json FILE has all."
+    return Group(table, Text(under, "dim"))
 
 
 def _figure(row: Row | None, sign: str = "") -> str:
-    if row is None or not math.isfinite(row.value):
+    if row is None or not math.isfinite(row.value) or min(row.positives, row.pairs) < FEWEST:
         return "–"
     interval = f" {_short(row.low)}–{_short(row.high)}" if math.isfinite(row.low) and math.isfinite(row.high) else ""
     return _short(row.value, sign) + interval

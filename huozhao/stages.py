@@ -1,7 +1,9 @@
 """How far a long command is: a bar for each stage on a terminal, a plain line otherwise; on standard error."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -54,3 +56,17 @@ class Stages:
         for task in self._bars.tasks:
             whole = task.total or 1
             self._bars.update(task.id, completed=whole, total=whole)
+
+
+@contextmanager
+def patiently(stage: str, after_s: float = 2.0) -> Iterator[None]:
+    """Tell of what is done within, a thing that knows no parts, once it has taken so long."""
+    with ExitStack() as told:
+        timer = threading.Timer(after_s, lambda: told.enter_context(Stages()).of(stage))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()

@@ -5,7 +5,7 @@ import time
 
 from features.errors import RequestError
 from features.log import DAY_MS
-from features.schema import standard
+from features.standard import standard
 
 UTC_OFFSET_MS = standard({}, {}).utc_offset_ms
 
@@ -37,8 +37,8 @@ def moment_ms(option: str, text: str) -> int:
         if len(text) > len("2022-04-29"):
             raise RequestError(f"{option}: {text!r} does not say of which time zone it is.", way_out)
         at = at.replace(tzinfo=dt.timezone(dt.timedelta(milliseconds=UTC_OFFSET_MS)))
-    if at.year < 1971:
-        raise RequestError(f"{option}: {text!r} is before all logs.", way_out)
+    if not 1971 <= at.year < 2100:
+        raise RequestError(f"{option}: {text!r} is not a time of any log.", "Name one from 1971 to 2099.")
     return round(at.timestamp() * 1000)
 
 

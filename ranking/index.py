@@ -13,20 +13,23 @@ from numba import njit
 
 from features.errors import FeatureError
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
+from ranking.lists import TRIED, Lists, make_lists, probe, visits_of
 
 BLOCK = 1024
+LINE = 16
+"""Numbers in one line of the processor's cache."""
+AHEAD = 32
+"""Vectors that are fetched from memory at a time: their lines come side by side, not one after the other."""
 SPARSE = 16
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
 Scores = TypeVar("Scores", FloatArray, DoubleArray)
-HASHTABLE = 2
-"""``faiss.DirectMap.Hashtable``: ids to list entries, which makes lists mutable in place."""
 
 
 class ExactIndex:
     """A matrix of vectors, searched whole.
 
-    Vectors stand in columns, so that a scan adds up many scores at once without reordering any sum; a vector taken
-    out is replaced by the last one. A vector of zeros says nothing of an item and is kept out: putting one removes.
+    Each score is one sum from the first number to the last, eight of them side by side; a vector taken out is replaced
+    by the last one. A vector of zeros says nothing of an item and is kept out: putting one removes.
 
     Parameters
     ----------
@@ -37,7 +40,7 @@ class ExactIndex:
     def __init__(self, dims: int) -> None:
         self.dims = dims
         self._size = 0
-        self._matrix = np.zeros((dims, BLOCK), np.float32)
+        self._matrix = np.zeros((BLOCK, dims), np.float32)
         self._rows = np.zeros(BLOCK, np.int32)
         self._place = np.full(BLOCK, -1, np.int64)
 
@@ -73,33 +76,38 @@ class ExactIndex:
 
     def vectors(self, rows: RowArray) -> FloatArray:
         """The vectors (n, dims) of rows that are there."""
-        return np.ascontiguousarray(self._matrix[:, self._place[rows]].T)
+        return self._matrix[self._place[rows]]
 
     def search(self, vector: FloatArray, k: int, allowed: BoolArray | None = None) -> tuple[RowArray, FloatArray]:
         """At most k rows by inner product, highest first, ties by row; ``allowed`` is a mask by row."""
-        rows = self.rows
+        return self.best(vector, k, self.places(allowed))
+
+    def places(self, allowed: BoolArray | None) -> IntArray:
+        """Where the vectors stand whose rows a mask allows, by row; all of them without a mask."""
         if allowed is None:
-            return top_k(rows, self._scan(vector), k)
-        places = _places(allowed, rows)
-        if len(places) * SPARSE < self._size:
-            return top_k(rows[places], self._scores(vector, places), k)
-        return top_k(rows[places], self._scan(vector)[places], k)
+            return np.arange(self._size)
+        places = self._place[np.flatnonzero(allowed[: len(self._place)])]
+        there: IntArray = places[places >= 0]
+        return there
+
+    def best(self, vector: FloatArray, k: int, places: IntArray) -> tuple[RowArray, FloatArray]:
+        """``search`` among the vectors at some places."""
+        return top_k(self._rows[places], self._scores(vector, places), k)
 
     def scores(self, vector: FloatArray, rows: RowArray) -> FloatArray:
         """The inner products (n,) of rows that are there, the same bits as in ``search``."""
         return self._scores(vector, self._place[rows])
 
-    def _scan(self, vector: FloatArray) -> FloatArray:
-        return _scan(self._matrix, self._size, np.ascontiguousarray(vector, np.float32))
-
     def _scores(self, vector: FloatArray, places: IntArray) -> FloatArray:
-        return _gather(self._matrix, places, np.ascontiguousarray(vector, np.float32))
+        out = np.empty(len(places), np.float32)
+        _dot(self._matrix, places, np.ascontiguousarray(vector, np.float32), out)
+        return out
 
     def _reserve(self, size: int, rows: int) -> None:
-        capacity = self._matrix.shape[1]
+        capacity = len(self._matrix)
         if size > capacity:
             more = max(2 * capacity, size) - capacity
-            self._matrix = np.pad(self._matrix, ((0, 0), (0, more)))
+            self._matrix = np.pad(self._matrix, ((0, more), (0, 0)))
             self._rows = np.pad(self._rows, (0, more))
         if rows > len(self._place):
             more = max(2 * len(self._place), rows) - len(self._place)
@@ -119,16 +127,18 @@ class FaissIndex:
         Length of a vector.
     threshold : int
         Vectors at which lists are first trained; below half of it they are given up.
-    probes : float
-        The share of lists that a search without a filter visits.
+    probes : float, optional
+        The share of lists that a search without a filter visits; by default as many as ``RECALL`` takes, found anew
+        with every training.
     """
 
-    def __init__(self, dims: int, threshold: int = 20_000, probes: float = 0.125) -> None:
+    def __init__(self, dims: int, threshold: int = 20_000, probes: float | None = None) -> None:
         self.dims = dims
         self.threshold = threshold
         self.probes = probes
         self._exact = ExactIndex(dims)
-        self._lists: faiss.IndexIVFFlat | None = None
+        self._lists: Lists | None = None
+        self._visits = 0
 
     def __len__(self) -> int:
         return len(self._exact)
@@ -154,46 +164,30 @@ class FaissIndex:
 
     def search(self, vector: FloatArray, k: int, allowed: BoolArray | None = None) -> tuple[RowArray, FloatArray]:
         """At most k rows by inner product, highest first, ties by row; ``allowed`` is a mask by row."""
-        rows = self._exact.rows
-        there = len(rows) if allowed is None else len(_places(allowed, rows))
-        few = there * SPARSE < len(rows) or not 0 < k * SPARSE <= there
-        # Under a filter the best lie farther apart: the rarer they are, the more lists are visited.
-        share = self.probes * math.sqrt(len(rows) / max(there, 1))
-        found = rows[:0] if few or self._lists is None else _probe(self._lists, vector, k, allowed, share)
-        if len(found) < min(k, there):
+        places = None if allowed is None or self._lists is None else self._exact.places(allowed)
+        there = len(self) if places is None else len(places)
+        few = there * SPARSE < len(self) or not 0 < k * SPARSE <= there
+        if self._lists is not None and not few:
+            # The more are wanted, or the rarer they are under a filter, the farther away they lie.
+            visits = math.ceil(self._visits * math.sqrt(max(k / TRIED, 1.0) * len(self) / there))
+            found = probe(self._lists, vector, k, allowed, visits)
+            if len(found) >= min(k, there):
+                return top_k(found, self._exact.scores(vector, found), k)
+        if places is None:
             return self._exact.search(vector, k, allowed)
-        return top_k(found, self._exact.scores(vector, found), k)
+        return self._exact.best(vector, k, places)
 
     def retrain(self) -> None:
         """Fit the lists' centroids to what is there now, and fill them; searches before and after see the same rows."""
-        n = len(self)
-        if n == 0:
+        if not len(self):
             self._lists = None
             return
-        faiss.omp_set_num_threads(1)
-        # At least 39 vectors a list: with fewer faiss calls the centroids poor.
-        count = max(1, min(int(2 * math.sqrt(n)), n // 39))
-        lists = faiss.IndexIVFFlat(faiss.IndexFlatIP(self.dims), self.dims, count, faiss.METRIC_INNER_PRODUCT)
-        lists.set_direct_map_type(HASHTABLE)
         rows = np.sort(self._exact.rows)
         vectors = self._exact.vectors(rows)
-        lists.train(vectors)
-        lists.add_with_ids(vectors, rows.astype(np.int64))
-        self._lists = lists
-
-
-def _probe(lists: faiss.IndexIVFFlat, vector: FloatArray, k: int, allowed: BoolArray | None, share: float) -> RowArray:
-    # More threads would order equal scores by chance.
-    faiss.omp_set_num_threads(1)
-    # faiss holds bits and selector by their addresses alone: these names keep them until it has searched.
-    bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-    selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-    parameters = faiss.SearchParametersIVF()
-    parameters.nprobe = min(lists.nlist, max(1, math.ceil(share * lists.nlist)))
-    parameters.sel = selector
-    _, ids = lists.search(np.ascontiguousarray(vector[None], np.float32), k, params=parameters)
-    found: RowArray = ids[0][ids[0] >= 0].astype(np.int32)
-    return found
+        self._lists = make_lists(vectors, rows)
+        share = self.probes
+        tried = visits_of(self._lists, vectors, rows) if share is None else math.ceil(share * self._lists.nlist)
+        self._visits = max(1, tried)
 
 
 def top_k(rows: RowArray, scores: Scores, k: int) -> tuple[RowArray, Scores]:
@@ -217,18 +211,6 @@ def _check(rows: RowArray, vectors: FloatArray, dims: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _places(allowed: BoolArray, rows: RowArray) -> IntArray:
-    """The positions in ``rows`` that a mask allows; beyond the mask nothing is."""
-    out = np.empty(rows.shape[0], np.int64)
-    n = 0
-    for i in range(rows.shape[0]):
-        if rows[i] < allowed.shape[0] and allowed[rows[i]]:
-            out[n] = i
-            n += 1
-    return out[:n]
-
-
-@njit(nogil=True, cache=True)
 def _put(matrix: FloatArray, have: RowArray, place: IntArray, size: int, rows: RowArray, vectors: FloatArray) -> int:
     for i in range(rows.shape[0]):
         row, vector = rows[i], vectors[i]
@@ -239,7 +221,7 @@ def _put(matrix: FloatArray, have: RowArray, place: IntArray, size: int, rows: R
             place[row] = size
             have[size] = row
             size += 1
-        matrix[:, place[row]] = vector
+        matrix[place[row]] = vector
     return size
 
 
@@ -249,7 +231,7 @@ def _remove(matrix: FloatArray, have: RowArray, place: IntArray, size: int, rows
         if 0 <= row < place.shape[0] and place[row] >= 0:
             size -= 1
             at, last = place[row], have[size]
-            matrix[:, at] = matrix[:, size]
+            matrix[at] = matrix[size]
             have[at] = last
             place[last] = at
             place[row] = -1
@@ -257,24 +239,42 @@ def _remove(matrix: FloatArray, have: RowArray, place: IntArray, size: int, rows
 
 
 @njit(nogil=True, cache=True)
-def _scan(matrix: FloatArray, size: int, vector: FloatArray) -> FloatArray:
-    """Inner products of the first ``size`` columns, block by block: the inner loop runs along memory, once a number."""
-    out = np.zeros(size, np.float32)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        for k in range(vector.shape[0]):
-            weight = vector[k]
-            for i in range(start, stop):
-                out[i] += weight * matrix[k, i]
-    return out
+def _dot(matrix: FloatArray, places: IntArray, vector: FloatArray, out: FloatArray) -> np.float32:
+    """Write the inner products of the vectors at some places; the sum it returns has it fetch them."""
+    size, fetched = places.shape[0], np.float32(0)
+    for start in range(0, size, AHEAD):
+        stop = min(start + AHEAD, size)
+        for i in range(start, stop):
+            row = matrix[places[i]]
+            for k in range(0, row.shape[0], LINE):
+                fetched += row[k]
+        for i in range(start, stop, 8):
+            if i + 8 <= stop:
+                _dot_eight(matrix, places[i : i + 8], vector, out[i : i + 8])
+            else:
+                for j in range(i, stop):
+                    total = np.float32(0)
+                    for k in range(vector.shape[0]):
+                        total += vector[k] * matrix[places[j], k]
+                    out[j] = total
+    return fetched
 
 
-@njit(nogil=True, cache=True)
-def _gather(matrix: FloatArray, places: IntArray, vector: FloatArray) -> FloatArray:
-    """Inner products of some columns, added in the order of ``_scan``."""
-    out = np.zeros(places.shape[0], np.float32)
+@njit(nogil=True, cache=True, inline="always")
+def _dot_eight(matrix: FloatArray, at: IntArray, vector: FloatArray, out: FloatArray) -> None:
+    """Eight sums side by side: each waits for itself alone, and none is reordered."""
+    r0, r1, r2, r3 = matrix[at[0]], matrix[at[1]], matrix[at[2]], matrix[at[3]]
+    r4, r5, r6, r7 = matrix[at[4]], matrix[at[5]], matrix[at[6]], matrix[at[7]]
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
     for k in range(vector.shape[0]):
         weight = vector[k]
-        for i in range(places.shape[0]):
-            out[i] += weight * matrix[k, places[i]]
-    return out
+        s0 += weight * r0[k]
+        s1 += weight * r1[k]
+        s2 += weight * r2[k]
+        s3 += weight * r3[k]
+        s4 += weight * r4[k]
+        s5 += weight * r5[k]
+        s6 += weight * r6[k]
+        s7 += weight * r7[k]
+    out[0], out[1], out[2], out[3] = s0, s1, s2, s3
+    out[4], out[5], out[6], out[7] = s4, s5, s6, s7

@@ -89,7 +89,7 @@ class KuaiRand:
         found, skipped = files.sort_files(folder)
         self._log, repeated, impossible = _read_log(found["log"])
         if not len(self._log["time_ms"]):
-            raise SourceError(f"{folder} holds no exposure.", "Point to the folder that holds the log_*.csv files.")
+            raise _nothing(folder, impossible)
         self._first_ms = int(self._log["time_ms"][0])
         videos, bad_videos = files.read_all(found["videos"], files.VIDEOS, ("video_id",))
         users, bad_users = files.read_all(found["users"], files.USERS, ("user_id",))
@@ -136,6 +136,14 @@ class KuaiRand:
             yield _events(self._log, rows[:ready], codes[:ready], stamps[:ready])
             rows, codes = rows[ready:], codes[ready:]
             progress(stop, len(times))
+
+
+def _nothing(folder: Path, impossible: int) -> SourceError:
+    if impossible:
+        why = "each holds a negative, missing or absurd number"
+        what = f"{folder} holds no exposure that can be true: all {impossible:,} rows of its logs were dropped, {why}."
+        return SourceError(what, "Use the official files, their values unchanged.")
+    return SourceError(f"{folder} holds no exposure.", "Point to the folder that holds the log_*.csv files.")
 
 
 def _read_log(paths: list[Path]) -> tuple[Log, int, int]:

@@ -1,5 +1,6 @@
 """The files of KuaiRand-Pure: which is which, which columns are read of each, and which rows can be true."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,7 +60,14 @@ def _columns_of(path: Path) -> set[str]:
         with pacsv.open_csv(path) as file:
             return set(file.schema.names)
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{path} cannot be read: {error}.", "Take it out of the folder or restore it.") from error
+        raise SourceError(
+            f"{path} cannot be read: {_why(error)}.", "Take it out of the folder or restore it."
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    """Without the path, which Arrow repeats."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error).rstrip(".")
 
 
 def _schema(columns: Iterable[str]) -> pa.Schema:
@@ -80,7 +88,9 @@ def _read(path: Path, columns: Iterable[str], optional: Iterable[str]) -> pa.Tab
         options = pacsv.ConvertOptions(column_types=schema, include_columns=wanted, strings_can_be_null=True)
         return pacsv.read_csv(path, convert_options=options)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path} cannot be read: {error}.", "Use the official file, its values unchanged.") from error
+        raise SourceError(
+            f"{path} cannot be read: {_why(error)}.", "Use the official file, its values unchanged."
+        ) from error
 
 
 def possible(table: pa.Table, columns: Iterable[str]) -> BoolArray:

@@ -21,6 +21,10 @@ from seeds.truth import EXPECTED, expect
 __all__ = ["Size", "Visits", "World"]
 
 
+LATEST_MS = 4_102_444_800_000
+"""2100: no world begins later."""
+
+
 class Visits(NamedTuple):
     """Pages that people open, by time, ties by person; n of each."""
 
@@ -44,7 +48,17 @@ class World:
 
     @classmethod
     def create(cls, seed: int, size: Size, start_ms: int = constants.START_MS) -> "World":
-        """A world of ``size.days`` days from ``start_ms``, a midnight in Shanghai; the third day is the campaign's."""
+        """A world of ``size.days`` days from ``start_ms``, a midnight in Shanghai; the third day is the campaign's.
+
+        Raises
+        ------
+        RequestError
+            If the seed is not of 0 to 2^32 - 1, or the start is no midnight or beyond any log.
+        """
+        if not 0 <= seed < 1 << 32:
+            raise RequestError(f"No world has the seed {seed}.", "Seeds are 0 to 4294967295.")
+        if not 0 < start_ms < LATEST_MS or (start_ms + constants.UTC_OFFSET_MS) % constants.DAY_MS:
+            raise RequestError(f"No world begins at {start_ms} ms.", "It begins at a midnight in China, before 2100.")
         return cls(Cast.draw(seed, size, start_ms))
 
     @property

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from litestar._openapi.schema_generation import SchemaCreator
 
 MAX_RECORDS = 1000
+MAX_NAME = 130
+"""How many characters of a wrong record an answer repeats: an id in quotes."""
 
 
 class Form(NamedTuple):
@@ -57,18 +59,30 @@ class RecordSchemas(OpenAPISchemaPlugin):
 
 def keep(engine: Engine, batch: Sequence[object], form: Form, received_ms: int) -> Acks:
     """Append the good records of a batch, and say of every record what became of it."""
-    read = [_read(value, form, at) for at, value in enumerate(batch)]
-    acks = iter(engine.append([one for one in read if not isinstance(one, Ack)], received_ms))
-    return Acks(tuple(one if isinstance(one, Ack) else next(acks) for one in read))
+    read = [_read(value, form) for value in batch]
+    kept = iter(engine.append([one for one in read if not isinstance(one, Ack)], received_ms))
+    acks = [one if isinstance(one, Ack) else next(kept) for one in read]
+    return Acks(tuple(_placed(ack, at) for at, ack in enumerate(acks)))
 
 
-def _read(value: object, form: Form, at: int) -> Record | Ack:
+def _placed(ack: Ack, at: int) -> Ack:
+    return msgspec.structs.replace(ack, error=f"record {at}: {ack.error}") if ack.error else ack
+
+
+def _read(value: object, form: Form) -> Record | Ack:
     implied = next(iter(form.types))
     tag = value.get("type", implied) if isinstance(value, dict) else implied
     wanted = form.types.get(tag) if isinstance(tag, str) else None
     if wanted is None:
-        return Ack("rejected", error=f"record {at}: type {tag!r} is not one of {', '.join(form.types)}.")
+        return Ack("rejected", error=f"type {_brief(tag)} is not one of {', '.join(form.types)}.")
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        return Ack("rejected", error=f"record {at}: {error}.")
+        # The first field of what a client sends is its id.
+        name = value.get(wanted.__struct_fields__[0]) if isinstance(value, dict) else None
+        return Ack("rejected", error=f"{tag} {_brief(name)}: {error}." if isinstance(name, str) else f"{error}.")
+
+
+def _brief(value: object) -> str:
+    """What a client sent, as an answer may repeat it."""
+    return repr(value)[:MAX_NAME]

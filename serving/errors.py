@@ -1,6 +1,7 @@
 """How every error looks from outside: one shape (RFC 9457), one table of status and code."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -65,9 +66,17 @@ def theirs(request: Request[None, None, State], error: HTTPException) -> Respons
     if status >= 500:
         return unforeseen(request, error)
     faults = error.extra if isinstance(error.extra, list) else []
-    found = [f"{fault['key']}: {fault['message']}" if "key" in fault else fault["message"] for fault in faults]
-    detail = "; ".join([error.detail, *found])
+    detail = "; ".join([error.detail, *map(_said, faults)])
     return _answer(status, STATUS_CODES.get(status, "invalid_request"), detail, error.headers)
+
+
+def _said(fault: Mapping[str, str]) -> str:
+    key, message = fault.get("key", ""), fault["message"]
+    if key == "data":
+        # The framework calls a body by the handler's argument, and an empty one by that name alone.
+        empty = message == "'data'"
+        return "body: is empty, and must be JSON of the form that /schema shows" if empty else f"body: {message}"
+    return f"{key}: {message}" if key else message
 
 
 def unreadable(_: Request[None, None, State], error: RecursionError | UnicodeDecodeError) -> Response[Problem]:

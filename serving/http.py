@@ -15,12 +15,14 @@ from features.errors import HuozhaoError
 from ranking.engine import Engine
 from ranking.types import Ack, Feed, FeedItem, FeedRequest, RankRequest, Status
 from serving import clock, errors
+from serving.archiver import Archiver
 from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchemas, Users, keep
 from serving.errors import PROBLEMS
 from serving.page import ContractPage
 
 MAX_BODY_BYTES = 16 << 20
 
+# In the path, or in the query for an id that holds slashes: a path with %2F is not the same everywhere.
 ItemId = Annotated[str, Parameter(min_length=1, max_length=128, description="An item of the catalog.")]
 Neighbours = Annotated[int, Parameter(ge=1, le=200, description="How many items at most.")]
 
@@ -76,11 +78,10 @@ def put_items(engine: NamedDependency[Engine], data: Items, now_ms: NamedDepende
     return keep(engine, data, ITEMS, now_ms)
 
 
-@delete("/items/{item_id:str}", status_code=200, responses=PROBLEMS, sync_to_thread=True)
+@delete(["/items/{item_id:str}", "/items"], status_code=200, responses=PROBLEMS, sync_to_thread=True)
 def take_down(engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDependency[int]) -> Ack:
     """Take an item down: no page that is answered after this one holds it."""
-    item = msgspec.structs.replace(engine.item(item_id), listed=False, ts_ms=now_ms)
-    return engine.append([item], now_ms)[0]
+    return engine.take_down(item_id, now_ms)
 
 
 @put("/users", responses=PROBLEMS, sync_to_thread=True)
@@ -89,7 +90,7 @@ def put_users(engine: NamedDependency[Engine], data: Users, now_ms: NamedDepende
     return keep(engine, data, USERS, now_ms)
 
 
-@get("/items/{item_id:str}/similar", responses=PROBLEMS, sync_to_thread=True)
+@get(["/items/{item_id:str}/similar", "/similar"], responses=PROBLEMS, sync_to_thread=True)
 def similar(
     engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDependency[int], k: Neighbours = 20
 ) -> Similar:
@@ -114,7 +115,7 @@ def create_app(
     now_ms: Callable[[], int] = clock.now_ms,
     request_id: Callable[[], str] = clock.request_id,
 ) -> Litestar:
-    """The application over an engine, which it closes when it shuts down.
+    """The application over an engine, whose past days it archives and which it closes when it shuts down.
 
     Parameters
     ----------
@@ -123,6 +124,7 @@ def create_app(
     now_ms, request_id : callable
         The clock, and the names of requests.
     """
+    archiver = Archiver(engine, now_ms)
     routes = [feed, rank, send_events, put_items, take_down, put_users, similar]
     return Litestar(
         [Router("/v1", route_handlers=routes), health, ready],
@@ -138,7 +140,8 @@ def create_app(
             UnicodeDecodeError: errors.unreadable,
             Exception: errors.unforeseen,
         },
-        on_shutdown=[engine.close],
+        on_startup=[archiver.start],
+        on_shutdown=[archiver.stop, engine.close],
         openapi_config=OpenAPIConfig(
             "Huozhao", _version(), use_handler_docstrings=True, render_plugins=[ContractPage(path="/")]
         ),

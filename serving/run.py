@@ -1,12 +1,16 @@
 """The server: bind, open, serve until told to stop, drain, close."""
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
+from features.records import FUTURE_MS
 from ranking.engine import Engine
+from serving import clock
 from serving.foreign import check_packages
 from serving.http import create_app
 from serving.settings import Settings, SettingsError
@@ -37,7 +41,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     settings.check()
     with _bound(settings) as bound:
         # The application closes the engine, after the last answer: a signal may end the process before we return.
-        app = create_app(Engine.open(settings.folder))
+        app = create_app(_opened(settings.folder))
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
         )
@@ -47,10 +51,24 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             uvicorn.Server(config).run(sockets=[bound])
 
 
+def _opened(home: Path) -> Engine:
+    """The engine of a home whose log is not ahead of the clock: nothing could be appended to it."""
+    engine = Engine.open(home)
+    last_ms, now_ms = engine.status(0).received_ms, clock.now_ms()
+    if last_ms > now_ms + FUTURE_MS:
+        engine.close()
+        what = f"The log of {home} ends {(last_ms - now_ms) / 1000:.0f} s ahead of the clock."
+        raise SettingsError(what, "Set the clock, or serve a home whose log is of the past.")
+    return engine
+
+
 def _bound(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
-        raise SettingsError(f"Cannot serve on {where}: {error.strerror}.", "Choose another with --port.") from error
+        # Python puts the address behind the reason once more.
+        why = (error.strerror or str(error)).partition(" (while")[0]
+        option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        raise SettingsError(f"Cannot serve on {where}: {why}.", f"Choose another with {option}.") from error

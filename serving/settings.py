@@ -1,6 +1,7 @@
 """Where to serve, and from which home."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -43,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             return msgspec.convert(found, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise SettingsError(f"A setting is not usable: {error}.", "See huozhao serve --help.") from error
+            raise SettingsError(f"{in_words(error)}.", "See huozhao serve --help.") from error
 
     @property
     def folder(self) -> Path:
@@ -60,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         if not (self.allow_remote or _is_loopback(self.host)):
             way_out = "Serve on 127.0.0.1 behind a proxy that asks who is there, or pass --allow-remote."
-            raise SettingsError(f"{self.host} can be reached from other machines, and requests need no key.", way_out)
+            raise SettingsError(f"{self.host} is not a loopback address, and requests need no key.", way_out)
 
 
 def _is_loopback(host: str) -> bool:
@@ -68,3 +69,23 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+_FAULTS = (
+    (r"Expected `int` <= (\S+)", r"must be at most \1"),
+    (r"Expected `int` >= (\S+)", r"must be at least \1"),
+    (r"Expected `str` of length <= (\d+)", r"must have at most \1 characters"),
+    (r"Expected `str` of length >= 1", "must not be empty"),
+    (r"Expected `int`, got .*", "must be a whole number"),
+    (r"Expected `bool`, got .*", "must be true or false"),
+    (r"Expected `str` matching .*", "has a character that no name may have"),
+)
+
+
+def in_words(error: msgspec.ValidationError) -> str:
+    """What was wrong with a value, for a person: "count must be at most 200"."""
+    fault, _, place = str(error).partition(" - at `$.")
+    for pattern, words in _FAULTS:
+        if place and re.fullmatch(pattern, fault):
+            return f"{place.rstrip('`')} {re.sub(pattern, words, fault)}"
+    return str(error)

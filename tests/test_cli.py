@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +20,16 @@ import pytest
 from features.live import HomeLog
 from features.log import records_table
 from features.records import User
+from huozhao import show
 from huozhao.cli import main
+from huozhao.commands import LIVE_TOML
 from huozhao.home import fill
-from huozhao.stages import Stages
+from huozhao.stages import Stages, patiently
 from huozhao.times import moment_ms, now_of, wall_ms
 from ranking.engine import Engine
-from ranking.policy import DEFAULT_TOML
+from ranking.policy import DEFAULT_TOML, Bound, Policy, parse
 from ranking.types import Feed
+from training import Row
 
 ROOT = Path(__file__).parents[1]
 MIDNIGHT_MS = 1_655_308_800_000
@@ -67,7 +71,7 @@ def test_a_simulated_home_is_trained_judged_and_served_from_by_the_environments_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HUOZHAO_HOME", str(tmp_path / "shop"))
-    assert main(["simulate", "--users", "120", "--days", "2", "--seed", "3"]) == 0
+    assert main(["simulate", "--users", "120", "--days", "2", "--seed", "3", "--start", "2022-06-16"]) == 0
     assert main(["train", "--seed", "3"]) == 0
     assert main(["evaluate"]) == 0
     assert main(["feed", "u1", "--count", "4"]) == 0
@@ -75,6 +79,20 @@ def test_a_simulated_home_is_trained_judged_and_served_from_by_the_environments_
     assert all(word in printed for word in ("calibrate", "Bundle", "gauc", "ndcg5", "complete +", "user u1"))
     assert {path.name for path in (tmp_path / "shop").iterdir()} >= {"log", "bundles", "policy.toml"}
     assert (tmp_path / "shop" / "policy.toml").read_text("utf-8") == DEFAULT_TOML
+
+
+def test_a_world_without_a_start_ends_now_with_rooms_that_stay_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began_ms, home = wall_ms(), tmp_path / "new"
+    assert main(["simulate", "--users", "60", "--days", "2", "--home", str(home)]) == 0
+    with HomeLog(home / "log", writer=False) as log:
+        last_ms = [batch["received_ms"][-1].as_py() for batch in log.read()][-1]
+    assert began_ms - 600_000 < last_ms < wall_ms()
+    kept, default = parse((home / "policy.toml").read_text("utf-8")), Policy.default()
+    assert (home / "policy.toml").read_text("utf-8") == LIVE_TOML
+    assert (kept.room_ttl_ms, default.room_ttl_ms) == (7_200_000, 180_000)
+    assert set(kept.surface("feed").bounds) - set(default.surface("feed").bounds) == {Bound("video", 3, 5)}
 
 
 def test_the_figures_file_has_one_row_a_figure_and_every_system(
@@ -92,6 +110,17 @@ def test_the_figures_file_has_one_row_a_figure_and_every_system(
     printed = capsys.readouterr().out
     assert f"{ours['value']:.3f}".removeprefix("0") in printed
     assert max(map(len, printed.splitlines())) <= 120
+
+
+def test_a_figure_of_a_handful_of_pairs_is_not_printed() -> None:
+    few, many = (
+        Row("huozhao", head, "all", "all", "gauc", 0.75, 0.7, 0.8, 30, 9, n) for head, n in (("a", 19), ("b", 20))
+    )
+    with (console := show.console()).capture() as printed:
+        console.print(show.figures_table([few, many]))
+    line = {row.split()[1]: row for row in printed.get().splitlines()}
+    assert ".750" in line["b"]
+    assert ".750" not in line["a"]
 
 
 def test_a_feed_shows_terms_that_sum_to_the_value_and_what_found_each_item(
@@ -202,7 +231,16 @@ def test_help_imports_nothing_heavy() -> None:
         (["replay", "t.parquet", "--home", "nowhere"], "nowhere is not a home"),
         (["import", "kuairand", "nowhere", "--home", "new"], "nowhere"),
         (["trian"], 'Did you mean "train"?'),
-        (["feed"], "--user"),
+        (["feed"], "feed needs USER"),
+        (["replay"], "replay needs FILE"),
+        (["train", "--seed", "-1"], "--seed"),
+        (["train", "--seed", "99999999999999999999"], "--seed"),
+        (["replay", "t.parquet", "--seed", "-1"], "--seed"),
+        (["simulate", "--seed", "-1"], "--seed"),
+        (["simulate", "--start", "9999-12-31"], "--start: '9999-12-31'"),
+        (["simulate", "--start", "2098-12-31"], "future"),
+        (["simulate", "--start", "2022-06-16T12:00:00Z"], "midnight"),
+        (["serve", "--home", "nowhere"], "nowhere is not a home"),
         (["train", "--since"], "--since"),
         (["simulate", "--users", "3"], "3 users"),
         (["simulate", "--start", "yesterday"], "--start: 'yesterday' is not a time"),
@@ -227,9 +265,14 @@ def test_a_fault_is_one_line_with_code_2(
         (["replay", "no/such/table.parquet"], "no/such"),
         (["replay", "table.parquet", "--since", "2030-01-01"], "no impression in this time"),
         (["feed", "u1", "--count", "0"], "count"),
-        (["feed", "", "--count", "1000"], "count"),
+        (["feed", "", "--count", "1000"], "count must be at most 200"),
+        (["feed", "u" * 129], "user_id must have at most 128 characters"),
+        (["replay", "."], ". is a folder"),
+        (["evaluate", "--json", "."], ". is a folder"),
         (["simulate"], "holds a log already"),
-        (["serve", "--port", "99999"], "port"),
+        (["serve", "--port", "99999"], "port must be at most 65535"),
+        (["serve", "--host", "no.such.invalid"], "no.such.invalid is not a loopback address"),
+        (["serve", "--host", "no.such.invalid", "--allow-remote"], "another with --host"),
         (["serve", "--host", "0.0.0.0"], "--allow-remote"),
     ],
 )
@@ -279,8 +322,41 @@ def test_an_import_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -> No
 
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path / "new", cut_short())
-    assert not [*(tmp_path / "new").iterdir()]
+    assert not (tmp_path / "new").exists()
     assert fill(tmp_path / "new", [records_table([(MIDNIGHT_MS, User("u1", MIDNIGHT_MS))])]) == 1
+
+
+def test_a_fault_that_nobody_foresaw_is_one_line_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody\nthought of it")
+
+    monkeypatch.setattr("huozhao.home.open_reader", broken)
+    assert main(["feed", "u1", "--home", str(home)]) == 70
+    said = capsys.readouterr().err
+    assert said.startswith("huozhao: ZeroDivisionError: nobody thought of it. ")
+    assert said.count("\n") == 1
+    monkeypatch.setenv("HUOZHAO_TRACEBACK", "1")
+    assert main(["feed", "u1", "--home", str(home)]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_path_is_named_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (codes,) = (home / "bundles").glob("*/codes.json")
+    codes.unlink()
+    line = fault(capsys, "feed", "u1", "--home", str(home))
+    assert line.count("codes.json") == 1
+    assert "Errno" not in line
+
+
+def test_a_log_of_impossible_rows_says_so(tmp_path: Path, kuairand: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (whole,) = (path for path in kuairand.glob("*.parquet") if "play_time_ms" in pq.read_schema(path).names)
+    table = pq.read_table(whole).slice(0, 7)
+    (tmp_path / "bad").mkdir()
+    at = table.column_names.index("play_time_ms")
+    pq.write_table(table.set_column(at, "play_time_ms", pa.array([-1] * 7)), tmp_path / "bad" / "log.parquet")
+    assert "all 7 rows" in fault(capsys, "import", "kuairand", str(tmp_path / "bad"), "--home", str(tmp_path / "kr"))
 
 
 # -- a server of its own ----------------------------------------------------------------------------------------------
@@ -338,6 +414,17 @@ def test_a_plain_date_is_its_midnight_in_china_and_a_time_says_its_zone() -> Non
 def test_now_is_the_clocks_only_while_the_log_is_of_today() -> None:
     assert now_of(MIDNIGHT_MS) == MIDNIGHT_MS + 1
     assert abs(now_of(wall_ms() - 3_600_000) - wall_ms()) < 60_000
+
+
+def test_what_takes_long_is_told_and_what_does_not_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    told = threading.Event()
+    with patiently("short", after_s=3600):
+        pass
+    with patiently("long", after_s=0):
+        while not told.wait(0.01):
+            if "long" in capsys.readouterr().err:
+                told.set()
+    assert "short" not in capsys.readouterr().err
 
 
 def test_progress_is_a_line_a_stage_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,15 @@ def test_make_has_the_door(target: str) -> None:
 
 def test_make_alone_lists_its_doors() -> None:
     listed = subprocess.run(["make", "-s"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert [line.split()[1] for line in listed.splitlines()] == ["help", "setup", "demo", "check", "test", "bench"]
+    assert [line.split()[1] for line in listed.splitlines()] == [
+        "help",
+        "setup",
+        "demo",
+        "check",
+        "test",
+        "bench",
+        "clean",
+    ]
 
 
 def test_nothing_committed_names_a_machine_or_a_registry() -> None:

@@ -1,5 +1,6 @@
-"""The leakage audit: features read anew from a log read no further than a slate's moment must be the table's."""
+"""The leakage audit: what was learned and read for a moment must be the same from a log read no further than it."""
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -7,11 +8,16 @@ import numpy as np
 import pyarrow as pa
 
 from features.errors import LogError, TrainingError
+from features.factors import Factors
+from features.history import read_history
 from features.log import EventLog
+from features.reader import Codes
 from features.records import Record
 from features.replay import Moment, Readers, read_moments
-from features.schema import InContext
+from features.schema import FeatureSet, InContext
 from features.types import FloatArray
+from training.examples import choose_codes
+from training.factors import Interactions, fit
 
 SLATES = 64
 
@@ -87,3 +93,35 @@ def audit(
             what = f"Column {column!r} of the slate of user {moment.user_id!r} at offset {moment.read_offset} "
             raise TrainingError(what + "is not what was known at its moment.", "Take the column out: it leaks.")
     return len(drawn)
+
+
+def audit_factors(log: EventLog, fitted: Sequence[tuple[int, Factors]], utc_offset_ms: int, *, seed: int = 0) -> None:
+    """Fit the factors of one day, drawn by ``seed``, again from a log that ends where the day begins, and compare.
+
+    Raises
+    ------
+    TrainingError
+        If they are others, naming the day.
+    """
+    start_ms, factors = fitted[int(np.random.default_rng(seed).integers(len(fitted)))]
+    history = read_history(log, start_ms)
+    if fit(Interactions.of(history), history.catalog, start_ms, seed).version != factors.version:
+        day = dt.datetime.fromtimestamp((start_ms + utc_offset_ms) / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M")
+        what = f"The factors that serve from {day} are not those of the log before it."
+        raise TrainingError(what, "Fit them from what was received before: they leak.")
+
+
+def audit_codes(log: EventLog, feature_set: FeatureSet, codes: Codes, before_ms: int) -> None:
+    """Choose the codes again from a log that ends at ``before_ms``, and compare.
+
+    Raises
+    ------
+    TrainingError
+        If a column's are others, naming it.
+    """
+    anew = choose_codes(read_history(log, before_ms), feature_set, before_ms)
+    for name, values in codes.values.items():
+        if anew.values[name] != values:
+            raise TrainingError(
+                f"Column {name!r} has codes of values seen later.", "Choose them from what came before."
+            )

@@ -12,7 +12,8 @@ from features.history import IMPRESSION, History
 from features.log import DAY_MS, EventLog
 from features.reader import Codes
 from features.records import Item, User
-from features.schema import CONTEXT_CATEGORIES, MAX_CODES, Category, FeatureSet, InContext, standard
+from features.schema import CONTEXT_CATEGORIES, MAX_CODES, Category, FeatureSet, InContext
+from features.standard import standard
 from features.types import BoolArray, RowArray
 from training.labels import WINDOWS_MS, Labels
 
@@ -116,17 +117,19 @@ def attributes_of(rows: Sequence[Item | User]) -> dict[str, type]:
 
 
 def default_features(history: History) -> FeatureSet:
-    """``features.schema.standard`` with every attribute of the catalog."""
+    """``features.standard.standard`` with every attribute of the catalog."""
     return standard(attributes_of([*history.catalog.values()]), attributes_of([*history.people.values()]))
 
 
 def choose_codes(history: History, feature_set: FeatureSet, until_ms: int) -> Codes:
     """The most frequent values of every categorical column among the impressions received before a time.
 
-    At most ``MAX_CODES`` each, by frequency then name, of those seen at least ``LEAST_COUNT`` times.
+    At most ``MAX_CODES`` each, by frequency then name, of those seen at least ``LEAST_COUNT`` times. Nothing received
+    from then on is used.
     """
     events = history.events
     shown = np.flatnonzero((events.action == IMPRESSION) & (events.received_ms < until_ms))
+    catalog, people = history.catalog_before(until_ms), history.people_before(until_ms)
     items = _counts(events.item[shown], history.items)
     users = _counts(events.user[shown], history.users)
     values = {}
@@ -136,7 +139,7 @@ def choose_codes(history: History, feature_set: FeatureSet, until_ms: int) -> Co
                 values[column.name] = _most(_counts(getattr(events, source)[shown], history.words))
             case Category(source=source):
                 entity, _, name = source.partition(".")
-                counts, rows = (items, history.catalog) if entity == "item" else (users, history.people)
+                counts, rows = (items, catalog) if entity == "item" else (users, people)
                 values[column.name] = _most(
                     [(value_of(rows[key], name), count) for key, count in counts if key in rows]
                 )

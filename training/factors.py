@@ -8,7 +8,7 @@ References
 .. [1] Dhillon, "Co-clustering documents and words using bipartite spectral graph partitioning", KDD 2001.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from features.counters import STRENGTH
 from features.factors import BUCKETS, Factors, words_of
 from features.history import History
 from features.log import DAY_MS
+from features.records import Item
 from features.replay import Progress as Part
 from features.schema import ACTION_CODE
 from features.state import HISTORY_STRENGTH
@@ -34,54 +35,83 @@ DOUBT = 5.0
 PENALTY = 3.0
 """Of the ridge regression of items on their words."""
 LEAST_ENTRIES = 100
+NEVER_MS = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """Who did something with what: codes into the names of a ``History``, (n,) each, as received; and its strength."""
+    """Who did something with what, (n,) each; what people did long ago first.
 
-    user: RowArray
-    item: RowArray
+    ``user`` and ``item`` are places in the sorted names, whose order no later name changes. An entry counts at times
+    after ``received_ms`` and up to ``replaced_ms``.
+    """
+
+    items: tuple[str, ...]
+    user: IntArray
+    item: IntArray
     received_ms: IntArray
+    replaced_ms: IntArray
     strength: FloatArray
 
     @classmethod
     def of(cls, history: History) -> "Interactions":
-        """Of all events, with what people did long ago first, stamped 0."""
-        events = history.events
-        strength = STRENGTH[events.action].copy()
-        watches = np.flatnonzero(events.action == WATCH)
-        long_view, complete = watched(Catalog.of(history), events.item[watches], events.value[watches])
-        strength[watches[long_view]] = STRENGTH[ACTION_CODE["long_view"]]
-        strength[watches[complete]] = STRENGTH[ACTION_CODE["complete"]]
+        """Of all events, and of what people are known to have liked before."""
+        events, strength = history.events, _strengths(history)
         done = np.flatnonzero((strength > 0) & (events.user != 0))
         inside = done[events.via[done] != 0]
-        old_user, old_item = _old(history)
+        acts, item = np.concatenate([done, inside]), np.concatenate([events.item[done], events.via[inside]])
+        people, liked, received_ms, replaced_ms = _long_ago(history)
+        _, users, old_users = _placed(history.users, people)
+        names, items, old_items = _placed(history.items, liked)
         return cls(
-            np.concatenate([old_user, events.user[done], events.user[inside]]),
-            np.concatenate([old_item, events.item[done], events.via[inside]]),
-            np.concatenate([np.zeros(len(old_user), np.int64), events.received_ms[done], events.received_ms[inside]]),
-            np.concatenate([np.full(len(old_user), HISTORY_STRENGTH, np.float32), strength[done], strength[inside]]),
+            names,
+            np.concatenate([old_users, users[events.user[acts]]]),
+            np.concatenate([old_items, items[item]]),
+            np.concatenate([np.array(received_ms, np.int64), events.received_ms[acts]]),
+            np.concatenate([np.array(replaced_ms, np.int64), np.full(len(acts), NEVER_MS)]),
+            np.concatenate([np.full(len(people), HISTORY_STRENGTH, np.float32), strength[acts]]),
         )
 
 
-def _old(history: History) -> tuple[RowArray, RowArray]:
-    """What people are known to have liked before the log began, of items that it mentions."""
-    users = {name: code for code, name in enumerate(history.users)}
-    items = {name: code for code, name in enumerate(history.items)}
-    pairs = [
-        (users.get(person.user_id, len(users) + number), items[item])
-        for number, person in enumerate(history.people.values())
-        for item in person.history
-        if item in items
-    ]
-    user, item = np.array(pairs, np.int32).reshape(-1, 2).T
-    return user, item
+def _strengths(history: History) -> FloatArray:
+    """(events,) how strong a sign of liking each is."""
+    events = history.events
+    strength = STRENGTH[events.action].copy()
+    watches = np.flatnonzero(events.action == WATCH)
+    long_view, complete = watched(Catalog.of(history), events, watches)
+    strength[watches[long_view]] = STRENGTH[ACTION_CODE["long_view"]]
+    strength[watches[complete]] = STRENGTH[ACTION_CODE["complete"]]
+    return strength
+
+
+def _long_ago(history: History) -> tuple[list[str], list[str], list[int], list[int]]:
+    """People and what they liked before the log began, when that was said, and when a later row replaced it."""
+    people: list[str] = []
+    liked: list[str] = []
+    received_ms: list[int] = []
+    replaced_ms: list[int] = []
+    next_ms: dict[str, int] = {}
+    for _, said_ms, person in reversed(history.people_log):
+        count = len(person.history)
+        people += [person.user_id] * count
+        liked += person.history
+        received_ms += [said_ms] * count
+        replaced_ms += [next_ms.get(person.user_id, NEVER_MS)] * count
+        next_ms[person.user_id] = said_ms
+    return people, liked, received_ms, replaced_ms
+
+
+def _placed(names: Sequence[str], more: Sequence[str]) -> tuple[tuple[str, ...], IntArray, IntArray]:
+    """All names sorted, and the places there of these and of those."""
+    known = tuple(sorted({*names, *more}))
+    places = {name: place for place, name in enumerate(known)}
+    first, second = (np.array([places[name] for name in each], np.int64) for each in (names, more))
+    return known, first, second
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Items' authors and categories as codes, (items,) each by the item's code, 0 where it has none."""
+    """Items' authors and categories as codes into sorted names, (items,) each, 0 where it has none."""
 
     author: RowArray
     category: RowArray
@@ -89,9 +119,8 @@ class Columns:
     categories: tuple[str, ...]
 
     @classmethod
-    def of(cls, history: History) -> "Columns":
-        """The catalog's last rows."""
-        described = [history.catalog.get(name) for name in history.items]
+    def of(cls, described: Sequence[Item | None]) -> "Columns":
+        """Of items' rows, None for one without."""
         author, authors = _coded([row.author_id if row else "" for row in described])
         category, categories = _coded([row.category if row else "" for row in described])
         return cls(author, category, authors, categories)
@@ -108,41 +137,45 @@ def fit_by_day(
 ) -> list[tuple[int, Factors]]:
     """Factors by the time from which they serve: every local day those of the days before, the last at ``until_ms``.
 
-    The first knows only what people did before the log began.
+    The first knows only what people did before the log began. Those of a day are the same to the bit whether the
+    history goes on after its midnight or not.
     """
     received = history.events.received_ms
     first = int(received[0]) if len(received) else until_ms
     midnight = (first + utc_offset_ms) // DAY_MS * DAY_MS - utc_offset_ms
     starts = [*range(midnight, until_ms, DAY_MS), until_ms]
-    interactions, columns = Interactions.of(history), Columns.of(history)
-    fitted = []
+    interactions, fitted = Interactions.of(history), []
     for done, start in enumerate(starts):
         progress(done, len(starts))
-        fitted.append((start, fit(history, interactions, columns, start, seed)))
+        fitted.append((start, fit(interactions, history.catalog_before(start), start, seed)))
     progress(len(starts), len(starts))
     return fitted
 
 
-def fit(history: History, interactions: Interactions, columns: Columns, before_ms: int, seed: int) -> Factors:
-    """Factors from what was received before a time; those that know nothing where that is too little."""
-    known = np.flatnonzero(interactions.received_ms < before_ms)
-    user, item = interactions.user[known], interactions.item[known]
-    # What is older than the log is as old as its first record can say.
-    age = before_ms - np.maximum(interactions.received_ms[known], history.events.received_ms[:1].min(initial=before_ms))
-    strength = interactions.strength[known] * np.exp2(-age / HALF_LIFE_MS)
-    sizes = (len(history.items), len(columns.authors), len(columns.categories))
+def fit(interactions: Interactions, catalog: Mapping[str, Item], before_ms: int, seed: int) -> Factors:
+    """Factors from what was received before a time; those that know nothing where that is too little.
+
+    They are the same to the bit whatever ``interactions`` hold of later: ``catalog`` must hold nothing of it.
+    """
+    known = np.flatnonzero((interactions.received_ms < before_ms) & (before_ms <= interactions.replaced_ms))
     if len(known) < LEAST_ENTRIES:
         return Factors.empty(DIMS)
-    blocks = (item, columns.author[item], columns.category[item])
-    matrix = _matrix(user, blocks, sizes, strength)
+    age = before_ms - interactions.received_ms[known]
+    strength = interactions.strength[known].astype(np.float64) * np.exp2(-age / HALF_LIFE_MS)
+    user = np.unique(interactions.user[known], return_inverse=True)[1]
+    places, item = np.unique(interactions.item[known], return_inverse=True)
+    names = ["", *(interactions.items[place] for place in places.tolist())]
+    item += 1
+    columns = Columns.of([catalog.get(name) for name in names])
+    sizes = (len(names), len(columns.authors), len(columns.categories))
+    matrix = _matrix(user, (item, columns.author[item], columns.category[item]), sizes, strength)
     with threadpool_limits(1):
-        vectors = _embedded(matrix, seed)
-    items, authors, categories = np.split(vectors, np.cumsum(sizes)[:-1])
-    return _with_parts(history, columns, items, authors, categories, np.bincount(item, minlength=sizes[0]))
+        items, authors, categories = np.split(_embedded(matrix, seed), np.cumsum(sizes)[:-1])
+        return _with_parts(names, catalog, columns, (items, authors, categories), np.bincount(item))
 
 
 def _matrix(
-    user: RowArray, blocks: Sequence[RowArray], sizes: Sequence[int], strength: DoubleArray
+    user: IntArray, blocks: Sequence[IntArray | RowArray], sizes: Sequence[int], strength: DoubleArray
 ) -> csr_matrix[np.float64]:
     """People by items, authors and categories: the logarithm of one and the sum of strengths."""
     starts = np.cumsum([0, *sizes])
@@ -174,28 +207,28 @@ def _unit(vectors: DoubleArray) -> FloatArray:
 
 
 def _with_parts(
-    history: History,
+    names: Sequence[str],
+    catalog: Mapping[str, Item],
     columns: Columns,
-    items: FloatArray,
-    authors: FloatArray,
-    categories: FloatArray,
+    vectors: tuple[FloatArray, FloatArray, FloatArray],
     count: IntArray,
 ) -> Factors:
     """Scale authors and categories, and learn words, so that together they come near the items; then shrink these."""
-    seen = np.flatnonzero((count > 0) & np.array([name in history.catalog for name in history.items]))
+    items, authors, categories = vectors
+    seen = np.flatnonzero([name in catalog for name in names])
     trust = count[seen] / (count[seen] + DOUBT)
     by_author, by_category = authors[columns.author[seen]], categories[columns.category[seen]]
     design = np.stack([by_author.ravel(), by_category.ravel()], axis=1) * np.sqrt(trust).repeat(DIMS)[:, None]
     target = items[seen] * np.sqrt(trust)[:, None]
     share = np.clip(np.linalg.lstsq(design, target.ravel(), rcond=None)[0], 0.05, 1.0)
     parts = share[0] * by_author + share[1] * by_category
-    words = words_of([history.catalog[history.items[code]] for code in seen.tolist()])
+    words = words_of([catalog[names[code]] for code in seen.tolist()])
     written = csr_matrix((words.weights, words.indices, words.indptr), shape=(len(seen), BUCKETS))
     ridge = Ridge(alpha=PENALTY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
     weights = ridge.fit(written, items[seen] - parts, sample_weight=trust).coef_.T.astype(np.float32)
     own = trust[:, None] * items[seen] + (1 - trust[:, None]) * (parts + written @ weights)
     return Factors(
-        item_ids=tuple(history.items[code] for code in seen.tolist()),
+        item_ids=tuple(names[code] for code in seen.tolist()),
         items=own.astype(np.float32),
         author_ids=columns.authors[1:],
         authors=(share[0] * authors[1:]).astype(np.float32),

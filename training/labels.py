@@ -39,30 +39,46 @@ WATCH = ACTION_CODE["watch"]
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What labels need of each item of a ``History``, by its code; (items,) each."""
+    """What labels need of every row that described an item of a ``History``; (rows,) each, by key, the first of none.
 
+    ``key`` orders rows by their item's code, then by offset; ``end`` is beyond all offsets.
+    """
+
+    key: IntArray
+    end: int
     kind: ByteArray
     room_type: ByteArray
     duration_ms: DoubleArray
 
     @classmethod
     def of(cls, history: History) -> "Catalog":
-        """The catalog's last rows; kind 0 where it has not described an item."""
-        kind, room_type = np.zeros((2, len(history.items)), np.uint8)
-        duration = np.zeros(len(history.items))
-        for code, name in enumerate(history.items):
-            if item := history.catalog.get(name):
-                kind[code], room_type[code] = KIND_CODES[item.kind], ROOM_TYPE_CODES[item.room_type]
-                duration[code] = item.duration_ms
-        return cls(kind, room_type, duration)
+        """All rows of the catalog; kind 0 until one has described an item."""
+        codes = {name: code for code, name in enumerate(history.items)}
+        known = [version for version in history.catalog_log if version.row.item_id in codes]
+        placed = sorted(
+            (codes[version.row.item_id] * history.end + version.offset, i) for i, version in enumerate(known)
+        )
+        rows = [known[i].row for _, i in placed]
+        return cls(
+            np.array([-1, *(key for key, _ in placed)], np.int64),
+            history.end,
+            np.array([0, *(KIND_CODES[row.kind] for row in rows)], np.uint8),
+            np.array([0, *(ROOM_TYPE_CODES[row.room_type] for row in rows)], np.uint8),
+            np.array([0, *(row.duration_ms for row in rows)], np.float64),
+        )
+
+    def rows(self, item: RowArray, offset: IntArray) -> IntArray:
+        """(n,) the row that described each item, by code, before an offset; 0 where none did."""
+        row = np.searchsorted(self.key, item * np.int64(self.end) + offset) - 1
+        return np.where(self.key[row] >= item * np.int64(self.end), row, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
     """Outcomes of the impressions of a ``Slates``, in its order.
 
-    y (n, heads) bool; kind (n,) uint8 of the item; begins, ends (n,) int64: when the first and the last impression
-    of the slate were received; windows_ms by head, the columns in their order.
+    y (n, heads) bool; kind (n,) uint8 of the item at the slate's moment; begins, ends (n,) int64: when the first and
+    the last impression of the slate were received; windows_ms by head, the columns in their order.
     """
 
     y: BoolArray
@@ -88,7 +104,8 @@ def label(history: History, slates: Slates, windows_ms: dict[str, int] | None = 
     """Join outcomes to impressions.
 
     An outcome belongs to the impression of its person, item and request; without a request id to the person's latest
-    impression of the item that is not later. Of repeated watches of a request the first counts, as in the fold.
+    impression of the item that is not later. Of repeated watches of a request the first counts, and what a watch was
+    goes by the catalog's row at its offset, as in the fold.
 
     Parameters
     ----------
@@ -107,13 +124,14 @@ def label(history: History, slates: Slates, windows_ms: dict[str, int] | None = 
     received = events.received_ms[shown]
     starts = np.flatnonzero(np.diff(slates.slate, prepend=-1))
     begins, ends = ((each.reduceat(received, starts) if len(starts) else received) for each in (np.minimum, np.maximum))
-    return Labels(y[shown], catalog.kind[events.item[shown]], begins[slates.slate], ends[slates.slate], windows_ms)
+    kind = catalog.kind[catalog.rows(events.item[shown], slates.read_offset)]
+    return Labels(y[shown], kind, begins[slates.slate], ends[slates.slate], windows_ms)
 
 
 def _outcomes(events: Events, catalog: Catalog, heads: list[str]) -> tuple[IntArray, IntArray, RowArray]:
     """The column of its head, the position and the credited item of every outcome; one may be credited twice."""
     watches = _first_watches(events)
-    derived = dict(zip(WATCHED, watched(catalog, events.item[watches], events.value[watches]), strict=True))
+    derived = dict(zip(WATCHED, watched(catalog, events, watches), strict=True))
     found = []
     for column, head in enumerate(heads):
         done = watches[derived[head]] if head in derived else np.flatnonzero(events.action == ACTION_CODE[head])
@@ -133,10 +151,12 @@ def _first_watches(events: Events) -> IntArray:
     return np.sort(watches[order[np.concatenate([[True], ~same])[: len(order)]]])
 
 
-def watched(catalog: Catalog, item: RowArray, value: IntArray) -> tuple[BoolArray, BoolArray]:
-    """Whether each watch, of items by code and in ms, was a long view and whether it was complete."""
-    long_view, complete = np.zeros((2, len(item)), np.bool_)
-    _derive(catalog.kind[item], catalog.room_type[item], catalog.duration_ms[item], value, long_view, complete)
+def watched(catalog: Catalog, events: Events, watches: IntArray) -> tuple[BoolArray, BoolArray]:
+    """Whether each watch, a position in ``events``, was a long view and whether it was complete."""
+    long_view, complete = np.zeros((2, len(watches)), np.bool_)
+    row = catalog.rows(events.item[watches], events.offset[watches])
+    value = events.value[watches]
+    _derive(catalog.kind[row], catalog.room_type[row], catalog.duration_ms[row], value, long_view, complete)
     return long_view, complete
 
 

@@ -6,14 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from features.factors import Factors
-from features.history import read_history, slates_of
+from features.history import History, read_history, slates_of
 from features.log import EventLog
 from features.reader import Codes, Reader
 from features.replay import Readers, moments_of, replay
-from features.schema import FeatureSet, standard
+from features.schema import FeatureSet
+from features.standard import standard
 from ranking.bundle import Bundle, Trained, promote, save
 from ranking.value import Weights
-from training.audit import audit
+from training.audit import audit, audit_codes, audit_factors
 from training.examples import Slices, choose_codes, default_features, known_until, last_day_ms, slices_of
 from training.factors import fit_by_day
 from training.heads import Table, fit_heads
@@ -29,7 +30,8 @@ class TrainResult:
     """What was trained on what.
 
     ``rows`` are the impressions of each slice, ``positives`` those of each head in each; ``dropped`` says why a head
-    was not trained; ``audited`` slates were read again from a log that ended at their moment.
+    was not trained; ``audited`` slates were read again from a log that ended at their moment, after the factors of a
+    day and the codes were learned again from logs that ended before theirs.
     """
 
     version: str
@@ -63,7 +65,7 @@ def train(
     until_ms : int, optional
         Nothing received from then on is used at all. Default: when the local day of the last impression began.
     feature_set : FeatureSet, optional
-        Default: ``features.schema.standard`` with every attribute of the catalog.
+        Default: ``features.standard.standard`` with every attribute of the catalog.
 
     Raises
     ------
@@ -82,7 +84,9 @@ def train(
     labels = label(history, slates, slices.windows_ms)
     codes = choose_codes(history, feature_set, slices.calibrate_ms)
     fitted = fit_by_day(history, until_ms, feature_set.utc_offset_ms, seed, staged(progress, "fitting factors"))
-    readers = readers_of(feature_set, codes, fitted)
+    audit_codes(log, feature_set, codes, slices.calibrate_ms)
+    audit_factors(log, fitted, feature_set.utc_offset_ms, seed=seed)
+    readers = readers_of(feature_set, codes, history, fitted)
     keep = labels.begins >= slices.since_ms
     table = replay(log, history, slates, readers, keep, staged(progress, "reading features"))
     audited = audit(log, readers, table, moments_of(history, slates, keep), seed=seed)
@@ -105,10 +109,12 @@ def train(
     return TrainResult(bundle.version, place, slices, rows, positives, heads.dropped, audited)
 
 
-def readers_of(feature_set: FeatureSet, codes: Codes, fitted: Sequence[tuple[int, Factors]]) -> Readers:
-    """Readers with factors by the time from which they serve."""
-    since_ms = tuple(since for since, _ in fitted)
-    return Readers(since_ms, tuple(Reader(feature_set, codes, factors) for _, factors in fitted))
+def readers_of(
+    feature_set: FeatureSet, codes: Codes, history: History, fitted: Sequence[tuple[int, Factors]]
+) -> Readers:
+    """Readers with factors by the offset after all that these know."""
+    since = tuple(history.offset_at(start_ms) for start_ms, _ in fitted)
+    return Readers(since, tuple(Reader(feature_set, codes, factors) for _, factors in fitted))
 
 
 def _counts(labels: Labels, slices: Slices) -> tuple[dict[str, int], dict[str, dict[str, int]]]:

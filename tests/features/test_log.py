@@ -1,19 +1,22 @@
 """The conformance suite of ``EventLog``, and what only a log on disk promises."""
 
+import math
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.errors import LogError
+from features.errors import LogError, RecordError
 from features.live import KEPT_MS, HomeLog
 from features.log import (
     DAY_MS,
@@ -305,18 +308,95 @@ def test_a_damaged_live_part_is_named(tmp_path: Path) -> None:
             HomeLog(tmp_path, writer=writer).end()
 
 
-def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+def test_one_flipped_bit_anywhere_in_an_archived_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    records: list[Record] = [*map(like, range(50)), Item("房间1", DAY, Kind.ROOM, title="李佳的直播间")]
+    archive.extend(records_table([(DAY, record) for record in records]))
+    ((_, _, path),) = archive.files()
+    whole = path.read_bytes()
+    # Not every byte, for time's sake; all bits of a byte and all parts of the file have their turn.
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        with pytest.raises(LogError, match="not as it was written") as caught:
+            list(archive.read(0, 51))
+        assert str(path) in caught.value.what
+    path.write_bytes(whole)
+    assert [one.record for batch in archive.read(0, 51) for one in from_batch(batch)] == records
+
+
+@pytest.mark.parametrize("part", [slice(0), slice(-20), slice(20, None)])
+def test_a_cut_archived_file_is_refused_by_its_name(tmp_path: Path, part: slice) -> None:
     with HomeLog(tmp_path, writer=True) as log:
         log.append([like(1)], DAY)
         log.archive(DAY + DAY_MS)
         (path,) = tmp_path.glob("archive/day=*/*.parquet")
-        path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(LogError, match="cannot be read") as caught:
+        path.write_bytes(path.read_bytes()[part])
+        with pytest.raises(LogError, match="not as it was written") as caught:
             stored(log)
         assert str(path) in caught.value.what
-        path.unlink()
-    with pytest.raises(LogError, match="ends at 0, not 1"):
+
+
+def test_the_loss_of_the_last_archived_file_is_seen_by_writers_and_readers(tmp_path: Path) -> None:
+    with HomeLog(tmp_path, writer=True) as log:
+        for day in range(2):
+            log.append([like(day)], DAY + day * DAY_MS)
+        log.archive(DAY + 2 * DAY_MS)
+        reader = HomeLog(tmp_path, writer=False)
+        assert len(stored(reader)) == 2
+        max(tmp_path.glob("archive/day=*/*.parquet")).unlink()
+        for look in (reader.end, lambda: stored(reader), lambda: stored(reader, 0, 1)):
+            with pytest.raises(LogError, match="ends at 1, not 2"):
+                look()
+        with pytest.raises(LogError, match="lost the record at offset 1"):
+            stored(log)
+    with pytest.raises(LogError, match="ends at 1, not 2"):
         HomeLog(tmp_path, writer=True)
+
+
+UNREADABLE: dict[str, dict[str, object]] = {
+    "a number for a text": {"user_id": 5},
+    "bytes for a text": {"user_id": b"u1"},
+    "half a character": {"user_id": "\ud800"},
+    "an unknown action": {"action": "love"},
+    "a fraction of a millisecond": {"ts_ms": 0.5},
+    "a number no column holds": {"value": 1 << 70},
+    "a number out of its range": {"value": -1},
+    "what JSON has no form for": {"context": object()},
+    "a name that is too long": {"event_id": "e" * 129},
+}
+
+
+@pytest.mark.parametrize("fields", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_record_that_would_not_be_read_again_is_refused_by_name_and_nothing_is_kept(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    bad = msgspec.structs.replace(like(2), **fields)
+    with HomeLog(tmp_path, writer=True) as log:
+        with pytest.raises(RecordError, match=f"event '{bad.event_id}' cannot be kept"):
+            log.append([like(1), bad], DAY)
+        assert log.end() == 0
+        assert log.append([like(1), like(2)], DAY) == [0, 1]
+        assert [one.record for one in stored(log)] == [like(1), like(2)]
+
+
+def test_a_catalog_row_that_would_be_read_as_another_is_refused(tmp_path: Path) -> None:
+    embedding: Any = [0.1, 0.2]
+    for bad in (
+        Item("i1", DAY, Kind.VIDEO, embedding=embedding),
+        Item("i1", DAY, Kind.VIDEO, embedding=(math.nan,)),
+        User("u1", DAY, attributes={"active": math.inf}),
+    ):
+        with HomeLog(tmp_path, writer=True) as log, pytest.raises(RecordError, match="cannot be kept"):
+            log.append([bad], DAY)
+
+
+def test_records_cannot_be_received_at_what_is_no_moment(tmp_path: Path) -> None:
+    no_moments: list[Any] = [0.5, "now", -1, 1 << 47]
+    with HomeLog(tmp_path, writer=True) as log:
+        for received_ms in no_moments:
+            with pytest.raises(RecordError, match="received_ms"):
+                log.append([like(1)], received_ms)
+        assert log.end() == 0
 
 
 @pytest.mark.parametrize(
@@ -353,10 +433,12 @@ def test_an_archive_with_a_gap_or_a_foreign_file_is_refused(tmp_path: Path) -> N
         archive.extend(records_table([(DAY + day * DAY_MS, like(day))]))
     (_, middle, _) = [path for _, _, path in archive.files()]
     table = pq.read_table(middle)
-    pq.write_table(table.drop_columns(["payload"]), middle)
+    middle.unlink()
+    foreign = middle.with_stem(middle.stem.rpartition("-")[0])
+    pq.write_table(table.drop_columns(["payload"]), foreign)
     with pytest.raises(LogError, match="schema"):
         list(archive.read(0, 3))
-    middle.unlink()
+    foreign.unlink()
     with pytest.raises(LogError, match="begins at offset 2, not 1"):
         archive.files()
     middle.with_stem("notes").touch()

@@ -16,8 +16,8 @@ from features.schema import (
     Rate,
     Recency,
     half_life_ms,
-    standard,
 )
+from features.standard import standard
 
 
 def test_a_rate_keeps_its_two_counts_of_the_entity_and_of_the_kind() -> None:

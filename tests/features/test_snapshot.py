@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from features.log import Stored, to_batch
 from features.records import Action, Control, Erase, Event, Item, Kind, Record, User
-from features.schema import Category, Column, FeatureSet, standard
+from features.schema import Category, Column, FeatureSet
 from features.snapshot import KEPT, SnapshotWarning, newest, save
+from features.standard import standard
 from features.state import FeatureState
 from features.storage import leaves
 

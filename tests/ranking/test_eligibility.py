@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from features.log import Stored, to_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Record
-from features.schema import standard
+from features.standard import standard
 from features.state import FeatureState
 from ranking.eligibility import REASONS, alive, counts, fit_to_show, keep, on_air, presentable, seen_recently
 from ranking.policy import Policy

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from features.log import Stored, to_batch
 from features.outcomes import PRODUCT, ROOM, VIDEO
 from features.records import Action, Context, Event, Item, Kind, Record
-from features.schema import standard
+from features.standard import standard
 from features.state import FeatureState
 from features.types import FloatArray, RowArray
 from ranking.index import ExactIndex

@@ -1,7 +1,10 @@
 """The contract, through the door that apps use, over a real engine."""
 
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,8 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from features.live import HomeLog
-from features.log import from_batch
-from features.records import Item, Served
+from features.log import DAY_MS, Archive, day_name, from_batch
+from features.records import Action, Event, Item, Served
 from ranking.engine import Engine
 from serving import create_app
 from serving.batch import MAX_RECORDS
@@ -97,7 +100,7 @@ def test_a_takedown_is_gone_before_it_is_acknowledged_and_the_catalog_keeps_the_
     client: Client, home: Path
 ) -> None:
     taken = feed(client)[0]
-    assert client.delete(f"/v1/items/{taken}").json()["status"] == "accepted"
+    assert client.delete("/v1/items", params={"item_id": taken}).json()["status"] == "accepted"
     assert taken not in feed(client)
     ranked = client.post("/v1/rank", json={"item_ids": [taken, "i1", "i2"]}).json()
     assert taken not in [item["item_id"] for item in ranked["items"]]
@@ -105,6 +108,26 @@ def test_a_takedown_is_gone_before_it_is_acknowledged_and_the_catalog_keeps_the_
     last = [one.record for batch in HomeLog(home / "log", writer=False).read(51) for one in from_batch(batch)]
     items = [record for record in last if isinstance(record, Item)]
     assert [(item.item_id, item.listed, item.title) for item in items] == [(taken, False, f"好货 {taken[1:]}")]
+
+
+def test_a_takedown_changes_the_item_as_it_is_then_whatever_else_puts_it(client: Client, home: Path) -> None:
+    def put() -> None:
+        for number in range(40):
+            item = {"item_id": "i1", "ts_ms": NOW, "kind": "video", "title": f"{number}", "price": number}
+            results(client, "/v1/items", [item])
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    while thread.is_alive():
+        assert client.delete("/v1/items", params={"item_id": "i1"}).status_code == 200
+    thread.join()
+    with HomeLog(home / "log", writer=False) as log:
+        records = [one.record for batch in log.read() for one in from_batch(batch)]
+    rows = [record for record in records if isinstance(record, Item) and record.item_id == "i1"]
+    takedowns = [(before, row) for before, row in pairwise(rows) if not row.listed]
+    assert takedowns
+    for before, row in takedowns:
+        assert (row.title, row.price) == (before.title, before.price)
 
 
 def test_ranking_orders_the_given_items_and_counts_what_it_dropped(client: Client) -> None:
@@ -134,10 +157,20 @@ def test_a_bad_record_is_rejected_by_name_and_the_rest_of_its_batch_is_kept(clie
     assert [one["status"] for one in found] == ["accepted", *["rejected"] * 9, "duplicate", "accepted"]
     assert [one["offset"] for one in found if one["status"] == "accepted"] == [51, 52]
     errors = [one["error"] for one in found[1:10]]
-    for named, error in zip(
-        ("user_id", "love", "ts_ms", "served", "type", "record 6", "record 7", "ts_ms", "value"), errors, strict=True
-    ):
-        assert named in error
+    faults = ("user_id", "love", "ts_ms", "served", "type", "object", "object", "ts_ms", "value")
+    names = ("event 'e2'", "event 'e3'", "event 'e4'", "type", "type", "", "", "event 'e5'", "event 'e6'")
+    for at, (fault, name, error) in enumerate(zip(faults, names, errors, strict=True), 1):
+        assert error.startswith(f"record {at}: {name}")
+        assert fault in error
+
+
+def test_a_bad_item_or_person_is_named_and_no_answer_repeats_more_than_a_name(client: Client) -> None:
+    [item] = results(client, "/v1/items", [{"item_id": "新品/1", "ts_ms": NOW, "kind": "song"}])
+    [user] = results(client, "/v1/users", [{"user_id": "u9"}])
+    assert item["error"].startswith("record 0: item '新品/1': Invalid enum value 'song'")
+    assert user["error"].startswith("record 0: user 'u9': ")
+    long = results(client, "/v1/events", [{"event_id": "e" * 100_000}, {"type": ["e" * 100_000]}])
+    assert all(len(one["error"]) < 300 for one in long)
 
 
 def test_what_a_person_hides_is_never_shown_to_them_again(client: Client) -> None:
@@ -160,11 +193,24 @@ def test_items_and_users_are_put_whole_and_served_at_once(client: Client) -> Non
 
 def test_similar_items_are_of_one_kind_and_not_the_item_itself(client: Client) -> None:
     answer = client.get("/v1/items/i3/similar?k=4").json()
+    assert client.get("/v1/similar?item_id=i3&k=4").json() == answer
     near = [item["item_id"] for item in answer["items"]]
     assert answer["item_id"] == "i3"
     assert 0 < len(near) <= 4
     assert "i3" not in near
     assert {item["kind"] for item in answer["items"]} == {"video"}
+
+
+@pytest.mark.parametrize("item_id", ["新品/1", "a b", "%", "%2F", "/a//b/", "?k=1&item_id=i1#", "..", "x" * 128])
+def test_whatever_id_an_item_was_put_under_it_can_be_compared_and_taken_down(client: Client, item_id: str) -> None:
+    item = {"item_id": item_id, "ts_ms": NOW, "kind": "video", "author_id": "new", "live_from_ms": NOW}
+    results(client, "/v1/items", [item])
+    assert item_id in feed(client)
+    answer = client.get("/v1/similar", params={"item_id": item_id}).json()
+    assert answer["item_id"] == item_id
+    assert answer["items"]
+    assert client.delete("/v1/items", params={"item_id": item_id}).json()["status"] == "accepted"
+    assert item_id not in feed(client)
 
 
 PROBLEMS = [
@@ -173,7 +219,9 @@ PROBLEMS = [
     ("POST", "/v1/feed", b'{"cuont": 1}', 400, "invalid_request", "cuont"),
     ("POST", "/v1/feed", b'{"user_id": "' + b"u" * 129 + b'"}', 400, "invalid_request", "user_id"),
     ("POST", "/v1/feed", b"{", 400, "invalid_request", ""),
-    ("POST", "/v1/feed", b"", 400, "invalid_request", ""),
+    ("POST", "/v1/feed", b"", 400, "invalid_request", "body: is empty, and must be JSON"),
+    ("POST", "/v1/events", b"", 400, "invalid_request", "body: is empty, and must be JSON"),
+    ("POST", "/v1/feed", b"null", 400, "invalid_request", "body: Expected `object`"),
     ("POST", "/v1/rank", b'{"item_ids": []}', 400, "invalid_request", "item_ids"),
     ("POST", "/v1/events", b"[]", 400, "invalid_request", "length"),
     ("POST", "/v1/events", b"{}", 400, "invalid_request", "array"),
@@ -181,11 +229,13 @@ PROBLEMS = [
     ("POST", "/v1/events", b'["\xff"]', 400, "invalid_request", "cannot be read"),
     ("POST", "/v1/events", b"[" + b"0," * MAX_RECORDS + b"0]", 400, "invalid_request", str(MAX_RECORDS)),
     ("POST", "/v1/events", b" " * (MAX_BODY_BYTES + 1), 413, "too_large", ""),
-    ("DELETE", "/v1/items/nowhere", b"", 404, "not_available", "'nowhere'"),
-    ("GET", "/v1/items/nowhere/similar", b"", 404, "not_available", "'nowhere'"),
-    ("GET", "/v1/items/" + "i" * 129 + "/similar", b"", 400, "invalid_request", "item_id"),
-    ("GET", "/v1/items/i1/similar?k=0", b"", 400, "invalid_request", "k"),
-    ("GET", "/v1/items/i1/similar?k=few", b"", 400, "invalid_request", "k"),
+    ("DELETE", "/v1/items?item_id=nowhere", b"", 404, "not_available", "'nowhere'"),
+    ("DELETE", "/v1/items", b"", 400, "invalid_request", "item_id"),
+    ("GET", "/v1/similar?item_id=nowhere", b"", 404, "not_available", "'nowhere'"),
+    ("GET", "/v1/similar?item_id=", b"", 400, "invalid_request", "item_id"),
+    ("GET", "/v1/similar?item_id=" + "i" * 129, b"", 400, "invalid_request", "item_id"),
+    ("GET", "/v1/similar?item_id=i1&k=0", b"", 400, "invalid_request", "k"),
+    ("GET", "/v1/similar?item_id=i1&k=few", b"", 400, "invalid_request", "k"),
     ("GET", "/v2/feed", b"", 404, "not_found", ""),
     ("GET", "/v1/feed", b"", 405, "method_not_allowed", ""),
 ]
@@ -212,14 +262,54 @@ def test_records_that_cannot_be_kept_are_not_accepted(home: Path, clock: Clock) 
 
 
 def test_a_fault_of_ours_tells_no_insides(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> int:
-        raise ValueError("the clock fell off the wall")
+    def broken() -> str:
+        raise ValueError("the names have run out")
 
-    with TestClient(create_app(Engine.open(home), broken), raise_server_exceptions=False) as client:
+    with TestClient(create_app(Engine.open(home), request_id=broken), raise_server_exceptions=False) as client:
         answer = client.post("/v1/feed", json={})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
-    assert "clock" not in answer.text
-    assert "the clock fell off the wall" in caplog.text
+    assert "names" not in answer.text
+    assert "the names have run out" in caplog.text
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    while not happened():
+        time.sleep(0.005)
+
+
+def test_past_days_move_to_the_archive_when_a_server_starts_and_while_it_runs(
+    home: Path, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "serving")
+    archive = Archive(home / "log" / "archive")
+    with Engine.open(home) as engine:
+        engine.append([Event("before", NOW, "i1", Action.LIKE, "u1")], NOW)
+    clock.now_ms += DAY_MS
+    monkeypatch.setattr("serving.archiver.ARCHIVE_EVERY_S", 0.01)
+    with TestClient(create_app(Engine.open(home), clock)) as client:
+        wait_for(lambda: archive.end() == 52)
+        results(client, "/v1/events", [event(1, "i1", "like", ts_ms=clock.now_ms)])
+        assert archive.end() == 52
+        clock.now_ms += DAY_MS
+        wait_for(lambda: archive.end() == 53)
+        results(client, "/v1/events", [event(2, "i1", "like", ts_ms=clock.now_ms)])
+        duplicates = [event(1, "i1", "like"), event("before", "i1", "like") | {"event_id": "before"}]
+        assert [one["status"] for one in results(client, "/v1/events", duplicates)] == ["duplicate"] * 2
+    assert caplog.messages.count("1 records of past days moved to the archive") == 2
+    assert HomeLog(home / "log", writer=False).end() == 54
+
+
+def test_an_archive_that_cannot_be_written_is_told_and_pages_are_served(
+    home: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Engine.open(home) as engine:
+        engine.append([Event("before", NOW, "i1", Action.LIKE, "u1")], NOW)
+    (home / "log" / "archive" / day_name(NOW)).touch()
+    clock.now_ms += DAY_MS
+    with TestClient(create_app(Engine.open(home), clock)) as client:
+        wait_for(lambda: "could not be archived" in caplog.text)
+        assert feed(client)
+    assert day_name(NOW) in caplog.text
 
 
 def test_requests_and_events_from_many_threads_are_all_answered(client: Client) -> None:
@@ -267,8 +357,10 @@ def test_the_contract_is_a_page_and_a_document_that_need_no_network(client: Clie
         ("post", "/v1/rank"),
         ("post", "/v1/events"),
         ("put", "/v1/items"),
+        ("delete", "/v1/items"),
         ("delete", "/v1/items/{item_id}"),
         ("put", "/v1/users"),
+        ("get", "/v1/similar"),
         ("get", "/v1/items/{item_id}/similar"),
         ("get", "/healthz"),
         ("get", "/readyz"),

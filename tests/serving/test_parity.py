@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -24,7 +25,7 @@ ACTIONS = ("impression", "click", "watch", "like", "order", "hide")
 def send_events(address: str, seed: int, batches: int) -> None:
     """What a careless client sends: late events, the same one twice, a clock that leaps ahead."""
     draw = random.Random(seed)
-    with httpx.Client(base_url=address) as client:
+    with httpx.Client(base_url=address, timeout=60) as client:
         for batch in range(batches):
             now_ms = time.time_ns() // 1_000_000
             events = [
@@ -43,9 +44,51 @@ def send_events(address: str, seed: int, batches: int) -> None:
             assert answer.status_code == 200, answer.text
 
 
+def change_the_world(address: str, seed: int, batches: int) -> None:
+    """New items and people, old ones that change, and people who hide, forget, and want no page of their own."""
+    draw = random.Random(seed)
+    commands = ("personalisation_off", "personalisation_on", "clear_history", "hide_item", "hide_author")
+    with httpx.Client(base_url=address, timeout=60) as client:
+        for batch in range(batches):
+            now_ms = time.time_ns() // 1_000_000
+            items: list[dict[str, Any]] = [
+                {
+                    "item_id": f"i{draw.randrange(60)}",
+                    "ts_ms": now_ms,
+                    "kind": draw.choice(["video", "video", "product"]),
+                    "title": f"好货 {seed} {batch}",
+                    "author_id": f"a{draw.randrange(20)}",
+                    "category": draw.choice(["c", "new"]),
+                    "price": draw.randrange(1000),
+                    "live_from_ms": now_ms - draw.randrange(100_000_000),
+                    "listed": draw.random() < 0.9,
+                }
+                for _ in range(4)
+            ]
+            person = {
+                "user_id": f"u{draw.randrange(8)}",
+                "ts_ms": now_ms,
+                "gender": draw.choice("fm"),
+                "history": [f"i{draw.randrange(60)}"],
+            }
+            command = draw.choice(commands)
+            target = f"{command[5]}{draw.randrange(20)}" if command.startswith("hide") else ""
+            wish = {"user_id": f"u{draw.randrange(6)}", "ts_ms": now_ms, "command": command, "target": target}
+            requests: list[tuple[str, str, Any]] = [
+                ("PUT", "/v1/items", items),
+                ("PUT", "/v1/users", [person]),
+                ("POST", "/v1/events", [wish | {"type": "control"}]),
+            ]
+            for method, path, records in requests:
+                answer = client.request(method, path, json=records)
+                assert {one["status"] for one in answer.json()["results"]} == {"accepted"}, answer.text
+            taken = client.delete("/v1/items", params={"item_id": items[0]["item_id"]})
+            assert taken.status_code == 200, taken.text
+
+
 def ask_pages(address: str, seed: int, pages: int, into: list[Feed]) -> None:
     draw = random.Random(seed)
-    with httpx.Client(base_url=address) as client:
+    with httpx.Client(base_url=address, timeout=60) as client:
         for _ in range(pages):
             user = draw.choice(["u1", "u2", "u3", "stranger", ""])
             answer = client.post("/v1/feed", json={"user_id": user, "count": 10, "device": "phone", "explain": True})
@@ -56,9 +99,11 @@ def ask_pages(address: str, seed: int, pages: int, into: list[Feed]) -> None:
 def under_load(address: str, seed: int, pages: list[Feed]) -> None:
     senders = [threading.Thread(target=send_events, args=(address, seed + i, 15)) for i in range(2)]
     askers = [threading.Thread(target=ask_pages, args=(address, seed + i, 25, pages)) for i in range(2)]
-    for thread in senders + askers:
+    changer = threading.Thread(target=change_the_world, args=(address, seed, 10))
+    threads = [*senders, *askers, changer]
+    for thread in threads:
         thread.start()
-    for thread in senders + askers:
+    for thread in threads:
         thread.join()
 
 

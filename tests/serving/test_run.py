@@ -12,6 +12,7 @@ import pytest
 from features.errors import BundleError, LogError
 from features.live import HomeLog
 from features.log import from_batch
+from features.records import Action, Event
 from ranking.engine import Engine
 from serving import Settings, SettingsError, serve
 from tests.serving.conftest import Server
@@ -29,7 +30,7 @@ def test_a_server_that_is_told_to_stop_keeps_what_it_owes_and_lets_go(
     page = httpx.post(f"{address}/v1/feed", json={"user_id": "u1"}).json()
     assert page["read_offset"] == 52
     assert abs(page["now_ms"] - now_ms) < 600_000
-    assert httpx.get(f"{address}/v1/items/%ff%00/similar").status_code == 404
+    assert httpx.get(f"{address}/v1/similar?item_id=%ff%00").status_code == 404
     with pytest.raises(LogError, match="Another writer"):
         Engine.open(home)
     process.send_signal(told)
@@ -66,3 +67,12 @@ def test_a_home_without_a_bundle_says_what_to_do(tmp_path: Path) -> None:
 def test_a_server_open_to_others_is_refused(home: Path) -> None:
     with pytest.raises(SettingsError, match="--allow-remote"):
         serve(Settings(str(home), "0.0.0.0", 0), print)
+
+
+def test_a_home_whose_log_is_ahead_of_the_clock_is_not_served(home: Path) -> None:
+    with Engine.open(home) as engine:
+        far = time.time_ns() // 1_000_000 + 86_400_000
+        engine.append([Event("ahead", far, "i1", Action.LIKE, "u1")], far)
+    with pytest.raises(SettingsError, match="ahead of the clock"):
+        serve(Settings(str(home), port=0), print)
+    Engine.open(home).close()

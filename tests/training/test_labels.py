@@ -76,6 +76,19 @@ def test_complete_and_long_view_come_from_the_first_watch_of_the_request() -> No
     assert labels.of("complete").tolist() == labels.of("long_view").tolist() == [True]
 
 
+def test_what_a_watch_was_goes_by_the_row_of_its_moment() -> None:
+    shown, watch = act(Action.IMPRESSION, 0), act(Action.WATCH, 1, value=10_000)
+    longer, shorter = (Item("v", watch.ts_ms, Kind.VIDEO, duration_ms=ms) for ms in (20_000, 5_000))
+    assert labelled(shown, watch, shorter).of("complete").tolist() == [False]
+    assert labelled(shown, shorter, watch, longer).of("complete").tolist() == [True]
+
+
+def test_an_item_is_of_the_kind_that_was_known_at_the_slates_moment() -> None:
+    early = act(Action.IMPRESSION, 0, "w", "a"), act(Action.CLICK, 1, "w", "a")
+    labels = labelled(*early, Item("w", START_MS + MINUTE, Kind.PRODUCT), act(Action.IMPRESSION, 2, "w", "b"))
+    assert labels.kind.tolist() == [0, KIND_CODES["product"]]
+
+
 def one_by_one(history: History) -> set[tuple[int, str]]:
     """The offsets of positive impressions and their heads, as the rule reads, event by event."""
     events, found, watched = history.events, set(), set()
@@ -87,7 +100,8 @@ def one_by_one(history: History) -> set[tuple[int, str]]:
         return alike and events.action[j] == 0 and (asked == 0 or events.request[j] == asked)
 
     for i in rows:
-        action, item = [*Action][events.action[i]], history.catalog.get(history.items[events.item[i]])
+        action, name, at = [*Action][events.action[i]], history.items[events.item[i]], events.offset[i]
+        item = {v.row.item_id: v.row for v in history.catalog_log if v.offset < at}.get(name)
         heads = [str(action)] if str(action) in HEADS else []
         if action is Action.WATCH:
             key = (events.user[i], events.item[i], events.request[i])

@@ -21,7 +21,6 @@ from tests.random_log import MemoryLog
 from training.audit import audit
 from training.evaluate import evaluate, to_json
 from training.examples import choose_codes, default_features, last_day_ms, slices_of
-from training.factors import fit_by_day
 from training.heads import MOST_CUTS, bins_of
 from training.labels import HEADS, label
 from training.pipeline import TrainResult, train
@@ -162,16 +161,6 @@ def test_a_log_without_impressions_or_with_few_says_so(tmp_path: Path) -> None:
         train(MemoryLog([]), tmp_path)
     with pytest.raises(TrainingError, match="200 are the least"):
         train(taste_log(slates=20), tmp_path)
-
-
-def test_factors_of_a_day_know_only_the_days_before(log: MemoryLog) -> None:
-    until_ms = MIDNIGHT_MS + 3 * DAY_MS
-    whole = fit_by_day(read_history(log, until_ms), until_ms, UTC_OFFSET_MS, 0, lambda done, of: None)
-    assert [since for since, _ in whole] == [MIDNIGHT_MS + day * DAY_MS for day in range(4)]
-    assert not whole[0][1].item_ids
-    cut = whole[2][0]
-    ended = fit_by_day(read_history(log, cut), cut, UTC_OFFSET_MS, 0, lambda done, of: None)
-    assert [factors.version for _, factors in ended] == [factors.version for _, factors in whole[:3]]
 
 
 def test_a_new_item_stands_near_those_of_its_author_category_and_words(bundle: Bundle) -> None:

@@ -1,0 +1,148 @@
+"""A whole request in process beside the naive stack: found, read, scored by five heads, spaced, a page of fifty."""
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.market import NOW_MS, Market, make_market
+from benchmarks.naive import Naive
+from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
+from features.reader import Reader
+from features.state import FeatureState
+from features.storage import leaves
+from features.types import AnyArray
+from ranking import Engine, FeedRequest
+from ranking.bundle import Bundle, current, load
+from ranking.engine import bundled
+from ranking.policy import load as load_policy
+from ranking.types import Feed, Ranker, RankRequest
+
+PAGE = 50
+PEOPLE = 64
+CLOSE = 1e-9
+FULL = Market(100_000, 1_000_000, 1_000_000, 4_000_000, 200_000, 300, 63)
+QUICK = Market(2_000, 20_000, 4_000, 100_000, 8_000, 40, 31)
+
+
+def run(*, quick: bool) -> Report:
+    """100,000 rooms and 1M products, 5 heads of 300 trees; 2,000 and 20,000, of 40 trees, when quick."""
+    report, market = Report("feed"), QUICK if quick else FULL
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        make_market(home, market)
+        kept: list[FeatureState] = []
+
+        def keeping(bundle: Bundle, state: FeatureState) -> Ranker:
+            kept.append(state)
+            return bundled(bundle, state)
+
+        before = resident_gib()
+        started = time.perf_counter()
+        with Engine.open(home, ranker=keeping) as engine:
+            (state,) = kept
+            opened = time.perf_counter() - started
+            people = _people(state)
+            ours = _ours(engine, [state.users.names[user] for user in people])
+            for _ in people:
+                ours()
+            report.rows.append(_memory(state, before) | {"opened_s": opened})
+            report.ratios["feed.memory_gib"] = resident_gib()
+            naive = _naive(home, state, people)
+            turns = itertools.cycle(people)
+            took, theirs = interleaved([ours, lambda: naive.feed(next(turns), PAGE)], 100 if quick else 1_000)
+            _judge(report, engine, naive, people, state)
+    heads = (
+        f"{market.rooms} rooms + {market.products} products, 5 heads x {market.trees} trees x {market.leaves} leaves"
+    )
+    for system, times in (("huozhao", took), ("naive", theirs)):
+        per_second = 1e3 / float(np.mean(times))
+        report.rows.append({"system": system, "size": heads, "feeds_per_second": per_second, **quantiles(times)})
+    report.ratios["feed.vs_naive"] = float(np.median(theirs) / np.median(took))
+    report.ratios["feed.feeds_per_second_per_core"] = 1e3 / float(np.mean(took))
+    return report
+
+
+def _people(state: FeatureState) -> list[int]:
+    """Some who engaged with something: nothing is near to others."""
+    known = np.flatnonzero(state.arrays.rings.item[: len(state.users)].any(axis=1))
+    chosen: list[int] = np.random.default_rng(4).choice(known, min(PEOPLE, len(known)), replace=False).tolist()
+    return chosen
+
+
+def _ours(engine: Engine, people: Sequence[str]) -> Callable[[], Feed]:
+    turns = itertools.cycle(people)
+    numbers = itertools.count()
+
+    def ask() -> Feed:
+        request = FeedRequest(user_id=next(turns), count=PAGE)
+        return engine.feed(request, NOW_MS, f"feed-{next(numbers)}")
+
+    return ask
+
+
+def _naive(home: Path, state: FeatureState, people: Sequence[int]) -> Naive:
+    bundle = load(current(home / "bundles"))
+    reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
+    reader.catch_up(state, state.described())
+    return Naive(bundle, load_policy(home / "policy.toml"), reader, state, people, NOW_MS)
+
+
+def _judge(report: Report, engine: Engine, naive: Naive, people: Sequence[int], state: FeatureState) -> None:
+    """Same candidates, same scores: what the naive stack found, scored by both; and how alike the pages are."""
+    worst, far, scored, shared, gains = 0.0, 0, 0, 0, []
+    for user in people[:16]:
+        name, page = state.users.names[user], naive.feed(user, PAGE)
+        ids = [naive.names[row] for row in page.candidates.tolist()]
+        value = {item.item_id: item.value for item in _ranked(engine, name, ids).items}
+        apart = np.abs(np.array([value.get(one, np.inf) for one in ids]) - page.values)
+        worst, far, scored = max(worst, float(apart.max())), far + int((apart > CLOSE).sum()), scored + len(ids)
+        feed = engine.feed(FeedRequest(user_id=name, count=PAGE), NOW_MS, f"judge-{user}")
+        shared += len({item.item_id for item in feed.items} & set(page.item_ids))
+        gains.append((sum(item.value for item in feed.items), sum(page.scores)))
+    ours, theirs = np.sum(gains, axis=0)
+    report.rows.append(
+        {
+            "system": "both",
+            "candidates": scored / len(gains),
+            "max_difference": worst,
+            "share_apart": far / scored,
+            "page_shared": shared / (len(gains) * PAGE),
+            "page_value_ratio": float(ours / theirs),
+        }
+    )
+    if far > 0.001 * scored:
+        report.faults.append(f"{far} of {scored} scores differ from the naive stack's, by up to {worst}")
+
+
+def _ranked(engine: Engine, user: str, item_ids: Sequence[str]) -> Feed:
+    return engine.rank(RankRequest(user_id=user, item_ids=tuple(item_ids)), NOW_MS, f"rank-{user}")
+
+
+def _memory(state: FeatureState, before_gib: float) -> Row:
+    arrays = state.arrays
+    of_users: list[AnyArray] = [
+        *arrays.tables[0],
+        *(array for pair in arrays.pairs for array in pair),
+        *arrays.rings,
+        *arrays.users,
+    ]
+    of_items: list[AnyArray] = [*arrays.tables[1], *arrays.items]
+    return {
+        "system": "memory",
+        "users": len(state.users) - 1,
+        "items": len(state.items) - 1,
+        "bytes_a_user": _bytes_a_row(of_users),
+        "bytes_an_item": _bytes_a_row(of_items),
+        "arrays_gib": sum(array.nbytes for array in leaves(arrays)) / 2**30,
+        "payloads_gib": sum(map(len, state.payloads)) / 2**30,
+        "before_gib": before_gib,
+        "resident_gib": resident_gib(),
+    }
+
+
+def _bytes_a_row(arrays: Sequence[AnyArray]) -> float:
+    return float(sum(array.nbytes / len(array) for array in arrays))

@@ -1,0 +1,63 @@
+"""Feature rows of 1,000 candidates read from a big state, beside plain look-ups of as many finished rows."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.market import NOW_MS, Market, reader_of, state_of
+from benchmarks.report import Report, interleaved, quantiles
+from features.records import Context
+from features.state import FeatureState
+from features.types import FloatArray, RowArray
+
+CANDIDATES, COLUMNS = 1_000, 64
+
+
+def run(*, quick: bool) -> Report:
+    """1M items, 100,000 when quick. The look-ups only copy what nobody keeps up to date: a floor, not a peer."""
+    report = Report("hydrate")
+    products, users, events = (90_000, 4_000, 200_000) if quick else (900_000, 100_000, 4_000_000)
+    market = Market(rooms=products // 9, products=products, users=users, events=events, samples=0, trees=0, leaves=0)
+    state, reader = state_of(market), reader_of(market)
+    reader.catch_up(state, state.described())
+    rng = np.random.default_rng(5)
+    matrix = rng.random((len(state.items), COLUMNS), np.float32)
+    columns = np.asfortranarray(matrix)
+    users_of = iter(rng.integers(1, len(state.users), 10_000).tolist())
+
+    def drawn() -> RowArray:
+        return rng.integers(1, len(state.items), CANDIDATES).astype(np.int32)
+
+    def ours() -> FloatArray:
+        return reader.rows(state, next(users_of), drawn(), NOW_MS, Context("feed"))
+
+    def by_row() -> FloatArray:
+        return matrix.take(drawn(), axis=0)
+
+    def by_column() -> FloatArray:
+        return columns[drawn()]
+
+    runs: dict[str, Callable[[], FloatArray]] = {
+        "huozhao: read from the state": ours,
+        "numpy: take, row-major": by_row,
+        "numpy: index, column-major": by_column,
+    }
+    # Each draws its candidates anew, or caches would tell of the last turn; all pay for the draw alike.
+    times = interleaved([*runs.values()], 100 if quick else 1_000)
+    for (system, read), took in zip(runs.items(), times, strict=True):
+        rows, width = read().shape
+        per_second = 1e3 * rows / float(np.median(took))
+        size = {"items": len(state.items) - 1, "rows": rows, "columns": width}
+        report.rows.append({"system": system, **size, "rows_per_second": per_second, **quantiles(took)})
+    report.ratios["hydrate.vs_take"] = float(np.median(times[0]) / np.median(times[1]))
+    _check(report, state, drawn(), lambda rows: reader.rows(state, 1, rows, NOW_MS, Context("feed")))
+    return report
+
+
+def _check(report: Report, state: FeatureState, rows: RowArray, read: Callable[[RowArray], FloatArray]) -> None:
+    """A row must not depend on the rows beside it, and must say what the catalog says."""
+    whole = read(rows)
+    if not np.array_equal(whole[::7], read(rows[::7]), equal_nan=True):
+        report.faults.append("a feature row depends on the rows read with it")
+    if not np.array_equal(whole[:, 0], state.arrays.items.numbers[rows, 0]):
+        report.faults.append("the first column is not the catalog's price")

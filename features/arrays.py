@@ -1,0 +1,103 @@
+"""What the kernels read and write: the arrays of a feature state, of its layout, and of a batch of events."""
+
+from typing import NamedTuple
+
+from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, HashArray, IntArray, RowArray
+
+N_ENTITIES = 7
+USER, ITEM, AUTHOR, MERCHANT, BRAND, CATEGORY, KIND = range(N_ENTITIES)
+AUTHORS, CATEGORIES = 0, 1
+PAIR_ENTRIES = (16, 8)
+RING = 24
+SEEN = 32
+WATCHED = 16
+
+
+class Table(NamedTuple):
+    """Counters of one entity: values (rows, slots) float32, stamp (rows,) int64 ms, last (rows, recencies) int64 ms."""
+
+    values: FloatArray
+    stamp: IntArray
+    last: IntArray
+
+
+class PairTable(NamedTuple):
+    """Counters of (user, key): keys (rows, entries) int32, 0 where free; the rest as in ``Table`` an entry."""
+
+    keys: RowArray
+    values: FloatArray
+    stamp: IntArray
+    last: IntArray
+
+
+class Rings(NamedTuple):
+    """A person's recent items, oldest overwritten first: engaged with strength, seen, and watches already counted."""
+
+    item: RowArray
+    ms: IntArray
+    strength: FloatArray
+    seen: RowArray
+    seen_ms: IntArray
+    watched: HashArray
+    cursor: RowArray
+
+
+class Items(NamedTuple):
+    """Catalog and live status by item row.
+
+    categories (rows, columns) int32 vocabulary rows, in the order of ``Layout.item_categories``; numbers (rows,
+    columns) float32; times (rows, columns) int64 ms; room status from its events, ``pinned`` an item row.
+    """
+
+    categories: RowArray
+    numbers: FloatArray
+    times: IntArray
+    listed: BoolArray
+    ended: BoolArray
+    pulse_ms: IntArray
+    pinned: RowArray
+
+
+class Users(NamedTuple):
+    """Catalog by user row; ``personalised`` is false for those who switched it off."""
+
+    categories: RowArray
+    numbers: FloatArray
+    times: IntArray
+    personalised: BoolArray
+
+
+class Arrays(NamedTuple):
+    """Everything the kernels read or write; tables in the order of ``ENTITIES``, pairs in that of ``PAIRS``."""
+
+    tables: tuple[Table, ...]
+    pairs: tuple[PairTable, ...]
+    rings: Rings
+    items: Items
+    users: Users
+
+
+class SlotArrays(NamedTuple):
+    """The layout as arrays, a row for each entity then pair, filled with -1 beyond what one keeps.
+
+    action, life (entities + pairs, most slots) int32; recency (entities + pairs, most recencies) int32 action codes;
+    half_lives (h,) float64 ms.
+    """
+
+    action: RowArray
+    life: RowArray
+    recency: RowArray
+    half_lives: DoubleArray
+
+
+class Steps(NamedTuple):
+    """Events as arrays, ids already rows of the state; (n,) each."""
+
+    action: ByteArray
+    user: RowArray
+    item: RowArray
+    via: RowArray
+    value: IntArray
+    ts_ms: IntArray
+    received_ms: IntArray
+    request: HashArray
