@@ -223,10 +223,3 @@ def _stored(column: Feature, source: str, layout: Layout) -> tuple[int, int, int
             op = ITEM_NUMBER if of_item else USER_NUMBER
             place = (layout.item_numbers if of_item else layout.user_numbers).index(name)
     return op, place, 0, 1 if of_item else 0, 0, 0, 0, 0.0
-
-
-def frequent(values: Sequence[str], most: int) -> tuple[str, ...]:
-    """The most frequent values, by count then name."""
-    names, counts = np.unique(np.array(values, dtype=object).astype(str), return_counts=True)
-    order = np.lexsort((names, -counts))[:most]
-    return tuple(str(names[i]) for i in order)

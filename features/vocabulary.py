@@ -38,7 +38,3 @@ class Vocabulary:
             row = self._rows[name] = len(self.names)
             self.names.append(name)
         return row
-
-    def add_all(self, names: Sequence[str]) -> RowArray:
-        """The rows of names (n,) int32; new names get rows in the order given."""
-        return np.fromiter((self.add(name) for name in names), np.int32, len(names))
