@@ -40,7 +40,7 @@ from ranking.types import (
 )
 
 SERVED_KEPT = 256
-"""Served pages wait in memory for the next append, at most so many: a page never waits for the disk."""
+"""Served pages wait in memory for the next append; the one that makes it so many writes them all down."""
 
 
 def bundled(bundle: Bundle, _: FeatureState) -> Ranker:
@@ -229,16 +229,19 @@ class Engine:
                 writer=self._is_writer,
             )
 
-    def flush(self, received_ms: int) -> None:
-        """Write down the pages that still wait for the log."""
-        if self._served:
-            self.append((), received_ms)
+    def flush(self) -> None:
+        """Write down the pages that still wait for the log, as received when the last of them was asked for.
+
+        A page may be asked for as of an earlier moment than the log's last record: its own time stays in it.
+        """
+        if waiting := tuple(self._served):
+            self.append((), max(self._log.last_ms, *(page.ts_ms for page in waiting)))
 
     def close(self) -> None:
         """Write down what waits, keep a snapshot, let go of the log."""
         try:
             if self._is_writer:
-                self.flush(max([self._log.last_ms, *(page.ts_ms for page in self._served)]))
+                self.flush()
                 snapshot.save(self._generation.state, self._home / "state")
         finally:
             self._log.close()
@@ -282,5 +285,5 @@ class Engine:
                 self._served.append(record_of(feed, query.context))
             waiting = len(self._served)
         if waiting >= SERVED_KEPT:
-            self.flush(query.now_ms)
+            self.flush()
         return feed

@@ -10,6 +10,7 @@ from features.errors import BundleError, LogError, RequestError
 from features.log import DAY_MS
 from features.records import Action, Control, Event, Item, Kind, Record, User
 from ranking import Engine, Feed, FeedRequest, RankRequest
+from ranking.engine import SERVED_KEPT
 from tests.small_home import NOW
 
 
@@ -321,3 +322,11 @@ def test_archiving_days_changes_no_page(home: Path) -> None:
         assert engine.archive(NOW + 2 * DAY_MS) == 3
         assert feed(engine).items == before.items
         assert engine.append([like(1, "i7")], NOW)[0].status == "duplicate"
+
+
+def test_pages_of_an_earlier_moment_are_answered_and_kept_however_many(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like(1, "i7")], NOW + DAY_MS)
+        for number in range(SERVED_KEPT + 1):
+            engine.feed(FeedRequest(count=1), NOW, f"early-{number}")
+        assert engine.status(NOW).offset >= SERVED_KEPT
