@@ -54,7 +54,7 @@ class Popularity:
             tuple(names.index(name) for name in columns.values() if name in names),
         )
 
-    def predict(self, batch: Batch) -> DoubleArray:
+    def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
         """The rates (n, heads)."""
         return batch.features[:, list(self.columns)].astype(np.float64)
 
@@ -67,7 +67,7 @@ class Oracle:
     names: Sequence[str]
     heads: tuple[str, ...] = ORDER
 
-    def predict(self, batch: Batch) -> DoubleArray:
+    def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
         """The true chances (n, heads)."""
         query = batch.query
         ids = [self.names[row] for row in batch.rows.tolist()]

@@ -22,13 +22,16 @@ class BundleRanker:
         self._forest = Forest.from_model_texts(bundle.models)
         self._tables = Tables.of([head.calibrators for head in bundle.heads.values()])
 
-    def predict(self, batch: Batch) -> DoubleArray:
-        """Probabilities (n, heads) float64 of a batch; 0 for a head that a kind does not have."""
-        return self.probabilities(batch.features, batch.kinds)
+    def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
+        """Probabilities (n, heads) float64 of a batch, by the first ``trees`` of each head or by all.
 
-    def probabilities(self, features: FloatArray, kinds: ByteArray) -> DoubleArray:
+        0 for a head that a kind does not have.
+        """
+        return self.probabilities(batch.features, batch.kinds, trees)
+
+    def probabilities(self, features: FloatArray, kinds: ByteArray, trees: int | None = None) -> DoubleArray:
         """Probabilities (n, heads) float64 of feature rows (n, d) of items of kinds (n,)."""
-        raw = self._forest.raw(features)
+        raw = self._forest.raw(features, trees)
         out = np.empty_like(raw)
         calibrate(self._tables, kinds, raw, out)
         return out

@@ -4,8 +4,8 @@
 Items are rows of the feature state until the last step.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Protocol, Self
 
 import msgspec
 
@@ -116,6 +116,11 @@ class Batch:
     features: FloatArray
     read_offset: int
 
+    def at(self, positions: IntArray) -> Self:
+        """The batch of some of its candidates (m,), in that order."""
+        chosen = {name: getattr(self, name)[positions] for name in ("rows", "kinds", "authors", "source", "features")}
+        return replace(self, **chosen)
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -202,6 +207,10 @@ class Ranker(Protocol):
         """Names, in column order."""
         ...
 
-    def predict(self, batch: Batch) -> DoubleArray:
-        """Probabilities (n, heads) float64 of a batch; 0 for a head that a kind does not have."""
+    def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
+        """Probabilities (n, heads) float64 of a batch; 0 for a head that a kind does not have.
+
+        With ``trees``, by the first so many trees of each head: a first look, at that share of the cost. A ranker
+        without trees answers the same.
+        """
         ...
