@@ -147,6 +147,7 @@ def evaluate(
     since: str | None = None,
     until: str | None = None,
     baselines: Annotated[bool, Parameter(negative=())] = False,
+    rolling: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     json: Path | None = None,
 ) -> None:
     """Judge the current bundle on impressions that came after its training, beside baselines, with intervals.
@@ -161,12 +162,15 @@ def evaluate(
         Judge impressions received before; the log's end, if not given.
     baselines
         Put popularity and LightGBM on static features beside ours.
+    rolling
+        Judge training itself on so many last days: each by a bundle that learned from the days before it, pooled,
+        beside baselines. Needs no bundle and keeps none; --since and --until are not for it.
     json
         Also write every figure to this file.
     """
     from huozhao import commands
 
-    commands.evaluate(_home(home), since=since, until=until, baselines=baselines, json=json)
+    commands.evaluate(_home(home), since=since, until=until, baselines=baselines, rolling=rolling, json=json)
 
 
 @app.command

@@ -23,6 +23,7 @@ from serving import Settings
 from serving import serve as serve_home
 from serving.settings import in_words
 from training import evaluate as judge
+from training import rolling as judge_rolling
 from training import to_json
 from training import train as train_bundle
 
@@ -96,14 +97,21 @@ def train(home: Path, *, since: str | None, until: str | None, seed: int) -> Non
     print(f"Bundle {result.version} is current in {home}.")
 
 
-def evaluate(home: Path, *, since: str | None, until: str | None, baselines: bool, json: Path | None) -> None:
-    """Judge the current bundle on what came after its training."""
+def evaluate(
+    home: Path, *, since: str | None, until: str | None, baselines: bool, rolling: int | None, json: Path | None
+) -> None:
+    """Judge the current bundle on what came after its training, or training itself on the last days."""
     since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
+    if rolling is not None and (since_ms is not None or until_ms is not None):
+        raise RequestError("--rolling judges the log's last days.", "Leave out --since and --until.")
     if json is not None:
         _refuse_lost(json)
     with homes.open_log(home) as log, Stages() as stages:
-        bundle = load(current(home / "bundles"))
-        rows = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=stages)
+        if rolling is not None:
+            rows = judge_rolling(log, rolling, progress=stages)
+        else:
+            bundle = load(current(home / "bundles"))
+            rows = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=stages)
     if json is not None:
         json.write_bytes(to_json(rows))
     show.console().print(show.figures_table(rows))

@@ -1,6 +1,7 @@
 """From log to bundle: what became of every impression, what was known at its moment, and what follows from it.
 
-``train`` reads a log and writes a bundle; ``evaluate`` judges one beside baselines, on days it was not trained on.
+``train`` reads a log and writes a bundle; ``evaluate`` judges one beside baselines, on days it was not trained on;
+``rolling`` judges training itself, a bundle a day.
 ``labels``, ``examples``, ``factors``, ``heads`` and ``calibration`` are the steps of the way, ``pipeline`` the way.
 ``metrics`` and ``bootstrap`` are the figures and their intervals; ``audit`` shows that no feature knows the future.
 Serving never imports this package: both meet in a bundle on disk.
@@ -11,5 +12,18 @@ from training.evaluate import Row, evaluate, to_json
 from training.labels import HEADS, Labels, label
 from training.pipeline import TrainResult, train
 from training.progress import Progress
+from training.rolling import rolling
 
-__all__ = ["HEADS", "Labels", "Progress", "Row", "TrainResult", "audit", "evaluate", "label", "to_json", "train"]
+__all__ = [
+    "HEADS",
+    "Labels",
+    "Progress",
+    "Row",
+    "TrainResult",
+    "audit",
+    "evaluate",
+    "label",
+    "rolling",
+    "to_json",
+    "train",
+]

@@ -13,7 +13,7 @@ from features.outcomes import KIND_NAMES
 from features.reader import Reader
 from features.replay import Readers, replay
 from features.schema import FeatureSet
-from features.types import BoolArray, IntArray
+from features.types import BoolArray, DoubleArray, IntArray
 from ranking.bundle import Bundle
 from ranking.value import gain
 from training import metrics
@@ -51,12 +51,16 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows to judge on: who they belong to, their labels, which head has matured where, and the systems' scores."""
+    """Rows to judge on: who they belong to, their labels and gain, and the systems' scores; (n,) each.
+
+    ``mature`` (n, heads) says which heads a row counts for; it counts for the gain if it does for all.
+    """
 
     user: IntArray
     slate: IntArray
     labels: Labels
-    until_ms: int
+    mature: BoolArray
+    gain: DoubleArray
     systems: dict[str, Scores]
 
 
@@ -96,6 +100,21 @@ def evaluate(
     TrainingError
         If the stretch holds no slate, or begins before the bundle's training ended.
     """
+    on = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=progress)
+    return list(rows_of(on, Bootstrap(resamples, bundle.trained.seed), progress))
+
+
+def judge(
+    log: EventLog,
+    bundle: Bundle,
+    *,
+    since_ms: int | None = None,
+    before_ms: int | None = None,
+    until_ms: int | None = None,
+    baselines: bool = False,
+    progress: Progress = quiet,
+) -> Judged:
+    """What ``evaluate`` draws its figures from, of slates that began before ``before_ms``, too (default: any)."""
     since_ms = bundle.trained.until_ms if since_ms is None else since_ms
     if since_ms < bundle.trained.until_ms:
         raise TrainingError("The stretch to judge on begins before training ended.", "Choose a later --since.")
@@ -105,7 +124,7 @@ def evaluate(
     slates = slates_of(history)
     labels = label(history, slates, {head: bundle.heads[head].window_ms for head in bundle.heads})
     progress("reading the log", 1, 1)
-    test = labels.begins >= since_ms
+    test = (labels.begins >= since_ms) & (labels.begins < (until_ms if before_ms is None else before_ms))
     if not test.any():
         raise TrainingError("No slate began in the stretch to judge on.", "Choose another --since or --until.")
     learned = (labels.begins >= bundle.trained.since_ms) & (labels.begins < bundle.trained.until_ms)
@@ -124,10 +143,12 @@ def evaluate(
             slices = slices_of(history, bundle.trained.since_ms, bundle.trained.until_ms)
             stage = staged(progress, "fitting the static baseline")
             systems["static"] = static(bundle, features[:, :width], labels, slices, of_test, stage)
-    shown = slates.event[keep][of_test]
+    shown, labels = slates.event[keep][of_test], labels.take(of_test)
+    heads = tuple(bundle.heads)
+    got = gain(labels.y.astype(np.float64), heads, kinds, bundle.scales_of(heads), bundle.weights)
     user, slate = history.events.user[shown].astype(np.int64), slates.slate[keep][of_test]
-    on = Judged(user, slate, labels.take(of_test), until_ms, systems)
-    return list(_rows(on, bundle, Bootstrap(resamples, bundle.trained.seed), progress))
+    mature = np.stack([labels.mature(head, until_ms) for head in heads], axis=1)
+    return Judged(user, slate, labels, mature, got, systems)
 
 
 def _columns(bundle: Bundle, *, baselines: bool) -> FeatureSet:
@@ -137,17 +158,18 @@ def _columns(bundle: Bundle, *, baselines: bool) -> FeatureSet:
     return FeatureSet(ours.columns + extra, ours.utc_offset_ms)
 
 
-def _rows(on: Judged, bundle: Bundle, boot: Bootstrap, progress: Progress) -> Iterator[Row]:
+def rows_of(on: Judged, boot: Bootstrap, progress: Progress) -> Iterator[Row]:
+    """The figures of all heads and of the value, for all kinds and for each."""
+    heads = tuple(on.labels.windows_ms)
     kinds = [("all", np.ones(len(on.user), np.bool_))]
     kinds += [(KIND_NAMES[code], on.labels.kind == code) for code in np.unique(on.labels.kind).tolist() if code]
-    for column, head in enumerate(bundle.heads):
-        progress("judging", column, len(bundle.heads))
+    for column, head in enumerate(heads):
+        progress("judging", column, len(heads))
         for kind, of_kind in kinds:
-            yield from _head_rows(on, head, column, kind, of_kind & on.labels.mature(head, on.until_ms), boot)
+            yield from _head_rows(on, head, column, kind, of_kind & on.mature[:, column], boot)
     for kind, of_kind in kinds:
-        mature = np.all([on.labels.mature(head, on.until_ms) for head in bundle.heads], axis=0)
-        yield from _value_rows(on, bundle, kind, of_kind & mature, boot)
-    progress("judging", len(bundle.heads), len(bundle.heads))
+        yield from _value_rows(on, kind, of_kind & on.mature.all(axis=1), boot)
+    progress("judging", len(heads), len(heads))
 
 
 def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray, boot: Bootstrap) -> Iterator[Row]:
@@ -167,10 +189,8 @@ def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray,
             yield _difference(other, head, kind, metrics.paired_difference("gauc", rows, y, ours, theirs, boot))
 
 
-def _value_rows(on: Judged, bundle: Bundle, kind: str, chosen: BoolArray, boot: Bootstrap) -> Iterator[Row]:
-    heads, rows = tuple(bundle.heads), Rows(on.slate[chosen], on.user[chosen])
-    outcomes, kinds = on.labels.y[chosen].astype(np.float64), on.labels.kind[chosen]
-    got = gain(outcomes, heads, kinds, bundle.scales_of(heads), bundle.weights)
+def _value_rows(on: Judged, kind: str, chosen: BoolArray, boot: Bootstrap) -> Iterator[Row]:
+    rows, got = Rows(on.slate[chosen], on.user[chosen]), on.gain[chosen]
     for system, scores in on.systems.items():
         yield _row(system, "value", kind, metrics.ndcg(rows, got, scores.value[chosen], boot))
     ours = on.systems[OURS].value[chosen]

@@ -26,6 +26,18 @@ PACKAGES = ("huozhao", "lightgbm", "numba", "numpy", "scikit-learn", "scipy")
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """A bundle that is nowhere yet, and what it was learned from: see ``TrainResult``."""
+
+    bundle: Bundle
+    slices: Slices
+    rows: dict[str, int]
+    positives: dict[str, dict[str, int]]
+    dropped: dict[str, str]
+    audited: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainResult:
     """What was trained on what.
 
@@ -72,6 +84,24 @@ def train(
     TrainingError
         If there is too little to learn from, or the features know what they could not.
     """
+    learned = learn(log, since_ms=since_ms, until_ms=until_ms, seed=seed, feature_set=feature_set, progress=progress)
+    bundle = learned.bundle
+    place = save(bundle, bundles, {name: version(name) for name in PACKAGES})
+    promote(bundles, bundle.version)
+    counts = (learned.rows, learned.positives, learned.dropped, learned.audited)
+    return TrainResult(bundle.version, place, learned.slices, *counts)
+
+
+def learn(
+    log: EventLog,
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    seed: int = 0,
+    feature_set: FeatureSet | None = None,
+    progress: Progress = quiet,
+) -> Learned:
+    """Learn a bundle, as ``train`` does, and write nothing."""
     progress("reading the log", 0, 1)
     if until_ms is None:
         until_ms = last_day_ms(log, feature_set.utc_offset_ms if feature_set else UTC_OFFSET_MS)
@@ -103,10 +133,8 @@ def train(
         weights=Weights(),
         trained=Trained(slices.since_ms, until_ms, history.end, seed),
     )
-    place = save(bundle, bundles, {name: version(name) for name in PACKAGES})
-    promote(bundles, bundle.version)
     rows, positives = _counts(kept, slices)
-    return TrainResult(bundle.version, place, slices, rows, positives, heads.dropped, audited)
+    return Learned(bundle, slices, rows, positives, heads.dropped, audited)
 
 
 def readers_of(
