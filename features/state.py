@@ -93,8 +93,8 @@ class FeatureState:
         """The rows of all items that the catalog has described."""
         return np.flatnonzero(self.arrays.items.categories[: len(self.items), 4]).astype(np.int32)
 
-    def fold(self, batch: pa.RecordBatch) -> None:
-        """Fold a batch of ``features.log.SCHEMA`` that continues the state.
+    def fold(self, batch: pa.RecordBatch) -> Pending:
+        """Fold a batch of ``features.log.SCHEMA`` that continues the state; returns it, its ids as rows.
 
         Raises
         ------
@@ -105,6 +105,7 @@ class FeatureState:
         self.advance(pending, pending.end)
         turned = np.isin(pending.steps.action, (ROOM_START, ROOM_END))
         self.changed.extend(pending.steps.item[turned].tolist())
+        return pending
 
     def prepare(self, batch: pa.RecordBatch) -> Pending:
         """Give a batch's ids their rows, in the order of the log, without folding anything."""

@@ -46,10 +46,7 @@ def fit_to_show(state: FeatureState, policy: Policy, rows: RowArray, now_ms: int
 def presentable(state: FeatureState, rows: RowArray) -> BoolArray:
     """Which items (n,) may be found at all: listed, a product in stock, a room that did not end, whatever the time."""
     items = state.arrays.items
-    kinds = items.categories[rows, 4]
-    over = ((kinds == PRODUCT) & (items.numbers[rows, 1] == 0)) | ((kinds == ROOM) & items.ended[rows])
-    shown: BoolArray = items.listed[rows] & ~over
-    return shown
+    return _presentable(items.categories, items.numbers, items.listed, items.ended, rows)
 
 
 def seen_recently(state: FeatureState, query: Query, rows: RowArray, window_ms: int) -> BoolArray:
@@ -59,13 +56,7 @@ def seen_recently(state: FeatureState, query: Query, rows: RowArray, window_ms: 
     """
     rings = state.arrays.rings
     recent = rings.seen[query.user][query.now_ms - rings.seen_ms[query.user] <= window_ms]
-    return np.isin(rows, recent[recent != 0])
-
-
-def on_air(state: FeatureState, policy: Policy, now_ms: int) -> BoolArray:
-    """Mask by item row of the listed rooms that are alive, for a search among rooms."""
-    items = state.arrays.items
-    return _on_air(items.categories, items.times, items.listed, items.ended, items.pulse_ms, policy.room_ttl_ms, now_ms)
+    return _among(rows, recent)
 
 
 def counts(reasons: ByteArray) -> dict[str, int]:
@@ -132,18 +123,24 @@ def _judge(
 
 
 @njit(nogil=True, cache=True)
-def _on_air(
-    categories: RowArray,
-    times: IntArray,
-    listed: BoolArray,
-    ended: BoolArray,
-    pulse_ms: IntArray,
-    ttl_ms: int,
-    now_ms: int,
+def _presentable(
+    categories: RowArray, numbers: FloatArray, listed: BoolArray, ended: BoolArray, rows: RowArray
 ) -> BoolArray:
-    out = np.zeros(listed.shape[0], np.bool_)
-    for row in range(listed.shape[0]):
-        # Times first: they are zero for all that never was a room, and spare the wide row of categories.
-        if alive(times[row, 1], ended[row], pulse_ms[row], now_ms, ttl_ms):
-            out[row] = listed[row] and categories[row, 4] == ROOM
+    out = np.empty(rows.shape[0], np.bool_)
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        kind = categories[row, 4]
+        over = (kind == PRODUCT and numbers[row, 1] == 0) or (kind == ROOM and ended[row])
+        out[i] = listed[row] and not over
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _among(rows: RowArray, few: RowArray) -> BoolArray:
+    """Which rows (n,) are among a few; row 0 is none."""
+    out = np.zeros(rows.shape[0], np.bool_)
+    for one in few:
+        if one != 0:
+            for i in range(rows.shape[0]):
+                out[i] |= rows[i] == one
     return out

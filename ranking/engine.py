@@ -16,7 +16,6 @@ from features import snapshot
 from features.errors import LogError, RequestError
 from features.live import HomeLog
 from features.log import Stored, to_batch
-from features.outcomes import ROOM
 from features.records import FUTURE_MS, Context, Item, Record, Served
 from features.state import FeatureState
 from ranking import eligibility
@@ -26,6 +25,7 @@ from ranking.intake import acknowledged, asked, checked, record_of
 from ranking.mixer import best_first
 from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker
+from ranking.show import shown
 from ranking.types import (
     Ack,
     Candidates,
@@ -139,8 +139,9 @@ class Engine:
         offsets = self._log.append(records, received_ms)
         placed = [Stored(at, received_ms, r) for at, r in zip(offsets, records, strict=True) if at is not None]
         if placed:
+            batch = to_batch(placed)
             with self._mutex:
-                self._generation.fold(to_batch(placed))
+                self._generation.fold(batch)
         return offsets
 
     def feed(self, request: FeedRequest, now_ms: int, request_id: str) -> Feed:
@@ -164,11 +165,14 @@ class Engine:
         with self._mutex:
             generation = self._generation
             query = generation.query(request_id, request.user_id, request.count, context, now_ms)
-            found, seen = generation.unseen(query, generation.retrieve(query))
-            batch, dropped = generation.legal(query, found)
-        scored = generation.score(batch)
+            legal, dropped = generation.legal(query, generation.retrieve(query))
+            unseen, seen = generation.unseen(query, legal)
+            batch = generation.assemble(query, unseen)
+        chosen, cut = generation.glance(batch)
+        scored = generation.score(chosen)
         slate, relaxed = generation.compose(scored)
-        return self._finish(generation, scored, slate, seen | dropped, explain=request.explain, relaxed=relaxed)
+        dropped |= seen | cut
+        return self._finish(generation, scored, slate, dropped, explain=request.explain, relaxed=relaxed)
 
     def rank(self, request: RankRequest, now_ms: int, request_id: str) -> Feed:
         """The given items, best first for a person; legal rules hold, composition is the caller's."""
@@ -180,7 +184,8 @@ class Engine:
             query = generation.query(request_id, request.user_id, len(names), context, now_ms)
             rows = generation.state.items.find_all(names)
             known = rows[rows > 0]
-            batch, dropped = generation.legal(query, Candidates(known, np.zeros(len(known), np.uint8)))
+            legal, dropped = generation.legal(query, Candidates(known, np.zeros(len(known), np.uint8)))
+            batch = generation.assemble(query, legal)
         if len(known) < len(names):
             dropped["unknown"] = len(names) - len(known)
         scored = generation.score(batch)
@@ -199,8 +204,9 @@ class Engine:
             # Twice as many as asked for, since some may have gone.
             rows, scores = index.search(generation.reader.vectors.item[row], 2 * k + 1)
             fit = eligibility.fit_to_show(state, generation.policy, rows, now_ms) & (rows != row)
-            near = zip(rows[fit][:k].tolist(), scores[fit][:k].tolist(), strict=True)
-            return tuple(generation.describe(found, value=score, source="similar") for found, score in near)
+            payloads = [state.payloads[found] for found in rows[fit][:k].tolist()]
+        near = zip(payloads, scores[fit][:k].tolist(), strict=True)
+        return tuple(shown(payload, score, "similar") for payload, score in near)
 
     def item(self, item_id: str) -> Item:
         """The catalog's row of an item."""
@@ -215,7 +221,6 @@ class Engine:
         """How the engine stands."""
         with self._mutex:
             generation, state = self._generation, self._generation.state
-            rooms = np.flatnonzero(state.arrays.items.categories[: len(state.items), 4] == ROOM).astype(np.int32)
             return Status(
                 bundle=generation.bundle.version,
                 policy=generation.policy.version,
@@ -223,7 +228,7 @@ class Engine:
                 received_ms=state.received_ms,
                 users=len(state.users) - 1,
                 items=len(state.items) - 1,
-                rooms_alive=int(eligibility.fit_to_show(state, generation.policy, rooms, now_ms).sum()),
+                rooms_alive=generation.on_air.count(now_ms),
                 late_events=int(state.ignored[0]),
                 repeated_watches=int(state.ignored[1]),
                 writer=self._is_writer,
@@ -268,22 +273,23 @@ class Engine:
     ) -> Feed:
         batch, query = scored.batch, scored.batch.query
         with self._mutex:
-            items, gone = generation.show(scored, slate, explain=explain, source=source)
-            feed = Feed(
-                request_id=query.request_id,
-                user_id=query.user_id,
-                surface=query.context.surface,
-                now_ms=query.now_ms,
-                read_offset=batch.read_offset,
-                bundle=generation.bundle.version,
-                policy=generation.policy.version,
-                items=items,
-                dropped=dropped | gone,
-                relaxed=relaxed,
-            )
-            if self._is_writer:
+            page, gone = generation.fit(scored, slate)
+        feed = Feed(
+            request_id=query.request_id,
+            user_id=query.user_id,
+            surface=query.context.surface,
+            now_ms=query.now_ms,
+            read_offset=batch.read_offset,
+            bundle=generation.bundle.version,
+            policy=generation.policy.version,
+            items=generation.show(scored, page, explain=explain, source=source),
+            dropped=dropped | gone,
+            relaxed=relaxed,
+        )
+        if self._is_writer:
+            with self._mutex:
                 self._served.append(record_of(feed, query.context))
-            waiting = len(self._served)
-        if waiting >= SERVED_KEPT:
-            self.flush()
+                waiting = len(self._served)
+            if waiting >= SERVED_KEPT:
+                self.flush()
         return feed

@@ -1,52 +1,35 @@
 """A generation: one bundle with the state, the indexes and the sources it is served from, and the stages of a request.
 
-The owner's mutex guards a generation, but for ``score`` and ``compose``, which read nothing that changes.
+The owner's mutex guards a generation, but for ``glance``, ``score``, ``compose`` and ``show``, which read nothing that
+changes.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
 
-from features.errors import RequestError
 from features.outcomes import KIND_CODES, PRODUCT, ROOM, VIDEO
 from features.reader import Reader
 from features.records import Context
 from features.state import NO_ROWS, FeatureState
-from features.types import BoolArray, RowArray
+from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking import eligibility
 from ranking.bundle import Bundle
 from ranking.index import ExactIndex, FaissIndex
-from ranking.mixer import best_first, mix
+from ranking.mixer import best_first, best_mask, mix
+from ranking.on_air import OnAir
 from ranking.policy import Policy
-from ranking.sources import Fresh, Personal, Trending, merge
-from ranking.types import Batch, Candidates, FeedItem, Query, Ranker, Scored, Slate, Source, VectorIndex
+from ranking.show import shown
+from ranking.sources import Chart, Fresh, Personal, Trending, merge
+from ranking.types import Batch, Candidates, FeedItem, Page, Query, Ranker, Scored, Slate, Source, VectorIndex
 from ranking.value import value_of, value_terms
 
-Placed = tuple[int, Source]
-"""A source and the code of the kind it finds."""
-
-
-def _personal(kind: int) -> Callable[[FeatureState, Mapping[int, VectorIndex], Policy], list[Placed]]:
-    def placed(state: FeatureState, indexes: Mapping[int, VectorIndex], policy: Policy) -> list[Placed]:
-        def on_air(query: Query) -> BoolArray:
-            return eligibility.on_air(state, policy, query.now_ms)
-
-        return [(kind, Personal(kind, indexes[kind], on_air if kind == ROOM else None))]
-
-    return placed
-
-
-_SOURCES: dict[str, Callable[[FeatureState, Mapping[int, VectorIndex], Policy], list[Placed]]] = {
-    "live": _personal(ROOM),
-    "products": _personal(PRODUCT),
-    "videos": _personal(VIDEO),
-    "trending": lambda state, indexes, _: [(kind, Trending(kind, state)) for kind in indexes],
-    "fresh": lambda state, indexes, _: [(kind, Fresh(kind, state)) for kind in indexes],
-}
-"""What a policy may name, and the sources it then gets."""
+CHUNK = 10_000
+"""Items that are taken in at a time when a generation is made."""
+_PERSONAL = {"live": ROOM, "products": PRODUCT, "videos": VIDEO}
+"""The kinds that personal sources find, by the name a policy gives them."""
+_CHARTS: dict[str, type[Chart]] = {"trending": Trending, "fresh": Fresh}
 
 
 class Generation:
@@ -74,16 +57,31 @@ class Generation:
             PRODUCT: FaissIndex(dims),
             VIDEO: FaissIndex(dims),
         }
-        self.sources = tuple(
-            (kind, source) for name in policy.sources for kind, source in _SOURCES[name](state, self.indexes, policy)
-        )
+        self.on_air = OnAir(state, policy.room_ttl_ms)
+        self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))
         state.take_changed()
-        self._catch_up(state.described())
+        for rows in np.array_split(state.described(), 1 + len(state.items) // CHUNK):
+            self._catch_up(rows)
+
+    def _placed(self, name: str) -> list[tuple[int, Source]]:
+        """The sources that a policy means by a name, each with the code of the kind it finds."""
+        if name in _CHARTS:
+            return [(kind, _CHARTS[name](kind, self.state)) for kind in self.indexes]
+        kind = _PERSONAL[name]
+        return [(kind, Personal(kind, self.indexes[kind], self._on_air if kind == ROOM else None))]
+
+    def _on_air(self, query: Query) -> BoolArray:
+        return self.on_air.mask(query.now_ms)
 
     def fold(self, batch: pa.RecordBatch) -> None:
-        """Fold a batch of the log and bring vectors and indexes up to it."""
-        self.state.fold(batch)
-        self._catch_up(self.state.take_changed())
+        """Fold a batch of the log and bring vectors, indexes, charts and the list of rooms up to it."""
+        steps, changed = self.state.fold(batch).steps, self.state.take_changed()
+        self._catch_up(changed)
+        self.on_air.follow(changed)
+        spoken = np.concatenate([changed, steps.item, steps.via])
+        for _, source in self.sources:
+            if isinstance(source, Chart):
+                source.follow(spoken)
 
     def _catch_up(self, rows: RowArray) -> None:
         self.reader.catch_up(self.state, rows)
@@ -109,31 +107,49 @@ class Generation:
         k = self.policy.candidates
         return merge([source.retrieve(query, k) if kind in kinds else NO_ROWS for kind, source in self.sources])
 
-    def legal(self, query: Query, found: Candidates) -> tuple[Batch, dict[str, int]]:
-        """Candidates that may be shown, with their feature rows; and how many were dropped, by reason."""
+    def legal(self, query: Query, found: Candidates) -> tuple[Candidates, dict[str, int]]:
+        """Candidates that may be shown; and how many were dropped, by reason."""
         mask, reasons = eligibility.keep(self.state, self.policy, query, found.rows)
-        dropped = Counter(eligibility.REASONS[code] for code in reasons[~mask].tolist())
-        rows = found.rows[mask]
-        features = self.reader.rows(self.state, query.personalised_user, rows, query.now_ms, query.context)
-        categories = self.state.arrays.items.categories[rows]
-        kinds, authors = categories[:, 4].astype(np.uint8), categories[:, 0]
-        batch = Batch(query, rows, kinds, authors, found.source[mask], features, self.state.offset)
-        return batch, dict(dropped)
+        return Candidates(found.rows[mask], found.source[mask]), eligibility.counts(reasons)
 
-    def unseen(self, query: Query, found: Candidates) -> tuple[Candidates, dict[str, int]]:
+    def unseen(self, query: Query, legal: Candidates) -> tuple[Candidates, dict[str, int]]:
         """Candidates the person was not shown lately; all of them where too few would be left for a page."""
-        seen = eligibility.seen_recently(self.state, query, found.rows, self.policy.seen_window_ms)
-        if not seen.any() or (~seen).sum() < query.count:
-            return found, {}
-        return Candidates(found.rows[~seen], found.source[~seen]), {"seen": int(seen.sum())}
+        seen = eligibility.seen_recently(self.state, query, legal.rows, self.policy.seen_window_ms)
+        count = int(seen.sum())
+        if not count or len(seen) - count < query.count:
+            return legal, {}
+        return Candidates(legal.rows[~seen], legal.source[~seen]), {"seen": count}
+
+    def assemble(self, query: Query, chosen: Candidates) -> Batch:
+        """The feature rows of candidates, as of now."""
+        rows = chosen.rows
+        features = self.reader.rows(self.state, query.personalised_user, rows, query.now_ms, query.context)
+        categories = self.state.arrays.items.categories
+        kinds, authors = categories[rows, 4].astype(np.uint8), categories[rows, 0]
+        return Batch(query, rows, kinds, authors, chosen.source, features, self.state.offset)
+
+    def glance(self, batch: Batch) -> tuple[Batch, dict[str, int]]:
+        """The best of many by the first trees of each head, as the policy's ``[light]`` says; and how many were cut.
+
+        Of each kind as many as the page is long stay in any case, so that no bound gives way for the cut.
+        """
+        light = self.policy.light
+        if len(batch.rows) <= light.keep:
+            return batch, {}
+        value = self._valued(batch, self.ranker.predict(batch, light.trees)).value
+        stays = best_mask(value, batch.rows, light.keep)
+        for kind in np.unique(batch.kinds):
+            of_kind = np.flatnonzero(batch.kinds == kind)
+            stays[of_kind[best_mask(value[of_kind], batch.rows[of_kind], batch.query.count)]] = True
+        return batch.at(np.flatnonzero(stays)), {"light": int(len(stays) - stays.sum())}
 
     def score(self, batch: Batch) -> Scored:
         """What is expected of each candidate, and what that is worth on the query's surface."""
-        probabilities = self.ranker.predict(batch)
+        return self._valued(batch, self.ranker.predict(batch))
+
+    def _valued(self, batch: Batch, probabilities: DoubleArray) -> Scored:
         weights = self.policy.weights_for(batch.query.context.surface)
-        terms = value_terms(
-            probabilities, self.ranker.heads, batch.kinds, self.bundle.scales_of(self.ranker.heads), weights
-        )
+        terms = value_terms(probabilities, self.ranker.heads, batch.kinds, self._scales, weights)
         return Scored(batch, probabilities, terms, value_of(terms))
 
     def compose(self, scored: Scored) -> tuple[Slate, tuple[str, ...]]:
@@ -142,54 +158,34 @@ class Generation:
         surface = self.policy.surface(batch.query.context.surface)
         return mix(surface, batch.kinds, batch.authors, best_first(scored.value, batch.rows), batch.query.count)
 
-    def show(
-        self, scored: Scored, slate: Slate, *, explain: bool, source: str = ""
-    ) -> tuple[tuple[FeedItem, ...], dict[str, int]]:
+    def fit(self, scored: Scored, slate: Slate) -> tuple[Page, dict[str, int]]:
         """The page after its last check: what has gone meanwhile is dropped and the reserve moves up."""
-        batch = scored.batch
-        wanted = np.concatenate([slate.page, slate.reserve])
-        fit = eligibility.fit_to_show(self.state, self.policy, batch.rows[wanted], batch.query.now_ms)
-        gone = int((~fit[: len(slate.page)]).sum())
-        page = wanted[fit][: batch.query.count]
-        items = tuple(self._slot(scored, int(at), explain=explain, source=source) for at in page)
-        return items, {"gone": gone} if gone else {}
+        batch, at = scored.batch, slate.page
+        fit = self._still_fit(batch, at)
+        gone = int(len(fit) - fit.sum())
+        if gone:
+            at = np.concatenate([slate.page, slate.reserve])
+            at = at[self._still_fit(batch, at)][: batch.query.count]
+        payloads = [self.state.payloads[row] for row in batch.rows[at].tolist()]
+        return Page(at, tuple(payloads)), {"gone": gone} if gone else {}
 
-    def _slot(self, scored: Scored, at: int, *, explain: bool, source: str) -> FeedItem:
-        heads, names = self.ranker.heads, self.reader.feature_set.names
-        features = dict(zip(names, scored.batch.features[at].tolist(), strict=True)) if explain else {}
-        return self.describe(
-            int(scored.batch.rows[at]),
-            value=float(scored.value[at]),
-            source=source or self.sources[scored.batch.source[at]][1].name,
-            terms=dict(zip(heads, scored.terms[at].tolist(), strict=True)),
-            heads=dict(zip(heads, scored.probabilities[at].tolist(), strict=True)),
-            features={name: None if math.isnan(value) else value for name, value in features.items()},
+    def _still_fit(self, batch: Batch, at: IntArray) -> BoolArray:
+        return eligibility.fit_to_show(self.state, self.policy, batch.rows[at], batch.query.now_ms)
+
+    def show(self, scored: Scored, page: Page, *, explain: bool, source: str = "") -> tuple[FeedItem, ...]:
+        """The items of a page as an answer shows them."""
+        at, heads = page.at, self.ranker.heads
+        found = [source] * len(at) if source else [self.sources[one][1].name for one in scored.batch.source[at]]
+        columns = (page.payloads, found, scored.value[at].tolist(), scored.terms[at].tolist())
+        features = self._explained(scored.batch.features[at]) if explain else [{}] * len(at)
+        return tuple(
+            shown(payload, value, where, dict(zip(heads, terms, strict=True)), dict(zip(heads, odds, strict=True)), row)
+            for payload, where, value, terms, odds, row in zip(
+                *columns, scored.probabilities[at].tolist(), features, strict=True
+            )
         )
 
-    def describe(
-        self,
-        row: int,
-        *,
-        value: float,
-        source: str,
-        terms: dict[str, float] | None = None,
-        heads: dict[str, float] | None = None,
-        features: dict[str, float | None] | None = None,
-    ) -> FeedItem:
-        """An item of the catalog as an answer shows it."""
-        item = self.state.item(row)
-        if item is None:
-            raise RequestError(f"Item {self.state.items.names[row]!r} is not in the catalog.", "Put it there first.")
-        return FeedItem(
-            item_id=item.item_id,
-            kind=item.kind,
-            title=item.title,
-            author_id=item.author_id,
-            category=item.category,
-            price=item.price,
-            value=value,
-            terms=terms or {},
-            heads=heads or {},
-            source=source,
-            features=features or {},
-        )
+    def _explained(self, features: FloatArray) -> list[dict[str, float | None]]:
+        names = self.reader.feature_set.names
+        known = [[None if math.isnan(value) else value for value in row] for row in features.tolist()]
+        return [dict(zip(names, row, strict=True)) for row in known]

@@ -11,7 +11,24 @@ from ranking.types import Slate
 
 def best_first(value: DoubleArray, rows: RowArray) -> IntArray:
     """Positions (n,) by value, highest first, ties by item row, NaN last."""
-    return np.lexsort((rows, -value, np.isnan(value))).astype(np.int64)
+    order = np.argsort(-value)
+    ranked = value[order]
+    if (ranked[1:] == ranked[:-1]).any() or np.isnan(ranked[-2:]).any():
+        # Only ties, and several NaN, leave anything to decide.
+        order = np.lexsort((rows, -value))
+    return order
+
+
+def best_mask(value: DoubleArray, rows: RowArray, count: int) -> BoolArray:
+    """Which (n,) are the first ``count`` in the order of ``best_first``."""
+    if count >= len(value):
+        return np.ones(len(value), np.bool_)
+    known = np.where(np.isnan(value), -np.inf, value)
+    least = np.partition(known, -count)[-count]
+    mask: BoolArray = known > least
+    equal = np.flatnonzero(known == least)
+    mask[equal[best_first(value[equal], rows[equal])[: count - int(mask.sum())]]] = True
+    return mask
 
 
 def mix(

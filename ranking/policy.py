@@ -27,6 +27,12 @@ page_most = 200     # items of a page, at most
 room_ttl = "3m"     # a room is alive for so long after its last pulse
 seen_window = "30m" # what a person was shown within it is not shown again while there is anything else
 
+# Where more than `keep` candidates are legal, the first `trees` of each head look at them all, and only the best `keep`
+# are scored in full (and of each kind as many as the page is long).
+[light]
+trees = 40
+keep = 500
+
 # The value is the sum of weight x scale x probability, each head in units of its own standard deviation.
 # complete > like > comment > share > 0 is enforced; those of hide and report are subtracted.
 [weights]
@@ -84,6 +90,13 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.of} {self.at_most}/{self.window}"
 
 
+class Light(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The light first stage: which trees look at all candidates, and how many are then scored in full."""
+
+    trees: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+    keep: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+
+
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entrance: the kinds it shows, its bounds in the order they give way, the weights it replaces."""
 
@@ -106,6 +119,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     page_most: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
     room_ttl: str
     seen_window: str
+    light: Light
     weights: Weights
     surfaces: dict[str, Surface]
 
@@ -116,8 +130,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
             raise PolicyError("surfaces.feed is missing.", "Other surfaces go by it.")
         _duration_ms("room_ttl", self.room_ttl)
         _duration_ms("seen_window", self.seen_window)
-        for name in self.surfaces:
-            self.weights_for(name)
+        if self.light.keep < self.page_most:
+            what = f"light.keep = {self.light.keep} is below page_most = {self.page_most}."
+            raise PolicyError(what, "Keep at least as many candidates as a page may hold.")
+        self.weights_for("feed")
 
     @classmethod
     def default(cls) -> "Policy":
@@ -145,6 +161,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
 
     def weights_for(self, name: str) -> Weights:
         """The weights of a surface."""
+        return self._weights.get(name, self._weights["feed"])
+
+    @cached_property
+    def _weights(self) -> dict[str, Weights]:
+        return {name: self._checked_weights(name) for name in self.surfaces}
+
+    def _checked_weights(self, name: str) -> Weights:
         try:
             return self.weights.with_changes(self.surface(name).weights)
         except PolicyError as error:
@@ -213,7 +236,7 @@ def _convert(table: Mapping[str, Any], form: type[_T], place: str) -> _T:
 
 
 def _hint(fault: str) -> str:
-    known = {name for form in (Policy, Surface, Bound, Weights) for name in form.__struct_fields__}
+    known = {name for form in (Policy, Light, Surface, Bound, Weights) for name in form.__struct_fields__}
     known |= {*get_args(SourceName), *get_args(BoundOf)}
     unknown = re.search(r"(?:unknown field|enum value) [`'](.*)[`']", fault)
     near = get_close_matches(unknown[1], sorted(known), 1) if unknown else []

@@ -1,6 +1,6 @@
 """What passes between the stages of a request: each stage has a type of its own, none is filled in later.
 
-``Query`` → ``Candidates`` → ``Batch`` → ``Scored`` → ``Slate`` → ``Feed``.
+``Query`` → ``Candidates`` → ``Batch`` → ``Scored`` → ``Slate`` → ``Page`` → ``Feed``.
 Items are rows of the feature state until the last step.
 """
 
@@ -61,7 +61,8 @@ class FeedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Feed(msgspec.Struct, frozen=True, kw_only=True):
     """A page, in page order, and its moment ``(read_offset, now_ms)``.
 
-    ``dropped`` counts candidates by reason; ``relaxed`` names the composition bounds that gave way.
+    ``dropped`` counts candidates by reason (``light``: cut by the light first stage); ``relaxed`` names the composition
+    bounds that gave way.
     """
 
     request_id: Id
@@ -142,6 +143,14 @@ class Slate:
 
     page: IntArray
     reserve: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page after its last check: positions (m,) into ``Scored``, in page order, and the catalog rows as JSON."""
+
+    at: IntArray
+    payloads: tuple[bytes, ...]
 
 
 class Ack(msgspec.Struct, frozen=True, omit_defaults=True):

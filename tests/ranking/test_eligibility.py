@@ -9,7 +9,7 @@ from features.log import Stored, to_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Record
 from features.standard import standard
 from features.state import FeatureState
-from ranking.eligibility import REASONS, alive, counts, fit_to_show, keep, on_air, presentable, seen_recently
+from ranking.eligibility import REASONS, alive, counts, fit_to_show, keep, presentable, seen_recently
 from ranking.policy import Policy
 from ranking.types import Query
 
@@ -142,15 +142,6 @@ def test_the_last_check_finds_what_has_gone_since() -> None:
 def test_presentable_does_not_ask_the_time() -> None:
     state = _state(_item("room", Kind.ROOM), _item("p", Kind.PRODUCT))
     assert presentable(state, state.items.find_all(["room", "p"])).all()
-
-
-def test_on_air_are_the_rooms_that_may_be_shown() -> None:
-    state = _state(
-        *ROOM_RECORDS, _item("over", Kind.ROOM), _room(Action.ROOM_START, "over"), _room(Action.ROOM_END, "over"),
-        _item("gone", Kind.ROOM, listed=False), _room(Action.ROOM_START, "gone"), _item("v", Kind.VIDEO),
-        _room(Action.ROOM_START, "v"), _item("mute", Kind.ROOM), _room(Action.ROOM_START, "mute", NOW - TTL - 1),
-    )  # fmt: skip
-    assert np.flatnonzero(on_air(state, POLICY, NOW)).tolist() == [state.items.find("room")]
 
 
 def test_reasons_are_counted_by_name() -> None:

@@ -122,6 +122,8 @@ def test_a_small_catalog_sees_every_record_at_once() -> None:
     fresh, trending = Fresh(VIDEO, state), Trending(VIDEO, state)
     assert _found(state, fresh) == _found(state, trending) == ["a"]
     _fold(state, _video("b", NOW), *_events("b", 3, 3))
+    for chart in (fresh, trending):
+        chart.follow(state.items.find_all(["b"]))
     assert _found(state, fresh) == _found(state, trending) == ["b", "a"]
 
 

@@ -1,0 +1,85 @@
+"""Rooms on air, kept as a short list: who is alive is asked of the rooms that could be, whatever the catalog holds."""
+
+import numpy as np
+from numba import njit
+
+from features.outcomes import ROOM
+from features.state import FeatureState
+from features.types import BoolArray, IntArray, RowArray
+from ranking.eligibility import alive
+
+
+class OnAir:
+    """The listed rooms that started and did not end; which of them still pulse depends on the time, and is asked.
+
+    The caller holds the state's mutex.
+
+    Parameters
+    ----------
+    state : FeatureState
+    ttl_ms : int
+        How long a room is alive after its last pulse.
+    """
+
+    def __init__(self, state: FeatureState, ttl_ms: int) -> None:
+        self.state = state
+        self.ttl_ms = ttl_ms
+        self._size = 0
+        self._rows = np.zeros(64, np.int32)
+        self._place = np.full(64, -1, np.int32)
+        self._mask = np.zeros(64, np.bool_)
+        self.follow(np.arange(len(state.items), dtype=np.int32))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def follow(self, rows: RowArray) -> None:
+        """Take in item rows whose catalog row changed, or whose room started or ended."""
+        known = len(self.state.items)
+        if known > len(self._place):
+            more = 2 * known - len(self._place)
+            self._place = np.pad(self._place, (0, more), constant_values=-1)
+            self._mask = np.pad(self._mask, (0, more))
+        if self._size + len(rows) > len(self._rows):
+            self._rows = np.pad(self._rows, (0, self._size + len(rows)))
+        items = self.state.arrays.items
+        held = items.listed[rows] & (items.categories[rows, 4] == ROOM)
+        held &= (items.times[rows, 1] != 0) & ~items.ended[rows]
+        self._size = _follow(self._rows, self._place, self._mask, self._size, rows, held)
+
+    def mask(self, now_ms: int) -> BoolArray:
+        """Mask by item row of the rooms that are alive at a time; a view that the next call overwrites."""
+        self._look(now_ms)
+        return self._mask
+
+    def count(self, now_ms: int) -> int:
+        """How many rooms are alive at a time."""
+        return self._look(now_ms)
+
+    def _look(self, now_ms: int) -> int:
+        pulse_ms = self.state.arrays.items.pulse_ms
+        return int(_look(self._rows[: self._size], pulse_ms, self.ttl_ms, now_ms, self._mask))
+
+
+@njit(nogil=True, cache=True)
+def _follow(have: RowArray, place: RowArray, mask: BoolArray, size: int, rows: RowArray, held: BoolArray) -> int:
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        if held[i] and place[row] < 0:
+            have[size], place[row] = row, size
+            size += 1
+        elif not held[i] and place[row] >= 0:
+            size -= 1
+            last = have[size]
+            have[place[row]], place[last] = last, place[row]
+            place[row], mask[row] = -1, False
+    return size
+
+
+@njit(nogil=True, cache=True)
+def _look(rows: RowArray, pulse_ms: IntArray, ttl_ms: int, now_ms: int, mask: BoolArray) -> int:
+    count = 0
+    for row in rows:
+        mask[row] = alive(1, False, pulse_ms[row], now_ms, ttl_ms)
+        count += mask[row]
+    return count
