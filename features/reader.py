@@ -51,6 +51,7 @@ from features.schema import (
     is_category,
 )
 from features.state import FeatureState
+from features.storage import aligned
 from features.types import FloatArray, RowArray
 
 
@@ -172,7 +173,7 @@ class Reader:
 def _grown(matrix: FloatArray, rows: int) -> FloatArray:
     if rows <= len(matrix):
         return matrix
-    grown = np.zeros((max(rows, 2 * len(matrix)), matrix.shape[1]), np.float32)
+    grown = aligned(max(rows, 2 * len(matrix)), matrix.shape[1])
     grown[: len(matrix)] = matrix
     return grown
 

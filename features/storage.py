@@ -19,7 +19,10 @@ from features.arrays import (
     Users,
 )
 from features.schema import ITEM_NUMBERS, ITEM_TIMES, USER_TIMES, Layout
-from features.types import AnyArray, RowArray
+from features.types import AnyArray, FloatArray, RowArray
+
+LINE = 64
+"""Bytes of one line of the processor's cache."""
 
 
 def allocate(layout: Layout, rows: Mapping[str, int]) -> Arrays:
@@ -94,3 +97,10 @@ def slot_arrays(layout: Layout) -> SlotArrays:
         padded([list(slots.recencies) for slots in layout.slots]),
         np.array(layout.half_lives_ms, np.float64),
     )
+
+
+def aligned(rows: int, dims: int) -> FloatArray:
+    """Zeros (rows, dims) float32 whose first number begins a line of the processor's cache."""
+    raw = np.zeros(rows * dims + LINE // 4, np.float32)
+    start = -raw.ctypes.data % LINE // 4
+    return raw[start : start + rows * dims].reshape(rows, dims)

@@ -90,7 +90,9 @@ class Engine:
             state = snapshot.newest(layout, home / "state", log.end()) or FeatureState(layout)
             for batch in log.read(state.offset):
                 state.fold(batch)
-            return cls(home, log, Generation(bundle, policy, state, ranker(bundle, state)), writer=writer)
+            scores = ranker(bundle, state)
+            generation = Generation(bundle, policy, state, scores, lists=home / "index", keeps=writer)
+            return cls(home, log, generation, writer=writer)
         except BaseException:
             log.close()
             raise
@@ -244,6 +246,7 @@ class Engine:
 
     def close(self) -> None:
         """Write down what waits, keep a snapshot, let go of the log."""
+        self._generation.close()
         try:
             if self._is_writer:
                 self.flush()

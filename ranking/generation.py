@@ -5,6 +5,7 @@ changes.
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,9 @@ from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking import eligibility
 from ranking.bundle import Bundle
-from ranking.index import ExactIndex, FaissIndex
+from ranking.exact import ExactIndex
+from ranking.index import FaissIndex
+from ranking.kept import Kept
 from ranking.mixer import best_first, best_mask, mix
 from ranking.on_air import OnAir
 from ranking.policy import Policy
@@ -42,9 +45,22 @@ class Generation:
     state : FeatureState
         Of the bundle's layout; from now on folded through the generation alone.
     ranker : Ranker
+    lists : Path, optional
+        Where the indexes' trained lists are kept from one start to the next.
+    keeps : bool
+        Whether they are kept there, or only read.
     """
 
-    def __init__(self, bundle: Bundle, policy: Policy, state: FeatureState, ranker: Ranker) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        policy: Policy,
+        state: FeatureState,
+        ranker: Ranker,
+        *,
+        lists: Path | None = None,
+        keeps: bool = False,
+    ) -> None:
         self.bundle = bundle
         self.policy = policy
         self.state = state
@@ -52,16 +68,23 @@ class Generation:
         self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
         dims = bundle.factors.dims
-        self.indexes: dict[int, VectorIndex] = {
-            ROOM: ExactIndex(dims),
-            PRODUCT: FaissIndex(dims),
-            VIDEO: FaissIndex(dims),
-        }
+
+        def shared() -> FloatArray:
+            return self.reader.vectors.item
+
+        def many(name: str) -> FaissIndex:
+            kept = Kept(lists, f"{bundle.factors.version}-{name}", writes=keeps) if lists else None
+            return FaissIndex(dims, shared=shared, background=True, kept=kept)
+
+        self._listed = {PRODUCT: many("product"), VIDEO: many("video")}
+        self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared), **self._listed}
         self.on_air = OnAir(state, policy.room_ttl_ms)
         self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))
         state.take_changed()
         for rows in np.array_split(state.described(), 1 + len(state.items) // CHUNK):
             self._catch_up(rows)
+        for index in self._listed.values():
+            index.start()
 
     def _placed(self, name: str) -> list[tuple[int, Source]]:
         """The sources that a policy means by a name, each with the code of the kind it finds."""
@@ -82,6 +105,11 @@ class Generation:
         for _, source in self.sources:
             if isinstance(source, Chart):
                 source.follow(spoken)
+
+    def close(self) -> None:
+        """End what runs beside: a training of lists that is under way is given up."""
+        for index in self._listed.values():
+            index.close()
 
     def _catch_up(self, rows: RowArray) -> None:
         self.reader.catch_up(self.state, rows)

@@ -1,125 +1,46 @@
-"""Vectors by item row that come and go: an exact index, and one that plans between exact and inverted lists.
+"""Many vectors by item row: searched exactly while they are few or few are allowed, else through inverted lists.
 
-Both keep the same contract (``ranking.types.VectorIndex``): scores are inner products, computed alike wherever a
-vector is kept, so that equal vectors tie to the bit and ties go by row. Callers hold the state's mutex.
+The contract is that of ``ranking.exact.ExactIndex``, but that lists may miss some of the best. Callers hold the state's
+mutex; lists are trained beside them, in a thread that never takes it.
 """
 
 import math
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import faiss
 import numpy as np
-from numba import njit
 
-from features.errors import FeatureError
-from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
-from ranking.lists import TRIED, Lists, make_lists, probe, visits_of
+from features.types import BoolArray, ByteArray, FloatArray, RowArray
+from ranking.exact import Answer, ExactIndex, spread, top_k
+from ranking.kept import Kept
+from ranking.lists import TRIED, Lists
+from ranking.refit import Refit
 
-BLOCK = 1024
-LINE = 16
-"""Numbers in one line of the processor's cache."""
-AHEAD = 32
-"""Vectors that are fetched from memory at a time: their lines come side by side, not one after the other."""
 SPARSE = 16
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
-Scores = TypeVar("Scores", FloatArray, DoubleArray)
+WORSE = 1.5
+"""Lists so many times less even than when they were filled are trained anew."""
 
 
-class ExactIndex:
-    """A matrix of vectors, searched whole.
+@dataclass(frozen=True)
+class _Plan:
+    """How to search: exactly among some rows, or in some lists under the bits of a mask, of ``there`` rows."""
 
-    Each score is one sum from the first number to the last, eight of them side by side; a vector taken out is replaced
-    by the last one. A vector of zeros says nothing of an item and is kept out: putting one removes.
-
-    Parameters
-    ----------
-    dims : int
-        Length of a vector.
-    """
-
-    def __init__(self, dims: int) -> None:
-        self.dims = dims
-        self._size = 0
-        self._matrix = np.zeros((BLOCK, dims), np.float32)
-        self._rows = np.zeros(BLOCK, np.int32)
-        self._place = np.full(BLOCK, -1, np.int64)
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def rows(self) -> RowArray:
-        """The rows that are there (n,), in no order; a view that the next change overwrites."""
-        return self._rows[: self._size]
-
-    def holds(self, rows: RowArray) -> BoolArray:
-        """Which rows (n,) are there."""
-        known = (rows >= 0) & (rows < len(self._place))
-        return known & (self._place[np.where(known, rows, 0)] >= 0)
-
-    def put(self, rows: RowArray, vectors: FloatArray) -> None:
-        """Add vectors (n, dims) float32, or replace those of rows that are there; of a row named twice the last stays.
-
-        Raises
-        ------
-        FeatureError
-            If the shapes do not fit, or a number is not finite; the index is then as it was.
-        """
-        _check(rows, vectors, self.dims)
-        if len(rows):
-            self._reserve(self._size + len(rows), int(rows.max()) + 1)
-            self._size = _put(self._matrix, self._rows, self._place, self._size, rows, vectors)
-
-    def remove(self, rows: RowArray) -> None:
-        """Take rows out; rows that are not there are ignored."""
-        self._size = _remove(self._matrix, self._rows, self._place, self._size, rows)
-
-    def vectors(self, rows: RowArray) -> FloatArray:
-        """The vectors (n, dims) of rows that are there."""
-        return self._matrix[self._place[rows]]
-
-    def search(self, vector: FloatArray, k: int, allowed: BoolArray | None = None) -> tuple[RowArray, FloatArray]:
-        """At most k rows by inner product, highest first, ties by row; ``allowed`` is a mask by row."""
-        return self.best(vector, k, self.places(allowed))
-
-    def places(self, allowed: BoolArray | None) -> IntArray:
-        """Where the vectors stand whose rows a mask allows, by row; all of them without a mask."""
-        if allowed is None:
-            return np.arange(self._size)
-        places = self._place[np.flatnonzero(allowed[: len(self._place)])]
-        there: IntArray = places[places >= 0]
-        return there
-
-    def best(self, vector: FloatArray, k: int, places: IntArray) -> tuple[RowArray, FloatArray]:
-        """``search`` among the vectors at some places."""
-        return top_k(self._rows[places], self._scores(vector, places), k)
-
-    def scores(self, vector: FloatArray, rows: RowArray) -> FloatArray:
-        """The inner products (n,) of rows that are there, the same bits as in ``search``."""
-        return self._scores(vector, self._place[rows])
-
-    def _scores(self, vector: FloatArray, places: IntArray) -> FloatArray:
-        out = np.empty(len(places), np.float32)
-        _dot(self._matrix, places, np.ascontiguousarray(vector, np.float32), out)
-        return out
-
-    def _reserve(self, size: int, rows: int) -> None:
-        capacity = len(self._matrix)
-        if size > capacity:
-            more = max(2 * capacity, size) - capacity
-            self._matrix = np.pad(self._matrix, ((0, more), (0, 0)))
-            self._rows = np.pad(self._rows, (0, more))
-        if rows > len(self._place):
-            more = max(2 * len(self._place), rows) - len(self._place)
-            self._place = np.pad(self._place, (0, more), constant_values=-1)
+    rows: RowArray | None
+    bits: ByteArray | None = None
+    visits: int = 0
+    there: int = 0
 
 
 class FaissIndex:
-    """Many vectors: exact below a threshold, beyond it inverted lists of faiss that are mutable in place.
+    """Vectors by row, exact below a threshold, beyond it in inverted lists of faiss that are mutable in place.
 
     A search plans by selectivity: few allowed rows are scored exactly, many are found through the lists nearest to
     the vector, under a bitmap. What the lists find is scored anew, exactly; where they find too little, all is scored.
     Of equal scores at the end of an answer, the lists may give any.
+
+    Lists are trained when vectors reach the threshold, and anew when as many changed as they were trained on or when
+    they have grown uneven. Until new ones are done the old ones answer, or the exact search where there are none.
 
     Parameters
     ----------
@@ -128,153 +49,171 @@ class FaissIndex:
     threshold : int
         Vectors at which lists are first trained; below half of it they are given up.
     probes : float, optional
-        The share of lists that a search without a filter visits; by default as many as ``RECALL`` takes, found anew
-        with every training.
+        The share of lists that a search without a filter visits; by default as many as ``ranking.lists.RECALL``
+        takes, found anew with every training.
+    shared : callable, optional
+        Gives the matrix that keeps the vectors, as for ``ExactIndex``.
+    background : bool
+        Whether lists are trained in a thread of their own, from ``start`` on; else the change that calls for it
+        waits for them.
+    kept : Kept, optional
+        Where trained lists are kept from one start to the next.
     """
 
-    def __init__(self, dims: int, threshold: int = 20_000, probes: float | None = None) -> None:
+    def __init__(
+        self,
+        dims: int,
+        threshold: int = 20_000,
+        probes: float | None = None,
+        *,
+        shared: Callable[[], FloatArray] | None = None,
+        background: bool = False,
+        kept: Kept | None = None,
+    ) -> None:
         self.dims = dims
         self.threshold = threshold
         self.probes = probes
-        self._exact = ExactIndex(dims)
+        self._exact = ExactIndex(dims, shared)
+        self._background = background
+        self._kept = kept
         self._lists: Lists | None = None
-        self._visits = 0
+        self._refit: Refit | None = None
+        self._trained = False
+        self._started = not background
+        self._changes = 0
+        self._looked = 0
 
     def __len__(self) -> int:
         return len(self._exact)
 
+    @property
+    def lists(self) -> Lists | None:
+        """The lists that answer now, if any."""
+        return self._lists
+
+    @property
+    def is_training(self) -> bool:
+        """Whether new lists are under way; the next call after they are done takes them."""
+        return self._refit is not None and not self._refit.is_over
+
     def put(self, rows: RowArray, vectors: FloatArray) -> None:
         """Add vectors (n, dims) float32, or replace those of rows that are there; see ``ExactIndex.put``."""
         self._exact.put(rows, vectors)
-        if self._lists is not None:
-            once = np.unique(rows)
-            self._lists.remove_ids(faiss.IDSelectorArray(once.astype(np.int64)))
-            there = once[self._exact.holds(once)]
-            self._lists.add_with_ids(self._exact.vectors(there), there.astype(np.int64))
-        elif len(self) >= self.threshold:
-            self.retrain()
+        self._follow(rows)
 
     def remove(self, rows: RowArray) -> None:
         """Take rows out; rows that are not there are ignored."""
         self._exact.remove(rows)
         if 2 * len(self) < self.threshold:
+            self.close()
             self._lists = None
-        if self._lists is not None:
-            self._lists.remove_ids(faiss.IDSelectorArray(np.unique(rows).astype(np.int64)))
+        self._follow(rows)
 
-    def search(self, vector: FloatArray, k: int, allowed: BoolArray | None = None) -> tuple[RowArray, FloatArray]:
-        """At most k rows by inner product, highest first, ties by row; ``allowed`` is a mask by row."""
-        places = None if allowed is None or self._lists is None else self._exact.places(allowed)
-        there = len(self) if places is None else len(places)
-        few = there * SPARSE < len(self) or not 0 < k * SPARSE <= there
-        if self._lists is not None and not few:
-            # The more are wanted, or the rarer they are under a filter, the farther away they lie.
-            visits = math.ceil(self._visits * math.sqrt(max(k / TRIED, 1.0) * len(self) / there))
-            found = probe(self._lists, vector, k, allowed, visits)
-            if len(found) >= min(k, there):
-                return top_k(found, self._exact.scores(vector, found), k)
-        if places is None:
-            return self._exact.search(vector, k, allowed)
-        return self._exact.best(vector, k, places)
+    def search(self, vector: FloatArray, k: int, allowed: BoolArray | RowArray | None = None) -> Answer:
+        """At most k rows by inner product, highest first, ties by row; ``allowed`` as in ``ExactIndex.search``."""
+        return self._answer(self._plan(k, allowed), vector, k)
+
+    def search_many(
+        self, vectors: FloatArray, k: int, allowed: BoolArray | RowArray | None = None, threads: int = 1
+    ) -> list[Answer]:
+        """``search`` for each of some vectors (m, dims), in as many threads; the same answers."""
+        plan = self._plan(k, allowed)
+        with spread(threads) as over:
+            return over(lambda vector: self._answer(plan, vector, k), list(vectors))
+
+    def start(self) -> None:
+        """Train lists in the background from now on, once all that a start brings has been put."""
+        self._started = True
+        self._follow(np.zeros(0, np.int32))
+
+    def train(self) -> None:
+        """Begin to train lists for what is there now, beside what answers meanwhile; see ``wait``."""
+        if self._refit is None:
+            self._refit = Refit(self._exact, self.probes, self._kept, again=self._trained)
+            self._changes = self._looked = 0
+            self._refit.start()
+
+    def wait(self) -> None:
+        """Wait until a training that is under way is done, and take its lists."""
+        if self._refit is not None:
+            self._refit.wait()
+            self._take()
 
     def retrain(self) -> None:
-        """Fit the lists' centroids to what is there now, and fill them; searches before and after see the same rows."""
-        if not len(self):
-            self._lists = None
-            return
-        rows = np.sort(self._exact.rows)
-        vectors = self._exact.vectors(rows)
-        self._lists = make_lists(vectors, rows)
-        share = self.probes
-        tried = visits_of(self._lists, vectors, rows) if share is None else math.ceil(share * self._lists.nlist)
-        self._visits = max(1, tried)
+        """Train lists for what is there now, and wait for them; searches before and after see the same rows."""
+        self.wait()
+        self.train()
+        self.wait()
 
+    def close(self) -> None:
+        """Give up a training that is under way; its thread has ended when this returns."""
+        if self._refit is not None:
+            self._refit.stop()
+            self._refit = None
 
-def top_k(rows: RowArray, scores: Scores, k: int) -> tuple[RowArray, Scores]:
-    """The k rows of highest score, highest first, ties by row; scores hold no NaN."""
-    if 0 < k < len(rows):
-        least = np.partition(scores, -k)[-k]
-        high = np.flatnonzero(scores >= least)
-        rows, scores = rows[high], scores[high]
-    order = np.lexsort((rows, -scores))[:k]
-    return rows[order], scores[order]
+    def memory(self) -> dict[str, int]:
+        """Bytes by part; vectors that are shared are their owner's."""
+        return self._exact.memory() | (self._lists.memory() if self._lists is not None else {})
 
+    def _follow(self, rows: RowArray) -> None:
+        """Bring lists, old and new, up to rows that have changed."""
+        if self._refit is not None:
+            self._refit.tell(rows)
+            self._take()
+        if self._lists is not None and len(rows):
+            self._lists.renew(self._exact, rows)
+        self._changes += len(rows)
+        if self._started and self._refit is None and self._is_due():
+            self.train()
+            if not self._background:
+                self.wait()
 
-def _check(rows: RowArray, vectors: FloatArray, dims: int) -> None:
-    if vectors.shape != (len(rows), dims):
-        raise FeatureError(f"Vectors of shape {vectors.shape} for {len(rows)} rows.", f"Give ({len(rows)}, {dims}).")
-    if len(rows) and rows.min() < 0:
-        raise FeatureError(f"Row {rows.min()} cannot be indexed.", "Rows are 0 or more.")
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise FeatureError(f"The vector of row {rows[bad[0]]} is not finite.", "Leave out what has no vector.")
+    def _is_due(self) -> bool:
+        if self._lists is None:
+            return len(self) >= self.threshold
+        if self._changes >= max(self._lists.size, self.threshold):
+            return True
+        if 8 * (self._changes - self._looked) < self._lists.size:
+            return False
+        self._looked = self._changes
+        return self._lists.imbalance > WORSE * self._lists.balance
 
+    def _take(self) -> None:
+        if self._refit is not None and self._refit.is_over:
+            lists = self._refit.take()
+            self._refit = None
+            if lists is not None:
+                self._lists, self._trained = lists, True
 
-@njit(nogil=True, cache=True)
-def _put(matrix: FloatArray, have: RowArray, place: IntArray, size: int, rows: RowArray, vectors: FloatArray) -> int:
-    for i in range(rows.shape[0]):
-        row, vector = rows[i], vectors[i]
-        if not vector.any():
-            size = _remove(matrix, have, place, size, rows[i : i + 1])
-            continue
-        if place[row] < 0:
-            place[row] = size
-            have[size] = row
-            size += 1
-        matrix[place[row]] = vector
-    return size
+    def _plan(self, k: int, allowed: BoolArray | RowArray | None) -> _Plan:
+        self._take()
+        exact, size = self._exact, len(self)
+        if self._lists is None:
+            return _Plan(exact.among(allowed))
+        if allowed is None:
+            rows, mask, there = None, None, size
+        elif allowed.dtype == np.bool_:
+            rows, mask = None, np.ascontiguousarray(allowed, np.bool_)
+            there = exact.count(mask)
+        else:
+            rows = exact.among(allowed)
+            mask, there = None, len(rows)
+        if there * SPARSE < size or not 0 < k * SPARSE <= there:
+            return _Plan(exact.among(allowed) if rows is None else rows)
+        if rows is not None:
+            mask = np.zeros(int(rows[-1]) + 1, np.bool_)
+            mask[rows] = True
+        bits = None if mask is None else np.packbits(mask, bitorder="little")
+        # The more are wanted, or the rarer they are under a filter, the farther away they lie.
+        visits = math.ceil(self._lists.visits * math.sqrt(max(k / TRIED, 1.0) * size / there))
+        return _Plan(None, bits, visits, there)
 
-
-@njit(nogil=True, cache=True)
-def _remove(matrix: FloatArray, have: RowArray, place: IntArray, size: int, rows: RowArray) -> int:
-    for row in rows:
-        if 0 <= row < place.shape[0] and place[row] >= 0:
-            size -= 1
-            at, last = place[row], have[size]
-            matrix[at] = matrix[size]
-            have[at] = last
-            place[last] = at
-            place[row] = -1
-    return size
-
-
-@njit(nogil=True, cache=True)
-def _dot(matrix: FloatArray, places: IntArray, vector: FloatArray, out: FloatArray) -> np.float32:
-    """Write the inner products of the vectors at some places; the sum it returns has it fetch them."""
-    size, fetched = places.shape[0], np.float32(0)
-    for start in range(0, size, AHEAD):
-        stop = min(start + AHEAD, size)
-        for i in range(start, stop):
-            row = matrix[places[i]]
-            for k in range(0, row.shape[0], LINE):
-                fetched += row[k]
-        for i in range(start, stop, 8):
-            if i + 8 <= stop:
-                _dot_eight(matrix, places[i : i + 8], vector, out[i : i + 8])
-            else:
-                for j in range(i, stop):
-                    total = np.float32(0)
-                    for k in range(vector.shape[0]):
-                        total += vector[k] * matrix[places[j], k]
-                    out[j] = total
-    return fetched
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _dot_eight(matrix: FloatArray, at: IntArray, vector: FloatArray, out: FloatArray) -> None:
-    """Eight sums side by side: each waits for itself alone, and none is reordered."""
-    r0, r1, r2, r3 = matrix[at[0]], matrix[at[1]], matrix[at[2]], matrix[at[3]]
-    r4, r5, r6, r7 = matrix[at[4]], matrix[at[5]], matrix[at[6]], matrix[at[7]]
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
-    for k in range(vector.shape[0]):
-        weight = vector[k]
-        s0 += weight * r0[k]
-        s1 += weight * r1[k]
-        s2 += weight * r2[k]
-        s3 += weight * r3[k]
-        s4 += weight * r4[k]
-        s5 += weight * r5[k]
-        s6 += weight * r6[k]
-        s7 += weight * r7[k]
-    out[0], out[1], out[2], out[3] = s0, s1, s2, s3
-    out[4], out[5], out[6], out[7] = s4, s5, s6, s7
+    def _answer(self, plan: _Plan, vector: FloatArray, k: int) -> Answer:
+        if plan.rows is not None:
+            return self._exact.best(vector, k, plan.rows)
+        if self._lists is not None:
+            found = self._lists.probe(vector, k, plan.bits, plan.visits)
+            if len(found) >= min(k, plan.there):
+                return top_k(found, self._exact.scores(vector, found), k)
+        allowed = None if plan.bits is None else np.unpackbits(plan.bits, bitorder="little").view(np.bool_)
+        return self._exact.search(vector, k, allowed)

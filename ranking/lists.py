@@ -1,68 +1,249 @@
-"""Inverted lists of faiss, mutable in place, a byte a number: how they are made, how many to visit, what they find."""
+"""Inverted lists of faiss, mutable in place, a byte a number: how they are fitted and filled, and what they find.
+
+Fitting and filling go in chunks of fractions of a second, and call ``pause`` between them, so that whoever runs them
+can give up. They read the exact index as it is while others change it: a vector read half-changed is finite, and its
+row is renewed later, with all that changed meanwhile.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import faiss
 import numpy as np
+from numba import njit
 
-from features.types import BoolArray, FloatArray, RowArray
+from features.types import ByteArray, DoubleArray, FloatArray, HashArray, IntArray, RowArray
+from ranking.exact import ExactIndex
 
-Lists = faiss.IndexIVFScalarQuantizer
 HASHTABLE = 2
 """``faiss.DirectMap.Hashtable``: ids to list entries, which makes lists mutable in place."""
-SAMPLE = 64
-"""Vectors a list that centroids are fitted to."""
-ROUNDS = 10
+ENTRY = 40
+"""Bytes of an entry of that table: a node of two numbers and a link, and its share of the buckets."""
+SAMPLE, ROUNDS = 64, 10
+"""Vectors a list that centroids are fitted to, and how often."""
+CHUNK = 8192
 RECALL = 0.985
 """Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
 TRIED, TRIALS = 100, 64
+Pause = Callable[[], None]
 
 
-def make_lists(vectors: FloatArray, rows: RowArray) -> Lists:
-    """Lists fitted to vectors (n, dims), which they then hold under their rows."""
-    # More threads would order equal scores by chance.
+@dataclass(frozen=True)
+class Placed:
+    """Where vectors were filed: rows (n,), their lists (n,), and a mark (n,) of each vector's bits."""
+
+    rows: RowArray
+    lists: RowArray
+    marks: RowArray
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training learned: centroids (lists, dims), the quantiser's ranges (2 · dims,), and from how many."""
+
+    centroids: FloatArray
+    ranges: FloatArray
+    visits: int
+    size: int
+    placed: Placed
+
+
+class Lists:
+    """Lists with centroids and ranges, filled and changed by row.
+
+    Parameters
+    ----------
+    centroids : array (lists, dims) float32
+    ranges : array (2 · dims,) float32
+        The least of each number, then how far it reaches, as ``faiss.ScalarQuantizer.trained``.
+    """
+
+    def __init__(self, centroids: FloatArray, ranges: FloatArray) -> None:
+        self._index = _empty(centroids)
+        faiss.copy_array_to_vector(np.ascontiguousarray(ranges, np.float32), self._index.sq.trained)
+        self._index.is_trained = True
+        self.visits = 1
+        self.size = 0
+        self.balance = 1.0
+
+    def __len__(self) -> int:
+        return int(self._index.nlist)
+
+    @property
+    def _filed(self) -> faiss.InvertedLists:
+        return cast("faiss.InvertedLists", self._index.invlists)
+
+    @property
+    def imbalance(self) -> float:
+        """1 where all lists are equally long; a search reads so many times as much."""
+        return float(self._filed.imbalance_factor())
+
+    def add(self, rows: RowArray, vectors: FloatArray, lists: IntArray | None = None) -> None:
+        """File vectors (n, dims) of rows that are not there, in the nearest lists, or in given ones."""
+        faiss.omp_set_num_threads(1)
+        if not len(rows):
+            return
+        vectors = np.ascontiguousarray(vectors)
+        ids = rows.astype(np.int64)
+        if lists is None:
+            self._index.add_with_ids(vectors, ids)
+        else:
+            # As faiss takes them: addresses, whatever its types say.
+            add: Callable[..., None] = self._index.add_core
+            add(len(rows), *(faiss.swig_ptr(part) for part in (vectors, ids, np.ascontiguousarray(lists))), None)
+
+    def renew(self, exact: ExactIndex, rows: RowArray) -> None:
+        """File rows anew that an exact index has changed, or drop those it holds no more."""
+        once = np.unique(rows)
+        self._index.remove_ids(faiss.IDSelectorArray(once.astype(np.int64)))
+        there = once[exact.holds(once)]
+        self.add(there, exact.matrix[there])
+
+    def probe(self, vector: FloatArray, k: int, bits: ByteArray | None, visits: int) -> RowArray:
+        """Rows of the best that some lists hold, half as many again as ``k``: a byte a number orders them roughly.
+
+        ``bits`` are those of a mask by row, the first in the lowest bit.
+        """
+        faiss.omp_set_num_threads(1)
+        # faiss holds the selector by its address alone: the name keeps it until it has searched.
+        selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        parameters = faiss.SearchParametersIVF()
+        parameters.nprobe = max(1, min(len(self), visits))
+        parameters.sel = selector
+        _, ids = self._index.search(np.ascontiguousarray(vector[None], np.float32), k + k // 2 + 16, params=parameters)
+        found: RowArray = ids[0][ids[0] >= 0].astype(np.int32)
+        return found
+
+    def fitted(self, exact: ExactIndex) -> Fitted:
+        """What another start can begin from."""
+        held = self._filed
+        sizes = [held.list_size(number) for number in range(len(self))]
+        ids = [faiss.rev_swig_ptr(held.get_ids(number), size).copy() for number, size in enumerate(sizes) if size]
+        rows = np.concatenate([np.zeros(0, np.int64), *ids]).astype(np.int32)
+        lists = np.repeat(np.arange(len(self), dtype=np.int32), sizes)
+        order = np.argsort(rows)
+        rows = rows[order]
+        placed = Placed(rows, lists[order], marks_of(exact.matrix, rows))
+        ranges = faiss.vector_to_array(self._index.sq.trained)
+        return Fitted(self._index.quantizer.reconstruct_n(0, len(self)), ranges, self.visits, self.size, placed)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part, as far as they are used: faiss keeps room to grow beside them."""
+        count, dims = int(self._index.ntotal), int(self._index.d)
+        parts = {"codes": int(self._index.code_size), "ids": 8, "direct map": ENTRY}
+        return {name: size * count for name, size in parts.items()} | {"centroids": 4 * dims * len(self)}
+
+
+def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
+    """Empty lists for the vectors of some rows, by spherical k-means on a sample of them, from a fixed seed."""
     faiss.omp_set_num_threads(1)
-    n, dims = vectors.shape
-    # At least 39 vectors a list: with fewer faiss calls the centroids poor.
+    n = len(rows)
+    # At least 39 vectors a list: with fewer centroids are poor.
     count = max(1, min(int(4 * math.sqrt(n)), n // 39))
-    lists = Lists(
-        faiss.IndexFlatIP(dims), dims, count, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT, False
-    )
-    lists.cp.niter = ROUNDS
-    # What comes later may lie outside the range that the training saw.
-    lists.sq.rangestat_arg = 0.25
-    lists.set_direct_map_type(HASHTABLE)
-    sample = np.random.default_rng(0).permutation(n)[: max(SAMPLE * count, 1000)]
-    lists.train(vectors[np.sort(sample)])
-    lists.add_with_ids(vectors, rows.astype(np.int64))
+    drawn = np.random.default_rng(0).permutation(n)[: max(SAMPLE * count, 1000)]
+    sample = np.ascontiguousarray(exact.matrix[rows[np.sort(drawn)]])
+    centroids = sample[np.random.default_rng(1).permutation(len(sample))[:count]]
+    for _ in range(ROUNDS):
+        sums, sizes = np.zeros(centroids.shape, np.float64), np.zeros(count, np.int64)
+        for start in range(0, len(sample), CHUNK):
+            pause()
+            chunk = sample[start : start + CHUNK]
+            _, near = faiss.knn(chunk, centroids, 1, metric=faiss.METRIC_INNER_PRODUCT)
+            _sum_by(chunk, near[:, 0], sums, sizes)
+        centroids = _centred(centroids, sums, sizes)
+    index = _empty(centroids)
+    index.train(sample)
+    lists = Lists(centroids, faiss.vector_to_array(index.sq.trained))
+    lists.size = n
     return lists
 
 
-def visits_of(lists: Lists, vectors: FloatArray, rows: RowArray) -> int:
+def fill(lists: Lists, exact: ExactIndex, rows: RowArray, placed: Placed | None, pause: Pause) -> None:
+    """File the vectors of some rows; those that were filed before, and have not changed since, where they were."""
+    known = np.full(int(rows.max(initial=-1)) + 1, -1, np.int64)
+    marks = np.zeros(len(known), np.int32)
+    if placed is not None:
+        here = placed.rows < len(known)
+        known[placed.rows[here]] = placed.lists[here]
+        marks[placed.rows[here]] = placed.marks[here]
+    for start in range(0, len(rows), CHUNK):
+        pause()
+        chunk = rows[start : start + CHUNK]
+        vectors = exact.matrix[chunk]
+        same = (known[chunk] >= 0) & (marks[chunk] == _marks(vectors))
+        lists.add(chunk[same], vectors[same], known[chunk[same]])
+        lists.add(chunk[~same], vectors[~same])
+    lists.balance = lists.imbalance
+
+
+def visits_for(lists: Lists, exact: ExactIndex, rows: RowArray, pause: Pause) -> int:
     """How many lists must be visited; tried with vectors that are there and with sums of two, as people's are."""
-    pairs = np.random.default_rng(0).integers(0, len(rows), (2, TRIALS))
-    queries = vectors[pairs[0]] + vectors[pairs[1]] * (np.arange(TRIALS) % 2)[:, None].astype(np.float32)
-    k = min(TRIED, len(rows))
-    _, best = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-    visits = min(4, lists.nlist)
-    while visits < lists.nlist:
-        found = [probe(lists, query, k, None, visits) for query in queries]
-        hits = sum(len(np.intersect1d(some, rows[true])) for some, true in zip(found, best, strict=True))
+    pairs = rows[np.random.default_rng(0).integers(0, len(rows), (2, TRIALS))]
+    matrix = exact.matrix
+    queries = matrix[pairs[0]] + matrix[pairs[1]] * (np.arange(TRIALS) % 2)[:, None].astype(np.float32)
+    best, k = [], min(TRIED, len(rows))
+    for query in queries:
+        pause()
+        best.append(exact.best(query, k, rows)[0])
+    visits = min(4, len(lists))
+    while visits < len(lists):
+        pause()
+        found = [lists.probe(query, k, None, visits) for query in queries]
+        hits = sum(len(np.intersect1d(some, true)) for some, true in zip(found, best, strict=True))
         if hits >= RECALL * k * TRIALS:
             break
-        visits = min(math.ceil(1.25 * visits), lists.nlist)
+        visits = min(math.ceil(1.25 * visits), len(lists))
     return visits
 
 
-def probe(lists: Lists, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int) -> RowArray:
-    """Rows of the best that some lists hold, half as many again as ``k``: a byte a number orders them roughly."""
-    faiss.omp_set_num_threads(1)
-    # faiss holds bits and selector by their addresses alone: these names keep them until it has searched.
-    bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-    selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-    parameters = faiss.SearchParametersIVF()
-    parameters.nprobe = min(lists.nlist, visits)
-    parameters.sel = selector
-    _, ids = lists.search(np.ascontiguousarray(vector[None], np.float32), k + k // 2 + 16, params=parameters)
-    found: RowArray = ids[0][ids[0] >= 0].astype(np.int32)
-    return found
+def marks_of(matrix: FloatArray, rows: RowArray) -> RowArray:
+    """A mark (n,) of the bits of each row's vector; of two that differ the marks agree once in 2³² times."""
+    parts = [_marks(matrix[rows[start : start + CHUNK]]) for start in range(0, len(rows), CHUNK)]
+    return np.concatenate([np.zeros(0, np.int32), *parts])
+
+
+def _marks(vectors: FloatArray) -> RowArray:
+    """The upper half of a sum of products modulo 2⁶⁴, as multiply-shift hashing does."""
+    weights: HashArray = np.random.default_rng(0).integers(0, 1 << 63, vectors.shape[1], np.uint64) * 2 + 1
+    bits = np.ascontiguousarray(vectors).view(np.uint32).astype(np.uint64)
+    marks: RowArray = ((bits * weights).sum(axis=1) >> 32).astype(np.uint32).view(np.int32)
+    return marks
+
+
+def _empty(centroids: FloatArray) -> faiss.IndexIVFScalarQuantizer:
+    count, dims = centroids.shape
+    quantizer = faiss.IndexFlatIP(dims)
+    quantizer.add(np.ascontiguousarray(centroids))
+    form = faiss.ScalarQuantizer.QT_8bit
+    index = faiss.IndexIVFScalarQuantizer(quantizer, dims, count, form, faiss.METRIC_INNER_PRODUCT, False)
+    # What comes later may lie outside the range that the training saw.
+    index.sq.rangestat_arg = 0.25
+    index.set_direct_map_type(HASHTABLE)
+    return index
+
+
+def _centred(centroids: FloatArray, sums: DoubleArray, sizes: IntArray) -> FloatArray:
+    """The directions of the sums; a list that got nothing halves the one that got most."""
+    lengths = np.linalg.norm(sums, axis=1)
+    there = lengths > 0
+    fresh = centroids.copy()
+    fresh[there] = sums[there] / lengths[there, None]
+    signs = np.where(np.arange(centroids.shape[1]) % 2, 1 / 1024, -1 / 1024).astype(np.float32)
+    for empty in np.flatnonzero(sizes == 0):
+        full = int(sizes.argmax())
+        fresh[empty], fresh[full] = fresh[full] * (1 + signs), fresh[full] * (1 - signs)
+        sizes[empty] = sizes[full] // 2
+        sizes[full] -= sizes[empty]
+    return fresh
+
+
+@njit(nogil=True, cache=True)
+def _sum_by(vectors: FloatArray, near: IntArray, sums: DoubleArray, sizes: IntArray) -> None:
+    for i in range(vectors.shape[0]):
+        at = near[i]
+        if at >= 0:
+            sizes[at] += 1
+            for k in range(vectors.shape[1]):
+                sums[at, k] += vectors[i, k]

@@ -13,7 +13,7 @@ from features.schema import TRENDING_ACTIONS, TRENDING_HALF_LIFE, half_life_ms
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.eligibility import presentable
-from ranking.index import top_k
+from ranking.exact import top_k
 from ranking.types import Candidates, Query, VectorIndex
 
 PERSONAL_NAMES = {ROOM: "live", PRODUCT: "products", VIDEO: "videos"}

@@ -1,5 +1,6 @@
 """One suite for every index: what ``ranking.types.VectorIndex`` promises, against a dictionary of vectors."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -9,15 +10,31 @@ from hypothesis import strategies as st
 
 from features.errors import FeatureError
 from features.types import BoolArray, FloatArray, RowArray
-from ranking.index import ExactIndex, FaissIndex, top_k
+from ranking.exact import ExactIndex, top_k
+from ranking.index import FaissIndex
 from ranking.types import VectorIndex
 
-DIMS = 8
+DIMS = 20
 ROWS = 1200
+SHARED = np.zeros((ROWS, DIMS), np.float32)
+
+
+def _shared() -> FloatArray:
+    return SHARED
+
+
+def _beside() -> FaissIndex:
+    index = FaissIndex(DIMS, threshold=300, probes=1.0, background=True)
+    index.start()
+    return index
+
+
 EVERY = {
     "exact": lambda: ExactIndex(DIMS),
     "faiss below its threshold": lambda: FaissIndex(DIMS),
+    "exact over a shared matrix": lambda: ExactIndex(DIMS, _shared),
     "faiss with lists": lambda: FaissIndex(DIMS, threshold=300, probes=1.0),
+    "faiss training beside": _beside,
 }
 every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
 steps_of = st.lists(st.sampled_from(["put", "put", "remove", "search"]), min_size=4, max_size=12)
@@ -32,15 +49,27 @@ def _unit(vectors: FloatArray) -> FloatArray:
     return unit
 
 
+def _products(matrix: FloatArray, vector: FloatArray) -> FloatArray:
+    """As ``ranking.scan`` says: sixteen lanes, folded in halves, then the rest."""
+    whole = len(vector) - len(vector) % 16
+    lanes = np.zeros((len(matrix), 16), np.float32)
+    for k in range(0, whole, 16):
+        lanes += matrix[:, k : k + 16] * vector[k : k + 16]
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    total = lanes[:, 0]
+    for k in range(whole, len(vector)):
+        total = total + vector[k] * matrix[:, k]
+    return total
+
+
 def _expected(
     kept: dict[int, FloatArray], vector: FloatArray, k: int, allowed: BoolArray | None
 ) -> tuple[list[int], list[float]]:
     rows = [row for row in sorted(kept) if allowed is None or (row < len(allowed) and allowed[row])]
-    scores = np.zeros(len(rows), np.float32)
-    for weight, column in zip(
-        vector, np.array([kept[row] for row in rows], np.float32).reshape(-1, DIMS).T, strict=True
-    ):
-        scores += weight * column
+    matrix = np.array([kept[row] for row in rows], np.float32).reshape(-1, DIMS)
+    scores = _products(matrix, vector)
     best = np.argsort(-scores, kind="stable")[:k]
     return [rows[at] for at in best], scores[best].tolist()
 
@@ -48,7 +77,7 @@ def _expected(
 @every
 @given(steps=steps_of, k=st.integers(1, 40) | st.integers(0, ROWS + 9), seed=st.integers(0, 1000), ties=st.booleans())
 def test_whatever_was_put_and_removed_a_search_finds_the_best_of_what_is_left(
-    make: Callable[[], VectorIndex], steps: list[str], k: int, seed: int, ties: bool
+    make: Callable[[], ExactIndex | FaissIndex], steps: list[str], k: int, seed: int, ties: bool
 ) -> None:
     random, index = np.random.default_rng(seed), make()
     # Lists may choose among equals at the end of an answer.
@@ -72,6 +101,9 @@ def test_whatever_was_put_and_removed_a_search_finds_the_best_of_what_is_left(
             allowed[rows[rows < len(allowed)]] = True
         query = random.normal(size=DIMS).astype(np.float32)
         found, scores = index.search(query, k, allowed)
+        among = None if allowed is None else np.flatnonzero(allowed).astype(np.int32)
+        (again, same), _ = index.search_many(np.stack([query, -query]), k, among, threads=2)
+        assert (again.tolist(), same.tolist()) == (found.tolist(), scores.tolist())
         assert (found.tolist(), scores.tolist()) == _expected(kept, query, k, allowed)
         assert found.dtype == np.int32
         assert len(index) == len(kept)
@@ -170,6 +202,84 @@ def test_lists_find_nine_of_ten_through_churn_and_under_filters(share: float | N
     assert len(index) == len(exact)
     allowed = None if share is None else random.random(12_000) < share
     assert _recall(index, exact, _clusters(60, 16, 3), allowed) >= 0.9
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "huozhao-lists"]
+
+
+def test_what_changes_while_lists_are_trained_is_in_them() -> None:
+    vectors, exact = _clusters(9000, 16, 6), ExactIndex(16)
+    index = FaissIndex(16, threshold=1000, probes=1.0, background=True)
+    for both in (index, exact):
+        both.put(np.arange(6000, dtype=np.int32), vectors[:6000])
+    index.start()
+    for both in (index, exact):
+        both.remove(np.arange(0, 4000, 3, dtype=np.int32))
+        both.put(np.arange(6000, 9000, dtype=np.int32), vectors[6000:])
+        both.put(np.arange(4000, 5000, dtype=np.int32), vectors[5000:6000])
+    index.wait()
+    assert index.lists is not None
+    assert not index.is_training
+    for query in vectors[::300]:
+        found, scores = index.search(query, 40)
+        best, expected = exact.search(query, 40)
+        assert len(np.setdiff1d(best[expected > expected[-1]], found)) == 0
+        assert scores.tolist() == expected.tolist()
+
+
+def test_lists_are_trained_anew_when_they_have_doubled_or_grown_uneven() -> None:
+    vectors, index = _clusters(9000, 16, 7), FaissIndex(16, threshold=1000)
+    index.put(np.arange(1500, dtype=np.int32), vectors[:1500])
+    first = index.lists
+    index.put(np.arange(1500, 2500, dtype=np.int32), vectors[1500:2500])
+    assert index.lists is first
+    index.put(np.arange(2500, 3000, dtype=np.int32), vectors[2500:3000])
+    second = index.lists
+    assert second is not first
+    near = vectors[:1] + 0.01 * vectors[3000:4500]
+    index.put(np.arange(3000, 4500, dtype=np.int32), near)
+    assert index.lists is not second
+
+
+def test_closing_ends_a_training_and_the_index_still_answers() -> None:
+    vectors = _clusters(60_000, 16, 8)
+    index, exact = FaissIndex(16, background=True), ExactIndex(16)
+    for both in (index, exact):
+        both.put(np.arange(60_000, dtype=np.int32), vectors)
+    index.start()
+    assert _threads() == ["huozhao-lists"]
+    index.close()
+    assert _threads() == []
+    assert index.lists is None
+    assert index.search(vectors[5], 9)[0].tolist() == exact.search(vectors[5], 9)[0].tolist()
+
+
+def test_a_change_that_empties_the_index_gives_up_lists_and_training() -> None:
+    vectors = _clusters(3000, 16, 8)
+    index = FaissIndex(16, threshold=1000, background=True)
+    index.put(np.arange(3000, dtype=np.int32), vectors)
+    index.start()
+    index.remove(np.arange(2990, dtype=np.int32))
+    index.wait()
+    assert (len(index), index.lists, _threads()) == (10, None, [])
+
+
+def test_shared_vectors_are_not_kept_twice_and_must_be_there() -> None:
+    index = ExactIndex(DIMS, _shared)
+    index.put(_rows(3), np.ones((1, DIMS), np.float32))
+    assert index.memory()["vectors"] == 0
+    with pytest.raises(FeatureError, match="shared"):
+        index.put(_rows(ROWS), np.ones((1, DIMS), np.float32))
+
+
+def test_memory_is_told_by_part() -> None:
+    index = FaissIndex(16, threshold=1000)
+    index.put(np.arange(2000, dtype=np.int32), _clusters(2000, 16, 9))
+    parts = index.memory()
+    assert parts.keys() == {"vectors", "mask", "codes", "ids", "direct map", "centroids"}
+    assert parts["codes"] == 2000 * 16
+    assert sum(parts.values()) < 2000 * 1024
 
 
 def test_retraining_loses_no_row() -> None:

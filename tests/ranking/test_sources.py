@@ -10,7 +10,7 @@ from features.records import Action, Context, Event, Item, Kind, Record
 from features.standard import standard
 from features.state import FeatureState
 from features.types import FloatArray, RowArray
-from ranking.index import ExactIndex
+from ranking.exact import ExactIndex
 from ranking.sources import Fresh, Personal, Trending, merge
 from ranking.types import Query, Source
 

@@ -1,0 +1,116 @@
+"""Vector operations that numba's loops would not give ``ranking.scan``: sixteen sums side by side, masks as bits.
+
+Nothing here is of one machine: LLVM lowers sixteen lanes to AVX-512, AVX2, SSE or NEON. No product is fused with its
+sum, so that every machine gives the same bits.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import Signature
+from numba.extending import intrinsic
+
+from features.types import BoolArray, FloatArray
+
+LANES = 16
+"""Numbers in one line of the processor's cache, and in the widest register."""
+BITS = 64
+"""Rows of a mask that are looked at in one go."""
+
+_I32, _I64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
+_FLOATS, _BYTES = ir.VectorType(_FLOAT, LANES), ir.VectorType(ir.IntType(8), BITS)
+
+
+class _ArrayStruct(Protocol):
+    data: ir.Value
+
+
+class _Context(Protocol):
+    def make_array(self, kind: types.Type) -> Callable[["_Context", ir.IRBuilder, ir.Value], _ArrayStruct]: ...
+
+
+_Typed: TypeAlias = tuple[Signature, Callable[[_Context, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]]
+
+
+def _address(
+    context: _Context, build: ir.IRBuilder, array: types.Type, value: ir.Value, at: ir.Value, kind: ir.Type
+) -> ir.Value:
+    data = context.make_array(array)(context, build, value).data
+    return build.bitcast(build.gep(data, [at]), kind.as_pointer())
+
+
+_variable = cast("Callable[[ir.IRBuilder, ir.Value], ir.Value]", cgutils.alloca_once_value)
+
+
+@intrinsic
+def _lanes(typing: object, matrix: types.Type, at: types.Type, vector: types.Type, whole: types.Type) -> _Typed:
+    """The product of ``whole`` numbers, a multiple of ``LANES``, of a flat matrix from ``at`` and of a vector."""
+
+    def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        matrix, at, vector, whole = arguments
+        total = _variable(build, ir.Constant(_FLOATS, [0.0] * LANES))
+        with cgutils.for_range_slice(build, _I64(0), whole, _I64(LANES)) as (k, _):
+            of_row = _address(context, build, signature.args[0], matrix, build.add(at, k), _FLOATS)
+            weight = _address(context, build, signature.args[2], vector, k, _FLOATS)
+            product = build.fmul(build.load(of_row, align=4), build.load(weight, align=4))
+            build.store(build.fadd(build.load(total), product), total)
+        folded, width = build.load(total), LANES
+        while width > 1:
+            width //= 2
+            halves = (ir.Constant(ir.VectorType(_I32, width), list(range(s, s + width))) for s in (0, width))
+            low, high = (build.shuffle_vector(folded, folded, half) for half in halves)
+            folded = build.fadd(low, high)
+        return build.extract_element(folded, _I32(0))
+
+    return types.float32(matrix, types.intp, vector, types.intp), write
+
+
+@intrinsic
+def _bits(typing: object, mask: types.Type, at: types.Type) -> _Typed:
+    """The ``BITS`` flags of a mask from ``at``, the first in the lowest bit."""
+
+    def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        flags = build.load(_address(context, build, signature.args[0], arguments[0], arguments[1], _BYTES), align=1)
+        return build.bitcast(build.icmp_unsigned("!=", flags, ir.Constant(_BYTES, [0] * BITS)), _I64)
+
+    return types.uint64(mask, types.intp), write
+
+
+@intrinsic
+def _lowest(typing: object, word: types.Type) -> _Typed:
+    """The place of the lowest bit of a word that is not 0."""
+
+    def write(_: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        return build.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.intp(types.uint64), write
+
+
+@intrinsic
+def _ones(typing: object, word: types.Type) -> _Typed:
+    """How many bits of a word are set."""
+
+    def write(_: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        return build.ctpop(arguments[0])
+
+    return types.intp(types.uint64), write
+
+
+dot = cast("Callable[[FloatArray, int, FloatArray, int], np.float32]", _lanes)
+"""``(flat, at, vector, whole)``: the first ``whole`` numbers of a vector times those of a matrix from ``at``.
+
+``whole`` is a multiple of ``LANES``. Lane j sums numbers j, j + 16, … in order; then lanes are folded in halves.
+"""
+
+bits = cast("Callable[[BoolArray, int], np.uint64]", _bits)
+"""``(mask, at)``: ``BITS`` flags as a word, the first in the lowest bit."""
+
+lowest = cast("Callable[[np.uint64], int]", _lowest)
+"""The place of the lowest bit of a word that is not 0."""
+
+ones = cast("Callable[[np.uint64], int]", _ones)
+"""How many bits of a word are set."""

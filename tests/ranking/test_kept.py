@@ -1,0 +1,99 @@
+"""Trained lists on disk: begun from where they fit, passed over where they do not, never a wrong answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.types import FloatArray, IntArray
+from ranking.exact import ExactIndex
+from ranking.index import FaissIndex
+from ranking.kept import Kept, ListsWarning
+from ranking.lists import Fitted, Placed
+
+DIMS, COUNT = 8, 3000
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _vectors() -> FloatArray:
+    vectors = np.random.default_rng(0).standard_normal((COUNT, DIMS)).astype(np.float32)
+    unit: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def _index(kept: Kept | None, vectors: FloatArray, probes: float | None = None) -> FaissIndex:
+    index = FaissIndex(DIMS, 1000, probes, background=True, kept=kept)
+    index.put(np.arange(COUNT, dtype=np.int32), vectors)
+    index.start()
+    index.wait()
+    return index
+
+
+def _answers(index: FaissIndex | ExactIndex, queries: FloatArray) -> list[list[int]]:
+    return [index.search(query, 20)[0].tolist() for query in queries]
+
+
+def _placed(index: FaissIndex) -> IntArray:
+    assert index.lists is not None
+    exact = ExactIndex(DIMS)
+    exact.put(np.arange(COUNT, dtype=np.int32), _vectors())
+    return index.lists.fitted(exact).placed.lists.astype(np.int64)
+
+
+def test_a_second_start_answers_as_the_first(tmp_path: Path) -> None:
+    vectors, kept = _vectors(), Kept(tmp_path / "index", "a")
+    first = _index(kept, vectors)
+    (written,) = (tmp_path / "index").iterdir()
+    second = _index(kept, vectors)
+    assert list((tmp_path / "index").iterdir()) == [written]
+    assert _answers(second, vectors[:50]) == _answers(first, vectors[:50])
+    assert (_placed(second) == _placed(first)).all()
+
+
+def test_vectors_that_changed_since_are_filed_where_they_belong_now(tmp_path: Path) -> None:
+    vectors, kept = _vectors(), Kept(tmp_path, "a")
+    _index(kept, vectors)
+    moved = vectors.copy()
+    moved[::2] = -vectors[::2]
+    index = _index(kept, moved, probes=0.02)
+    # Each is found in the one list nearest to itself.
+    assert [index.search(vector, 1)[0][0] for vector in moved[:100]] == list(range(100))
+
+
+@pytest.mark.parametrize("file", ["lists.npz", "meta.json"])
+@pytest.mark.parametrize("at", [0, -30])
+def test_damaged_lists_are_trained_anew_with_a_warning(tmp_path: Path, file: str, at: int) -> None:
+    vectors, kept = _vectors(), Kept(tmp_path, "a")
+    before = _answers(_index(kept, vectors), vectors[:50])
+    (place,) = tmp_path.iterdir()
+    damaged = bytearray((place / file).read_bytes())
+    damaged[at] ^= 0xFF
+    (place / file).write_bytes(damaged)
+    with pytest.warns(ListsWarning, match="trained anew"):
+        index = _index(kept, vectors)
+    assert _answers(index, vectors[:50]) == before
+    assert kept.load(DIMS) is not None
+
+
+def test_lists_that_do_not_fit_are_passed_over(tmp_path: Path) -> None:
+    kept, rows = Kept(tmp_path, "a"), np.arange(3, dtype=np.int32)
+    kept.save(Fitted(np.ones((2, DIMS), np.float32), np.ones(2 * DIMS, np.float32), 1, 3, Placed(rows, rows, rows)))
+    with pytest.warns(ListsWarning, match="do not fit"):
+        assert kept.load(DIMS) is None
+    assert Kept(tmp_path, "b").load(DIMS) is None
+
+
+def test_a_reader_keeps_nothing(tmp_path: Path) -> None:
+    _index(Kept(tmp_path / "index", "a", writes=False), _vectors())
+    assert not (tmp_path / "index").exists()
+
+
+def test_lists_of_the_first_format_are_still_read() -> None:
+    fitted = Kept(GOLDEN, "lists-1").load(2)
+    assert fitted is not None
+    assert fitted.centroids.tolist() == [[1, 0], [0, 1]]
+    assert fitted.ranges.tolist() == [-1, -1, 2, 2]
+    assert (fitted.visits, fitted.size) == (1, 80)
+    assert fitted.placed.rows.tolist() == [1, 5, 7]
+    assert fitted.placed.lists.tolist() == [0, 1, 1]
+    assert fitted.placed.marks.tolist() == [11, -12, 13]
