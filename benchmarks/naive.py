@@ -74,7 +74,7 @@ class Naive:
         self.user_columns = group_of(reader, ["user"])
         self.author_columns = group_of(reader, ["user*author"])
         self.category_columns = group_of(reader, ["user*category"])
-        self.matrix = reader.rows(state, 0, everything, now_ms, Context("feed"))
+        self.matrix = np.ascontiguousarray(reader.rows(state, 0, everything, now_ms, Context("feed")))
         self.vectors = [reader.vectors.item, reader.vectors.author, reader.vectors.category]
         self.cosine_columns = [j for j, name in enumerate(reader.feature_set.names) if name.startswith("cosine")]
         self.people = {user: reader.user_vector(state, user, now_ms) for user in people}

@@ -98,16 +98,19 @@ def assemble(
     user: int,
     items: RowArray,
     now_ms: int,
+    columns: IntArray,
     out: FloatArray,
 ) -> None:
-    """Write the feature rows of ``items`` for one person at one time, a column after the other.
+    """Write some feature columns of ``items`` for one person at one time.
 
     Parameters
     ----------
     context : DoubleArray
         In the order of ``CONTEXT_NUMBERS`` then ``CONTEXT_CATEGORIES``.
+    columns : IntArray
+        The features to write; the rest is left as it is.
     out : FloatArray
-        (n, d) float32, overwritten.
+        (d, n) float32: a feature's values lie side by side.
     """
     plan = view.plan
     vector = np.empty(view.vectors.item.shape[1], np.float32)
@@ -118,8 +121,8 @@ def assemble(
         find_entries(arrays.pairs[pair].keys[user], keys[N_ENTITIES + pair], entries[pair])
     shares = np.empty((plan.fading.max() + 1, items.shape[0]), np.float64)
     faded = np.zeros(shares.shape[0], np.bool_)
-    for j in range(plan.op.shape[0]):
-        op, of, column = plan.op[j], plan.of[j], out[:, j]
+    for j in columns:
+        op, of, column = plan.op[j], plan.of[j], out[j]
         if op == COSINE:
             which = plan.a[j]
             matrix = view.vectors.item if which == 0 else view.vectors.author if which == 1 else view.vectors.category
@@ -314,17 +317,30 @@ def age(times: IntArray, rows: RowArray, now_ms: int, out: FloatArray) -> None:
 
 @njit(nogil=True, cache=True)
 def cosine(vector: FloatArray, known: bool, matrix: FloatArray, rows: RowArray, out: FloatArray) -> None:
-    """Cosine of the person's vector with each row's; NaN where either is missing."""
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        out[i] = np.nan
-        if known and row >= 0 and row < matrix.shape[0]:
-            total, size = 0.0, 0.0
-            for k in range(vector.shape[0]):
-                total += vector[k] * matrix[row, k]
-                size += matrix[row, k] * matrix[row, k]
-            if size > 0:
-                out[i] = total
+    """Cosine of the person's vector with each row's; NaN where either is missing.
+
+    Four rows at a time, as a sum must wait for its last step but not for another sum.
+    """
+    out[:] = np.nan
+    if not known:
+        return
+    n = rows.shape[0]
+    at, totals = np.zeros(n + 3, np.intp), np.empty(n + 3, np.float64)
+    for i in range(n):
+        at[i] = rows[i] if 0 <= rows[i] < matrix.shape[0] else 0
+    for i in range(0, n, 4):
+        a, b, c, d = matrix[at[i]], matrix[at[i + 1]], matrix[at[i + 2]], matrix[at[i + 3]]
+        total_a, total_b, total_c, total_d = 0.0, 0.0, 0.0, 0.0
+        for k in range(vector.shape[0]):
+            total_a += vector[k] * a[k]
+            total_b += vector[k] * b[k]
+            total_c += vector[k] * c[k]
+            total_d += vector[k] * d[k]
+        totals[i], totals[i + 1], totals[i + 2], totals[i + 3] = total_a, total_b, total_c, total_d
+    for i in range(n):
+        # A sum of 0 is that of a right angle or of a row of zeros, which knows nothing.
+        if 0 <= rows[i] < matrix.shape[0] and (totals[i] != 0 or (matrix[rows[i]] != 0).any()):
+            out[i] = totals[i]
 
 
 def context_row(now_ms: int, utc_offset_ms: int, position: int, codes: tuple[float, float, float]) -> DoubleArray:

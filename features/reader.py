@@ -52,7 +52,7 @@ from features.schema import (
 )
 from features.state import FeatureState
 from features.storage import aligned
-from features.types import FloatArray, RowArray
+from features.types import FloatArray, IntArray, RowArray
 
 
 class Codes(msgspec.Struct, frozen=True):
@@ -81,6 +81,7 @@ class Reader:
         self.factors = factors
         self._codes = {name: {v: i for i, v in enumerate(values, 1)} for name, values in codes.values.items()}
         self._plan = compile_plan(feature_set, feature_set.layout)
+        self._all = np.arange(len(feature_set.columns))
         self._begin(None)
 
     def _begin(self, state: FeatureState | None) -> None:
@@ -153,9 +154,25 @@ class Reader:
         user_vector(state.native, self._native, user, now_ms, out)
         return out
 
-    def rows(self, state: FeatureState, user: int, items: RowArray, now_ms: int, context: Context) -> FloatArray:
-        """Feature rows (n, d) float32 of items for one person, as of the state's offset and ``now_ms``."""
-        out = np.empty((len(items), len(self.feature_set.columns)), np.float32)
+    def rows(
+        self,
+        state: FeatureState,
+        user: int,
+        items: RowArray,
+        now_ms: int,
+        context: Context,
+        columns: IntArray | None = None,
+    ) -> FloatArray:
+        """Feature rows (n, d) float32, Fortran order, of items for one person, as of the state's offset and ``now_ms``.
+
+        Where ``columns`` name some features, the others are NaN.
+        """
+        wide = len(self.feature_set.columns)
+        out = np.empty((wide, len(items)), np.float32)
+        if columns is None:
+            columns = self._all
+        elif len(columns) < wide:
+            out.fill(np.nan)
         city_tier = context.city_tier or state.user_columns["city_tier"].names[state.arrays.users.categories[user, 2]]
         codes = (
             self._context_code("surface", context.surface),
@@ -163,8 +180,8 @@ class Reader:
             self._context_code("city_tier", city_tier),
         )
         numbers = context_row(now_ms, self.feature_set.utc_offset_ms, context.position, codes)
-        assemble(state.native, state.native_slots, self._native, numbers, user, items, now_ms, out)
-        return out
+        assemble(state.native, state.native_slots, self._native, numbers, user, items, now_ms, columns, out)
+        return out.T
 
     def _context_code(self, name: str, value: str) -> float:
         return float(self._codes.get(f"context.{name}", {}).get(value, 0))

@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
-from features.types import ByteArray, DoubleArray, FloatArray, HashArray
+from features.types import ByteArray, DoubleArray, FloatArray, HashArray, IntArray
 
 BLOCK = 64  # rows of one word
 LANES = 8  # words of one slot: an AVX-512 register, and wide enough to hide latency elsewhere
@@ -23,6 +23,7 @@ _I1, _I8, _I16, _I32, _I64 = (ir.IntType(width) for width in (1, 8, 16, 32, 64))
 _BYTES, _BITS = ir.VectorType(_I8, BLOCK), ir.VectorType(_I1, BLOCK)
 _WORDS, _DOUBLES = ir.VectorType(_I64, LANES), ir.VectorType(ir.DoubleType(), LANES)
 _FLOATS = ir.VectorType(ir.FloatType(), 16)
+_NO_ROWS = ir.Constant(_WORDS, [0] * LANES)
 
 
 class _ArrayStruct(Protocol):
@@ -81,16 +82,43 @@ def _number(value: int) -> ir.Constant:
 
 
 @intrinsic
-def _at_most(typing: object, codes: types.Type, offset: types.Type, mask: types.Type, most: types.Type) -> _Typed:
+def _at_most(typing: object, codes: types.Type, offset: types.Type, most: types.Type) -> _Typed:
     def write(call: _Call) -> ir.Value:
-        _, offset, mask, most = call.arguments
+        _, offset, most = call.arguments
         rows = call.build.load(call.at(0, offset, _BYTES), align=1)
-        passes = call.build.icmp_unsigned(
-            "<=", call.build.and_(rows, call.every(mask, _BYTES)), call.every(most, _BYTES)
-        )
+        passes = call.build.icmp_unsigned("<=", rows, call.every(most, _BYTES))
         return call.build.bitcast(passes, _I64)
 
-    return types.uint64(codes, types.intp, types.uint8, types.uint8), _lowered(write)
+    return types.uint64(codes, types.intp, types.uint8), _lowered(write)
+
+
+@intrinsic
+def _any_of(
+    typing: object,
+    masks: types.Type,
+    places: types.Type,
+    first: types.Type,
+    stop: types.Type,
+    tests: types.Type,
+    test: types.Type,
+) -> _Typed:
+    def write(call: _Call) -> None:
+        build, (_, _, first, stop, _, test) = call.build, call.arguments
+        entry, loop, done = build.block, build.append_basic_block("places"), build.append_basic_block("some")
+        build.branch(loop)
+        build.position_at_end(loop)
+        at, before = build.phi(_I64), build.phi(_WORDS)
+        place = build.load(call.at(1, at, _I64), align=8)
+        rows = build.load(call.at(0, build.mul(place, _number(LANES)), _WORDS), align=8)
+        after, following = build.or_(before, rows), build.add(at, _number(1))
+        build.cbranch(build.icmp_signed("<", following, stop), loop, done)
+        for old, initial, new in ((at, first, following), (before, _NO_ROWS, after)):
+            old.add_incoming(initial, entry)
+            old.add_incoming(new, loop)
+        build.position_at_end(done)
+        build.store(after, call.at(4, build.mul(test, _number(LANES)), _WORDS), align=8)
+
+    return types.void(masks, places, types.intp, types.intp, tests, types.intp), _lowered(write)
 
 
 @intrinsic
@@ -151,9 +179,6 @@ def _leaf_planes(typing: object, rows: types.Type, first: types.Type, groups: ty
     return types.void(rows, types.intp, types.intp, planes), _lowered(write)
 
 
-_NO_ROWS = ir.Constant(_WORDS, [0] * LANES)
-
-
 def _leaf_numbers(call: _Call, planes: int, lane: ir.Value, bits: int) -> ir.Value:
     """A byte for each row of a lane, from its bit of each plane."""
     number = none = ir.Constant(_BYTES, [0] * BLOCK)
@@ -198,8 +223,11 @@ def _add_leaves(
 
 _declared = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgutils.get_or_insert_function)
 
-at_most = cast("Callable[[ByteArray, int, int, int], int]", _at_most)
-"""``(codes, offset, mask, most)``: a word whose bit j says ``codes[offset + j] & mask <= most``."""
+at_most = cast("Callable[[ByteArray, int, int], int]", _at_most)
+"""``(codes, offset, most)``: a word whose bit j says ``codes[offset + j] <= most``."""
+
+any_of = cast("Callable[[HashArray, IntArray, int, int, HashArray, int], None]", _any_of)
+"""``(masks, places, first, stop, tests, test)``: a test's slot, the union of the slots of places first <= j < stop."""
 
 count_below = cast("Callable[[FloatArray, int, float], int]", _count_below)
 """``(cuts, offset, value)``: how many of 16 cuts from an offset are less than a value; 0 for NaN."""

@@ -4,7 +4,7 @@ Thresholds become float32 cuts that part float32 values as the float64 threshold
 to tell from zero as zero; the distinct tests of all heads are numbered by the first tree that needs them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from features.errors import BundleError
-from features.types import ByteArray, DoubleArray, FloatArray, IntArray
-from ranking.mask_kernel import MAX_CUTS, MAX_LEAVES, Members, Nodes, Ranks
+from features.types import DoubleArray, FloatArray, IntArray
 from ranking.mask_lanes import SLOT_BYTES
+from ranking.mask_model import LEAF_SLOT, MAX_CUTS, MAX_LEAVES, Members, Model, Nodes, Ranks
+from ranking.mask_native import native_model
 
 _ZERO = np.float32(1e-35)  # LightGBM takes what is not larger for zero
 
@@ -27,12 +28,23 @@ class Uncompilable(Exception):  # noqa: N818  a reason to fall back, not an erro
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
-    """The arrays of all heads' trees, read-only."""
+    """The arrays of all heads' trees, and the same as one object for kernels."""
 
-    ranks: Ranks
-    members: Members
-    nodes: Nodes
+    arrays: Model
+    native: Model
     test_age: IntArray  # ascending: the place within its head of the first tree that uses each test
+
+    @property
+    def columns(self) -> int:
+        """Columns of codes."""
+        return int(self.arrays.members.place[-1])
+
+    def columns_of(self, features: Sequence[int]) -> IntArray:
+        """Which of them tell of some features."""
+        ranks, members = self.arrays.ranks, self.arrays.members
+        numbers = np.repeat(ranks.feature, np.diff(ranks.column_start))
+        categories = np.repeat(members.feature, np.diff(members.place))
+        return np.flatnonzero(np.isin(np.concatenate([numbers, categories]), features))
 
 
 class Tree(NamedTuple):
@@ -121,22 +133,21 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     left, right = _joined((t.left for t in trees), np.int64), _joined((t.right for t in trees), np.int64)
     cuts = _float_cuts(_joined((t.threshold for t in trees), np.float64))
     numerical, categorical = np.flatnonzero(decision & 1 == 0), np.flatnonzero(decision & 1)
-    tests = np.zeros((len(feature), 3), np.int64)  # column, mask, most
+    tests = np.zeros((len(feature), 2), np.int64)  # column, most or set
     ranks, tests[numerical] = _rank_columns(feature[numerical], cuts[numerical], decision[numerical] >> 1)
     sets = [part for tree in trees for part in _category_sets(tree)]
     members, tests[categorical] = _member_columns(feature[categorical], sets, len(ranks.missing_code))
     node_test, table, test_age = _in_order_of_use(tests, np.repeat(ages, sizes))
     sibling = np.stack([left, right])
-    slots = np.where(sibling >= 0, sibling, np.repeat(sizes, sizes) + ~sibling)
+    slots = np.where(sibling >= 0, sibling, LEAF_SLOT + ~sibling)
     records = (node_test << 32 | slots[0] << 16 | slots[1]).astype(np.uint64) * np.uint64(SLOT_BYTES)
     nodes = Nodes(
-        *(table[:, 0].astype(np.int32), table[:, 1].astype(np.uint8), table[:, 2].astype(np.uint8)),
+        *(table[:, 0].astype(np.int32), table[:, 1].astype(np.int32)),
         *(_starts([len(head) for head in heads]), _starts(sizes + 1)),
         *(records, _joined((t.leaves for t in trees), np.float64)),
     )
-    for array in (*ranks, *members, *nodes, test_age):
-        array.flags.writeable = False
-    return Compiled(ranks, members, nodes, test_age)
+    arrays = Model(ranks, members, nodes, np.bincount(node_test, minlength=len(table)))
+    return Compiled(arrays, native_model(arrays), test_age)
 
 
 def _joined(parts: Iterable[NDArray[_Number]], kind: type[_Number]) -> NDArray[_Number]:
@@ -158,11 +169,11 @@ def _float_cuts(thresholds: DoubleArray) -> FloatArray:
 
 
 def _rank_columns(feature: IntArray, cut: FloatArray, missing: IntArray) -> tuple[Ranks, IntArray]:
-    """Columns of ranks for numerical nodes, and each node's test: its column, every bit, at most the rank of its cut.
+    """Columns of ranks for numerical nodes, and each node's test: its column, at most the rank of its cut.
 
     A feature has a column for each way its nodes treat what is missing, and further grids beyond 255 cuts.
     """
-    tests = np.full((len(feature), 3), 255, np.int64)
+    tests = np.zeros((len(feature), 2), np.int64)
     grids: list[tuple[int, FloatArray]] = []
     starts, codes, below = [0], list[int](), list[float]()
     for f in np.unique(feature):
@@ -171,7 +182,7 @@ def _rank_columns(feature: IntArray, cut: FloatArray, missing: IntArray) -> tupl
         for low in range(0, len(cuts), MAX_CUTS):
             here = (place >= low) & (place < low + MAX_CUTS)
             ways, way = np.unique(missing[at[here]], return_inverse=True)
-            tests[at[here], 0], tests[at[here], 2] = len(codes) + way, place[here] - low
+            tests[at[here], 0], tests[at[here], 1] = len(codes) + way, place[here] - low
             grids.append((int(f), cuts[low : low + MAX_CUTS]))
             zero = int((grids[-1][1] < 0).sum())
             codes += [zero if way < 2 else 255 * (1 - int(way & 1)) for way in ways]
@@ -197,33 +208,30 @@ def _category_sets(tree: Tree) -> list[IntArray]:
 
 
 def _member_columns(feature: IntArray, sets: list[IntArray], first: int) -> tuple[Members, IntArray]:
-    """Columns of eight sets' memberships, the first numbered ``first``; each node's test: column, bit, at most 0."""
-    tests = np.zeros((len(feature), 3), np.int64)
-    known: list[IntArray] = []
-    tables: list[ByteArray] = []
-    column_starts, used = [0], np.unique(feature)
-    for f in used:
+    """Places for the categories in sets, in columns from ``first``; each node's test: its feature's number, its set."""
+    tests = np.zeros((len(feature), 2), np.int64)
+    known, places = list[IntArray](), list[IntArray]()
+    used = np.unique(feature)
+    for i, f in enumerate(used):
         at = np.flatnonzero(feature == f)
         distinct = {sets[node].tobytes(): sets[node] for node in at}
-        number = {key: i for i, key in enumerate(distinct)}
+        number = {key: len(places) + n for n, key in enumerate(distinct)}
         known.append(np.unique(np.concatenate(list(distinct.values()))))
-        absent = np.ones((len(known[-1]) + 1, -(-len(distinct) // 8) * 8), bool)
-        for i, chosen in enumerate(distinct.values()):
-            absent[np.searchsorted(known[-1], chosen) + 1, i] = False
-        place = np.array([number[sets[node].tobytes()] for node in at])
-        tests[at, 0], tests[at, 1] = first + len(tables) + place // 8, 1 << place % 8
-        tables += list(np.packbits(absent, axis=1, bitorder="little").T)
-        column_starts.append(len(tables))
+        nowhere = np.array([len(known[-1]) + 1])
+        places += [np.searchsorted(known[-1], one) + 1 if len(one) else nowhere for one in distinct.values()]
+        tests[at, 0] = first + i
+        tests[at, 1] = [number[sets[node].tobytes()] for node in at]
+    columns = first + _starts([1 if len(part) < 256 else 2 for part in known])
     members = Members(
         *(used, _starts([len(part) for part in known]), _joined(known, np.int64)),
-        *(np.array(column_starts, np.int64), _starts([len(part) for part in tables]), _joined(tables, np.uint8)),
+        *(columns, _starts([len(part) for part in places]), _joined(places, np.int64)),
     )
     return members, tests
 
 
 def _in_order_of_use(tests: IntArray, ages: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """Each node's distinct test, the distinct tests, and their ages: those that the first T trees use come first."""
-    keys = tests @ np.array([1 << 16, 1 << 8, 1])
+    keys = tests @ np.array([1 << 32, 1])
     order = np.argsort(ages, kind="stable")
     _, first, place = np.unique(keys[order], return_index=True, return_inverse=True)
     by_use = np.argsort(first)

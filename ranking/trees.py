@@ -5,23 +5,61 @@ compiled is scored by LightGBM itself, with a warning that names the reason.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from features.errors import BundleError, RequestError
-from features.types import DoubleArray, FloatArray
+from features.types import ByteArray, DoubleArray, FloatArray, IntArray
+from ranking.mask_codes import code_rows
 from ranking.mask_kernel import raw_scores
+from ranking.mask_model import stride_of
 from ranking.tree_compiler import Compiled, Uncompilable, compile_trees, open_model, parse_tree
 
 if TYPE_CHECKING:
     from lightgbm import Booster
 
 
+NO_COLUMNS = np.zeros(0, np.int64)
+
+
 class ForestWarning(UserWarning):
     """A forest is scored by LightGBM itself, exactly but many times slower."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """Rows as the codes of one forest, to be scored by it more than once.
+
+    Attributes
+    ----------
+    table : (columns, width) uint8
+        Column after column; what is beyond the n rows says nothing.
+    n : int
+    """
+
+    table: ByteArray
+    n: int
+
+    def at(self, positions: IntArray) -> "Coded":
+        """Some of the rows, in that order."""
+        table = coded_table(len(self.table), len(positions))
+        table[:, : len(positions)] = self.table[:, positions]
+        return Coded(table, len(positions))
+
+    def columns(self, which: IntArray) -> ByteArray:
+        """Some columns (n, k) uint8, row after row: to be kept, and given to ``Forest.coded`` again."""
+        return np.ascontiguousarray(self.table[which, : self.n].T)
+
+
+def coded_table(columns: int, n: int) -> ByteArray:
+    """Room for the codes of n rows, from the start of a cache line."""
+    width = stride_of(n)
+    whole = np.empty(columns * width + 64, np.uint8)
+    skip = -whole.ctypes.data % 64
+    return whole[skip : skip + columns * width].reshape(columns, width)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +136,7 @@ class Forest:
 
         Parameters
         ----------
-        features : (n, n_features) float32, C order
+        features : (n, n_features) float32
             NaN, infinities and unseen categories go where LightGBM sends them.
         trees : int, optional
             Use only the first so many trees of each head.
@@ -107,26 +145,71 @@ class Forest:
         -------
         (n, heads) float64
         """
+        self._check(features)
+        if self._compiled is None:
+            return self._raw_by_lightgbm(features, self._limit(trees))
+        return self.score(self.coded(features), trees)
+
+    def score(self, rows: Coded, trees: int | None = None) -> DoubleArray:
+        """Raw scores (n, heads) float64 of rows that ``coded`` made: what ``raw`` says of the same values."""
+        limit = self._limit(trees)
+        model = self._code()
+        if rows.n == 0:
+            return np.zeros((0, len(self.heads)))
+        used = int(np.searchsorted(model.test_age, limit))
+        scores: DoubleArray = raw_scores(model.native, rows.table.ravel(), rows.n, limit, used)
+        return scores
+
+    def coded(self, features: FloatArray, columns: IntArray = NO_COLUMNS, kept: ByteArray | None = None) -> Coded:
+        """The codes of rows, made once for all scores that are asked of them; needs a compiled forest.
+
+        Parameters
+        ----------
+        features : (n, n_features) float32, C or Fortran order
+        columns : (k,) int64
+            Columns of codes, see ``columns_of``, that are known without looking at the features.
+        kept : (n, k) uint8, C order
+            Their codes, as ``Coded.columns`` gave them.
+        """
+        self._check(features)
+        model, n = self._code(), len(features)
+        kept = np.zeros((n, len(columns)), np.uint8) if kept is None else kept
+        kept_at = np.full(model.columns, -1, np.int64)
+        kept_at[columns] = np.arange(len(columns))
+        if not features.flags.f_contiguous:
+            features = np.ascontiguousarray(features)
+        step, across = features.strides
+        flat = features.ravel(order="K").view()
+        flat.flags.writeable = False  # so that the kernel has one signature, whoever owns the array
+        table = coded_table(model.columns, n)
+        if n:
+            code_rows(model.native, flat, (step // 4, across // 4), n, kept, kept_at, table.ravel())
+        return Coded(table, n)
+
+    def columns_of(self, features: Sequence[int]) -> IntArray:
+        """The columns of codes (k,) int64 that tell of some features; none where the forest is not compiled."""
+        return NO_COLUMNS if self._compiled is None else self._compiled.columns_of(features)
+
+    def _code(self) -> Compiled:
+        if self._compiled is None:
+            raise RequestError(f"The forest has no codes: {self.reason}.", "Score its features with raw().")
+        return self._compiled
+
+    def _limit(self, trees: int | None) -> int:
+        if trees is not None and trees < 1:
+            raise RequestError(f"Cannot score by the first {trees} trees.", "Ask for 1 or more, or None for all.")
+        return max(self.n_trees) if trees is None else trees
+
+    def _check(self, features: FloatArray) -> None:
         if features.dtype != np.float32 or features.ndim != 2 or features.shape[1] != self.n_features:
             raise RequestError(
                 f"A forest scores float32 rows of {self.n_features}, not {features.dtype} of shape {features.shape}.",
                 "Assemble them with the FeatureSet that the models were trained on.",
             )
-        if trees is not None and trees < 1:
-            raise RequestError(f"Cannot score by the first {trees} trees.", "Ask for 1 or more, or None for all.")
-        model = self._compiled
-        if model is None:
-            return self._raw_by_lightgbm(features, trees)
-        limit = max(self.n_trees) if trees is None else trees
-        used = int(np.searchsorted(model.test_age, limit))
-        rows = np.ascontiguousarray(features).view()
-        rows.flags.writeable = False  # so that the kernel has one signature, whoever owns the array
-        scores: DoubleArray = raw_scores(model.ranks, model.members, model.nodes, rows, limit, used)
-        return scores
 
-    def _raw_by_lightgbm(self, features: FloatArray, trees: int | None) -> DoubleArray:
+    def _raw_by_lightgbm(self, features: FloatArray, trees: int) -> DoubleArray:
         out = np.zeros((len(features), len(self.heads)))
         for head, booster in enumerate(self._boosters if len(features) else ()):
-            scores = booster.predict(features, raw_score=True, num_iteration=trees or -1, num_threads=1)
+            scores = booster.predict(features, raw_score=True, num_iteration=trees, num_threads=1)
             out[:, head] = np.asarray(scores, np.float64)
         return out

@@ -1,0 +1,101 @@
+"""From float32 rows to codes: a byte for each column of ranks and one or two for each feature of categories."""
+
+import numpy as np
+from numba import njit
+
+from features.types import ByteArray, FloatArray, IntArray
+from ranking.mask_lanes import BLOCK, count_below
+from ranking.mask_model import Model, Ranks, stride_of
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def code_rows(
+    model: Model,
+    values: FloatArray,
+    steps: tuple[int, int],
+    n: int,
+    kept: ByteArray,
+    kept_at: IntArray,
+    codes: ByteArray,
+) -> None:
+    """Write the codes of n rows, column after column, each ``stride_of(n)`` bytes wide.
+
+    Parameters
+    ----------
+    values : flat float32
+        Feature f of row i is at ``i * steps[0] + f * steps[1]``.
+    kept : (n, k) uint8
+        Codes that need no values: column c of the codes has ``kept[:, kept_at[c]]`` where that is not below 0.
+    """
+    ranks, members, stride = model.ranks, model.members, stride_of(n)
+    for c in range(len(kept_at)):
+        if kept_at[c] >= 0:
+            for i in range(n):
+                codes[c * stride + i] = kept[i, kept_at[c]]
+    for g in range(len(ranks.feature)):
+        first, stop = ranks.column_start[g], ranks.column_start[g + 1]
+        if kept_at[first] < 0:
+            start = ranks.feature[g] * steps[1]
+            done = 1 if same(values, start, steps[0], n) else n
+            rank_column(ranks, g, values, start, steps[0], done, codes, stride)
+            if done < n:
+                repeat(codes, first, stop, stride, n)
+    for i in range(len(members.feature)):
+        first, stop = members.place[i], members.place[i + 1]
+        if kept_at[first] < 0:
+            start = members.feature[i] * steps[1]
+            done = 1 if same(values, start, steps[0], n) else n
+            known = members.known[members.known_start[i] : members.known_start[i + 1]]
+            for j in range(done):
+                place = category_place(known, values[start + j * steps[0]])
+                codes[first * stride + j] = place & 255
+                if stop - first == 2:
+                    codes[(first + 1) * stride + j] = place >> 8
+            if done < n:
+                repeat(codes, first, stop, stride, n)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def rank_column(
+    ranks: Ranks, g: int, values: FloatArray, start: int, step: int, n: int, codes: ByteArray, stride: int
+) -> None:
+    """The columns of a grid: how many of its cuts are below each value, or the code of what is missing."""
+    rank, value = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.float32)
+    for first in range(0, n, BLOCK):
+        rows = min(BLOCK, n - first)
+        for j in range(rows):
+            x = values[start + (first + j) * step]
+            coarse = 16 * count_below(ranks.pivots, 16 * g, x)
+            value[j], rank[j] = x, coarse + count_below(ranks.cuts, 256 * g + coarse, x)
+        for c in range(ranks.column_start[g], ranks.column_start[g + 1]):
+            code, below, at = ranks.missing_code[c], ranks.missing_below[c], c * stride + first
+            for j in range(rows):
+                codes[at + j] = rank[j] if abs(value[j]) > below else code
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def category_place(known: IntArray, x: np.float32) -> np.intp:
+    """1 + the place of a value's integer part among the known categories; 0 for NaN, negative, vast and unknown."""
+    if not (-1.0 < x < 2147483648.0):
+        return np.intp(0)
+    number = np.int64(x)
+    place = np.searchsorted(known, number)
+    return np.intp(place + 1) if place < len(known) and known[place] == number else np.intp(0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def same(values: FloatArray, start: int, step: int, n: int) -> bool:
+    """Whether a column has one value in all rows; NaN is like NaN."""
+    x = values[start]
+    for i in range(1, n):
+        y = values[start + i * step]
+        if not (x == y or (x != x and y != y)):  # noqa: PLR0124  NaN alone differs from itself
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def repeat(codes: ByteArray, first: int, stop: int, stride: int, n: int) -> None:
+    """Give all rows of some columns the code of the first."""
+    for c in range(first, stop):
+        codes[c * stride : c * stride + n] = codes[c * stride]

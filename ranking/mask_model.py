@@ -1,0 +1,97 @@
+"""The arrays of compiled trees, as ``ranking.tree_compiler`` makes them and the mask kernels read them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from features.types import ByteArray, DoubleArray, FloatArray, HashArray, IntArray
+from ranking.mask_lanes import BLOCK, LANES
+
+TILE = BLOCK * LANES
+MAX_CUTS = 255  # a rank is a byte
+MAX_LEAVES = 256  # a leaf's number is a byte
+LEAF_SLOT = MAX_LEAVES  # a node has the slot of its number, a leaf this one plus its number
+SLOTS = LEAF_SLOT + MAX_LEAVES + 8
+
+
+class Ranks(NamedTuple):
+    """How float32 values become ranks: a grid of cuts feeds a column for each way nodes treat what is missing.
+
+    Attributes
+    ----------
+    feature, cuts, pivots : (g,) int64; (g * 256,) float32, padded with inf; (g * 16,) float32, each 16th cut
+    column_start : (g + 1,) int64 columns of each grid
+    missing_code, missing_below : (c,) uint8, float32; NaN and what is at most ``missing_below`` in size get the code
+    """
+
+    feature: IntArray
+    cuts: FloatArray
+    pivots: FloatArray
+    column_start: IntArray
+    missing_code: ByteArray
+    missing_below: FloatArray
+
+
+class Members(NamedTuple):
+    """How categories become codes, in columns that follow those of ranks, and which of them a test sends left.
+
+    Attributes
+    ----------
+    feature, known_start, known : (f,), (f + 1,), flat int64: the sorted categories in a feature's sets
+    place : (f + 1,) int64 columns of codes: a category's place among the known from 1, 0 where unknown, in one byte or
+        two, the lower first
+    set_start, set_places : (s + 1,), flat int64: the places in each set, at least one; one that none has if need be
+    """
+
+    feature: IntArray
+    known_start: IntArray
+    known: IntArray
+    place: IntArray
+    set_start: IntArray
+    set_places: IntArray
+
+
+class Nodes(NamedTuple):
+    """The trees, head after head: tests in order of first use, nodes in topological order, leaves.
+
+    Attributes
+    ----------
+    test_column, test_most : (p,) int32; a row passes when its rank is at most that; from ``len(missing_code)`` on
+        columns count the features of categories, and a row passes when its place is in the set of that number
+    head_start : (h + 1,) int64 trees of each head
+    leaf_start : (t + 1,) int64 leaves of each tree, whose nodes start at ``leaf_start[t] - t``
+    records : (n,) uint64: byte offsets of a node's test, left and right slot in 32, 16 and 16 bits; a slot is 8 words
+    leaves : (leaves,) float64 values
+    """
+
+    test_column: NDArray[np.int32]
+    test_most: NDArray[np.int32]
+    head_start: IntArray
+    leaf_start: IntArray
+    records: HashArray
+    leaves: DoubleArray
+
+
+class Model(NamedTuple):
+    """Compiled heads; test_nodes (p,) int64 counts the nodes that make each test."""
+
+    ranks: Ranks
+    members: Members
+    nodes: Nodes
+    test_nodes: IntArray
+
+
+@njit(nogil=True, cache=True)
+def aligned(size: int) -> ByteArray:
+    """Bytes that start at a cache line, as a vector that straddles two costs double."""
+    whole = np.empty(size + 64, np.uint8)
+    skip = -whole.ctypes.data % 64
+    return whole[skip : skip + size]
+
+
+@njit(nogil=True, cache=True)
+def stride_of(n: int) -> int:
+    """Bytes of a column of codes of n rows: whole blocks."""
+    return -(-n // BLOCK) * BLOCK
