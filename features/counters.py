@@ -62,6 +62,8 @@ for _action, _strength in (
     STRENGTH[ACTION_CODE[_action]] = _strength
 
 
+NO_ACTION = 255
+"""The action of a record that is no event."""
 LATE, REPEATED_WATCH = 0, 1
 """Where the fold counts what it ignored."""
 
@@ -95,6 +97,8 @@ def fold(arrays: Arrays, slots: SlotArrays, steps: Steps, start: int, stop: int,
     for i in range(start, stop):
         action, ts = np.int64(steps.action[i]), steps.ts_ms[i]
         user, item, via = steps.user[i], steps.item[i], steps.via[i]
+        if action == NO_ACTION:
+            continue
         # However late, an end is final.
         if steps.received_ms[i] - ts > LATE_MS and action != ROOM_END:
             ignored[LATE] += 1

@@ -8,10 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import Steps
+from features.counters import NO_ACTION
 from features.records import Action, Control, Record, User, decode
 from features.schema import ACTION_CODE
 from features.types import HashArray, IntArray, RowArray
 from features.vocabulary import Vocabulary
+
+_EVENT_OR_PAGE = pa.array(["event", "served"])
+"""A served page is context for replay and changes nothing: the kernel passes over it."""
 
 
 class Pending:
@@ -46,7 +50,7 @@ def prepare(batch: pa.RecordBatch, users: Vocabulary, items: Vocabulary) -> Pend
     named = {i: _item_ids(record) for i, record in slow if record}
     (user,) = _enroll(users, [batch["user_id"]], {})
     item, via = _enroll(items, [batch["item_id"], batch["via_item_id"]], named)
-    action = pc.fill_null(pc.index_in(batch["action"], value_set=pa.array(list(ACTION_CODE))), 255)
+    action = pc.fill_null(pc.index_in(batch["action"], value_set=pa.array(list(ACTION_CODE))), NO_ACTION)
     steps = Steps(
         action=action.to_numpy(zero_copy_only=False).astype(np.uint8),
         user=user,
@@ -61,8 +65,9 @@ def prepare(batch: pa.RecordBatch, users: Vocabulary, items: Vocabulary) -> Pend
 
 
 def _slow_records(batch: pa.RecordBatch) -> list[tuple[int, Record | None]]:
-    """Positions of what the kernel cannot fold: records that are no events, and hides (None)."""
-    other = pc.or_(pc.not_equal(batch["type"], "event"), pc.equal(batch["action"], str(Action.HIDE)))
+    """Positions of what the kernel cannot fold: records that change the state and are no events, and hides (None)."""
+    changing = pc.invert(pc.is_in(batch["type"], value_set=_EVENT_OR_PAGE))
+    other = pc.or_(changing, pc.equal(batch["action"], str(Action.HIDE)))
     where = pc.indices_nonzero(other)
     payloads = batch["payload"].take(where).to_pylist()
     return [(i, decode(text) if text else None) for i, text in zip(where.to_pylist(), payloads, strict=True)]

@@ -157,7 +157,7 @@ class FeatureState:
                 self.arrays.users.personalised[user] = True
                 self.hidden.pop(user, None)
             case _:
-                """A served page is context for replay; it changes nothing by itself."""
+                """No other record changes anything by itself."""
 
     def _apply_item(self, record: Item) -> None:
         row = self.items.find(record.item_id)

@@ -29,7 +29,8 @@ class Vocabulary:
 
     def find_all(self, names: Sequence[str]) -> RowArray:
         """The rows of names (n,) int32, 0 where one has none."""
-        return np.fromiter((self._rows.get(name, 0) for name in names), np.int32, len(names))
+        rows = self._rows.get
+        return np.array([rows(name, 0) for name in names], np.int32)
 
     def add(self, name: str) -> int:
         """The row of a name, a new one where it has none."""
