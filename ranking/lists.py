@@ -72,6 +72,12 @@ class Lists:
         return int(self._index.nlist)
 
     @property
+    def centroids(self) -> FloatArray:
+        """What each list is nearest to (lists, dims) float32."""
+        centroids: FloatArray = self._index.quantizer.reconstruct_n(0, len(self))
+        return centroids
+
+    @property
     def _filed(self) -> faiss.InvertedLists:
         return cast("faiss.InvertedLists", self._index.invlists)
 
@@ -127,7 +133,7 @@ class Lists:
         rows = rows[order]
         placed = Placed(rows, lists[order], marks_of(exact.matrix, rows))
         ranges = faiss.vector_to_array(self._index.sq.trained)
-        return Fitted(self._index.quantizer.reconstruct_n(0, len(self)), ranges, self.visits, self.size, placed)
+        return Fitted(self.centroids, ranges, self.visits, self.size, placed)
 
     def memory(self) -> dict[str, int]:
         """Bytes by part, as far as they are used: faiss keeps room to grow beside them."""
