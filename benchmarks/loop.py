@@ -43,6 +43,7 @@ class Popularity:
 
     heads: tuple[str, ...]
     columns: tuple[int, ...]
+    forest: None = None
 
     @classmethod
     def of(cls, bundle: Bundle, _: FeatureState) -> "Popularity":
@@ -66,6 +67,7 @@ class Oracle:
     world: World
     names: Sequence[str]
     heads: tuple[str, ...] = ORDER
+    forest: None = None
 
     def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
         """The true chances (n, heads)."""

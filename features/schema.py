@@ -27,6 +27,8 @@ PAIRS: tuple[str, ...] = ("user*author", "user*category")
 
 ITEM_CATEGORIES = ("author", "merchant", "brand", "category", "kind", "shop", "room_type")
 ITEM_NUMBERS = ("price", "stock", "duration_ms", "viewers")
+EVENT_NUMBERS = ("viewers",)
+"""Numbers of an item that events write."""
 ITEM_TIMES = ("live_from_ms", "started_ms")
 USER_CATEGORIES = ("age_band", "gender", "city_tier")
 USER_TIMES = ("registered_ms",)
@@ -235,6 +237,17 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
     def categorical(self) -> tuple[int, ...]:
         """The positions of columns that hold codes."""
         return tuple(i for i, column in enumerate(self.columns) if is_category(column))
+
+    @property
+    def still(self) -> tuple[int, ...]:
+        """The positions of columns that change only with an item's catalog row: not by people, events or time."""
+        return tuple(
+            i
+            for i, column in enumerate(self.columns)
+            if isinstance(column, Column | Category)
+            and column.source.startswith("item.")
+            and column.source.removeprefix("item.") not in EVENT_NUMBERS
+        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -169,7 +169,7 @@ class Engine:
             query = generation.query(request_id, request.user_id, request.count, context, now_ms)
             legal, dropped = generation.legal(query, generation.retrieve(query))
             unseen, seen = generation.unseen(query, legal)
-            batch = generation.assemble(query, unseen)
+            batch = generation.assemble(query, unseen, explain=request.explain)
         chosen, cut = generation.glance(batch)
         scored = generation.score(chosen)
         slate, relaxed = generation.compose(scored)
@@ -187,7 +187,7 @@ class Engine:
             rows = generation.state.items.find_all(names)
             known = rows[rows > 0]
             legal, dropped = generation.legal(query, Candidates(known, np.zeros(len(known), np.uint8)))
-            batch = generation.assemble(query, legal)
+            batch = generation.assemble(query, legal, explain=request.explain)
         if len(known) < len(names):
             dropped["unknown"] = len(names) - len(known)
         scored = generation.score(batch)

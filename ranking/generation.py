@@ -19,6 +19,7 @@ from ranking import eligibility
 from ranking.bundle import Bundle
 from ranking.exact import ExactIndex
 from ranking.index import FaissIndex
+from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
 from ranking.mixer import best_first, best_mask, mix
 from ranking.on_air import OnAir
@@ -67,6 +68,8 @@ class Generation:
         self.ranker = ranker
         self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
+        forest = ranker.forest
+        self._item_codes = ItemCodes(forest, bundle.feature_set) if forest and forest.compiled else None
         dims = bundle.factors.dims
 
         def shared() -> FloatArray:
@@ -113,6 +116,8 @@ class Generation:
 
     def _catch_up(self, rows: RowArray) -> None:
         self.reader.catch_up(self.state, rows)
+        if self._item_codes:
+            self._item_codes.catch_up(self.reader, self.state, rows)
         if not len(rows):
             return
         kinds = self.state.arrays.items.categories[rows, 4]
@@ -148,13 +153,24 @@ class Generation:
             return legal, {}
         return Candidates(legal.rows[~seen], legal.source[~seen]), {"seen": count}
 
-    def assemble(self, query: Query, chosen: Candidates) -> Batch:
-        """The feature rows of candidates, as of now."""
-        rows = chosen.rows
-        features = self.reader.rows(self.state, query.personalised_user, rows, query.now_ms, query.context)
+    def assemble(self, query: Query, chosen: Candidates, *, explain: bool = False) -> Batch:
+        """The feature rows and codes of candidates, as of now; every feature to explain by, else what codes need."""
+        rows, codes = chosen.rows, self._item_codes
+        columns = codes.moving if codes and not explain else None
+        features = self.reader.rows(self.state, query.personalised_user, rows, query.now_ms, query.context, columns)
+        coded = codes.coded(features, rows) if codes else None
         categories = self.state.arrays.items.categories
         kinds, authors = categories[rows, 4].astype(np.uint8), categories[rows, 0]
-        return Batch(query, rows, kinds, authors, chosen.source, features, self.state.offset)
+        return Batch(
+            query,
+            rows,
+            kinds,
+            authors,
+            chosen.source,
+            features,
+            self.state.offset,
+            coded,
+        )
 
     def glance(self, batch: Batch) -> tuple[Batch, dict[str, int]]:
         """The best of many by the first trees of each head, as the policy's ``[light]`` says; and how many were cut.

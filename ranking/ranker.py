@@ -19,7 +19,7 @@ class BundleRanker:
 
     def __init__(self, bundle: Bundle) -> None:
         self.heads = tuple(bundle.heads)
-        self._forest = Forest.from_model_texts(bundle.models)
+        self.forest = Forest.from_model_texts(bundle.models)
         self._tables = Tables.of([head.calibrators for head in bundle.heads.values()])
 
     def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
@@ -27,11 +27,15 @@ class BundleRanker:
 
         0 for a head that a kind does not have.
         """
-        return self.probabilities(batch.features, batch.kinds, trees)
+        if batch.coded is None:
+            return self.probabilities(batch.features, batch.kinds, trees)
+        return self._calibrated(self.forest.score(batch.coded, trees), batch.kinds)
 
     def probabilities(self, features: FloatArray, kinds: ByteArray, trees: int | None = None) -> DoubleArray:
         """Probabilities (n, heads) float64 of feature rows (n, d) of items of kinds (n,)."""
-        raw = self._forest.raw(features, trees)
+        return self._calibrated(self.forest.raw(features, trees), kinds)
+
+    def _calibrated(self, raw: DoubleArray, kinds: ByteArray) -> DoubleArray:
         out = np.empty_like(raw)
         calibrate(self._tables, kinds, raw, out)
         return out

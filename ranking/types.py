@@ -11,6 +11,7 @@ import msgspec
 
 from features.records import Context, Id, Kind, Name, OptionalId, TimeMs
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray
+from ranking.trees import Coded, Forest
 
 MAX_COUNT = 200
 
@@ -106,7 +107,8 @@ class Candidates:
 class Batch:
     """Legal candidates with their feature rows (n, d) float32, as of ``read_offset`` and the query's time.
 
-    rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; authors (n,) int32; source (n,) uint8.
+    rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; authors (n,) int32; source (n,) uint8. ``coded`` has
+    the same rows as a ranker by trees scores them; features that it keeps by item are then NaN, unless asked for.
     """
 
     query: Query
@@ -116,11 +118,12 @@ class Batch:
     source: ByteArray
     features: FloatArray
     read_offset: int
+    coded: Coded | None = None
 
     def at(self, positions: IntArray) -> Self:
         """The batch of some of its candidates (m,), in that order."""
         chosen = {name: getattr(self, name)[positions] for name in ("rows", "kinds", "authors", "source", "features")}
-        return replace(self, **chosen)
+        return replace(self, coded=self.coded and self.coded.at(positions), **chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,11 @@ class Ranker(Protocol):
     @property
     def heads(self) -> tuple[str, ...]:
         """Names, in column order."""
+        ...
+
+    @property
+    def forest(self) -> Forest | None:
+        """The trees that it scores by, if it does: rows are coded for them."""
         ...
 
     def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:

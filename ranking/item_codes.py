@@ -1,0 +1,60 @@
+"""What only the catalog says of an item, as codes: some bytes a row, made when the row changes, never in a request."""
+
+import numpy as np
+
+from features.reader import Reader
+from features.records import Context
+from features.schema import FeatureSet
+from features.state import FeatureState
+from features.types import ByteArray, FloatArray, RowArray
+from ranking.trees import Coded, Forest
+
+_AT_ONCE = 16_384
+
+
+class ItemCodes:
+    """Codes by item row, beside the features that must be read anew; the owner's mutex guards them.
+
+    Parameters
+    ----------
+    forest : Forest
+        Compiled.
+    feature_set : FeatureSet
+
+    Attributes
+    ----------
+    moving : (m,) int64
+        The features that people, events or time may change.
+    """
+
+    def __init__(self, forest: Forest, feature_set: FeatureSet) -> None:
+        self._forest = forest
+        self._still = np.array(feature_set.still, np.int64)
+        self._columns = forest.columns_of(feature_set.still)
+        self._table = np.zeros((0, len(self._columns)), np.uint8)
+        self.moving = np.setdiff1d(np.arange(len(feature_set.columns)), self._still)
+
+    def catch_up(self, reader: Reader, state: FeatureState, rows: RowArray) -> None:
+        """Code the catalog rows ``rows`` of a state that the reader has caught up with."""
+        if len(self._table) < len(state.items):
+            grown = np.empty((max(len(state.items), 2 * len(self._table)), len(self._columns)), np.uint8)
+            grown[: len(self._table)] = self._table
+            # What the catalog has not described yet is as blank as row 0.
+            grown[len(self._table) :] = self._read(reader, state, np.zeros(1, np.int32))
+            self._table = grown
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            self._table[some] = self._read(reader, state, some)
+
+    def _read(self, reader: Reader, state: FeatureState, rows: RowArray) -> ByteArray:
+        features = reader.rows(state, 0, rows, 0, Context(), self._still)
+        return self._forest.coded(features).columns(self._columns)
+
+    def coded(self, features: FloatArray, rows: RowArray) -> Coded:
+        """Codes of items (n,) from their kept bytes and their moving features (n, d)."""
+        return self._forest.coded(features, self._columns, self._table[rows])
+
+    @property
+    def bytes_a_row(self) -> int:
+        """Memory that an item takes here."""
+        return len(self._columns)
