@@ -21,9 +21,10 @@ from ranking.exact import ExactIndex
 from ranking.index import FaissIndex
 from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
-from ranking.mixer import best_first, best_mask, mix
+from ranking.mixer import best_mask, mix
 from ranking.on_air import OnAir
 from ranking.policy import Policy
+from ranking.rerank import reranker_of
 from ranking.show import shown
 from ranking.sources import Chart, Fresh, Personal, Trending, merge
 from ranking.types import Batch, Candidates, FeedItem, Page, Query, Ranker, Scored, Slate, Source, VectorIndex
@@ -66,11 +67,13 @@ class Generation:
         self.policy = policy
         self.state = state
         self.ranker = ranker
+        self.reranker = reranker_of(policy.rerank)
         self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
         forest = ranker.forest
         self._item_codes = ItemCodes(forest, bundle.feature_set) if forest and forest.compiled else None
         dims = bundle.factors.dims
+        self._dims_read = 0 if policy.rerank.method == "none" else dims
 
         def shared() -> FloatArray:
             return self.reader.vectors.item
@@ -161,16 +164,9 @@ class Generation:
         coded = codes.coded(features, rows) if codes else None
         categories = self.state.arrays.items.categories
         kinds, authors = categories[rows, 4].astype(np.uint8), categories[rows, 0]
-        return Batch(
-            query,
-            rows,
-            kinds,
-            authors,
-            chosen.source,
-            features,
-            self.state.offset,
-            coded,
-        )
+        # A view of no dimensions costs nothing where re-ranking reads none.
+        vectors = self.reader.vectors.item[:, : self._dims_read][rows]
+        return Batch(query, rows, kinds, authors, chosen.source, features, vectors, self.state.offset, coded)
 
     def glance(self, batch: Batch) -> tuple[Batch, dict[str, int]]:
         """The best of many by the first trees of each head, as the policy's ``[light]`` says; and how many were cut.
@@ -197,10 +193,10 @@ class Generation:
         return Scored(batch, probabilities, terms, value_of(terms))
 
     def compose(self, scored: Scored) -> tuple[Slate, tuple[str, ...]]:
-        """A page by value within the surface's bounds, the reserve, and the bounds that gave way."""
-        batch = scored.batch
-        surface = self.policy.surface(batch.query.context.surface)
-        return mix(surface, batch.kinds, batch.authors, best_first(scored.value, batch.rows), batch.query.count)
+        """A page within the surface's bounds, the reserve, and the bounds that gave way."""
+        batch, query = scored.batch, scored.batch.query
+        order = self.reranker.order(query, scored)
+        return mix(self.policy.surface(query.context.surface), batch.kinds, batch.authors, order, query.count)
 
     def fit(self, scored: Scored, slate: Slate) -> tuple[Page, dict[str, int]]:
         """The page after its last check: what has gone meanwhile is dropped and the reserve moves up."""

@@ -49,6 +49,15 @@ order = 0.0
 hide = 1.0
 report = 1.0
 
+# The order by value may give way to one whose neighbours differ: "dpp" (determinantal point process) or "mmr" (maximal
+# marginal relevance) of the `depth` best by value. `theta`, from 0 to below 1, is the say of value; of what was placed
+# the last `window` count, with 0 all of it.
+[rerank]
+method = "none"
+theta = 0.7
+window = 10
+depth = 300
+
 # A surface shows its kinds only. Its bounds hold on every page, each over any `window` consecutive slots; where
 # nothing fits they give way as written, the first bound first. Its weights replace those above. A surface that has
 # no table of its own goes by that of feed.
@@ -74,6 +83,7 @@ weights = { click = 1.0, cart = 2.0, order = 4.0 }
 
 SourceName = Literal["live", "products", "videos", "trending", "fresh"]
 BoundOf = Literal["author", "room", "product", "video"]
+RerankBy = Literal["none", "dpp", "mmr"]
 _T = TypeVar("_T")
 
 
@@ -95,6 +105,15 @@ class Light(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     trees: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
     keep: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+
+
+class Rerank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the order by value gives way to variety, as in ``ranking.rerank``."""
+
+    method: RerankBy
+    theta: Annotated[float, msgspec.Meta(ge=0, lt=1)]
+    window: Annotated[int, msgspec.Meta(ge=0, le=200)]
+    depth: Annotated[int, msgspec.Meta(ge=1, le=5_000)]
 
 
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +140,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     seen_window: str
     light: Light
     weights: Weights
+    rerank: Rerank
     surfaces: dict[str, Surface]
 
     def __post_init__(self) -> None:
@@ -236,8 +256,8 @@ def _convert(table: Mapping[str, Any], form: type[_T], place: str) -> _T:
 
 
 def _hint(fault: str) -> str:
-    known = {name for form in (Policy, Light, Surface, Bound, Weights) for name in form.__struct_fields__}
-    known |= {*get_args(SourceName), *get_args(BoundOf)}
+    known = {name for form in (Policy, Light, Rerank, Surface, Bound, Weights) for name in form.__struct_fields__}
+    known |= {*get_args(SourceName), *get_args(BoundOf), *get_args(RerankBy)}
     unknown = re.search(r"(?:unknown field|enum value) [`'](.*)[`']", fault)
     near = get_close_matches(unknown[1], sorted(known), 1) if unknown else []
     return f"Did you mean {near[0]!r}?" if near else "The default policy shows every key with its meaning."

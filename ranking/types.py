@@ -107,8 +107,9 @@ class Candidates:
 class Batch:
     """Legal candidates with their feature rows (n, d) float32, as of ``read_offset`` and the query's time.
 
-    rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; authors (n,) int32; source (n,) uint8. ``coded`` has
-    the same rows as a ranker by trees scores them; features that it keeps by item are then NaN, unless asked for.
+    rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; authors (n,) int32; source (n,) uint8; vectors
+    (n, dims) float32, unit or zero, of no dimensions where the policy's re-ranking reads none. ``coded`` has the same
+    rows as a ranker by trees scores them; features that it keeps by item are then NaN, unless asked for.
     """
 
     query: Query
@@ -117,12 +118,14 @@ class Batch:
     authors: RowArray
     source: ByteArray
     features: FloatArray
+    vectors: FloatArray
     read_offset: int
     coded: Coded | None = None
 
     def at(self, positions: IntArray) -> Self:
         """The batch of some of its candidates (m,), in that order."""
-        chosen = {name: getattr(self, name)[positions] for name in ("rows", "kinds", "authors", "source", "features")}
+        names = ("rows", "kinds", "authors", "source", "features", "vectors")
+        chosen = {name: getattr(self, name)[positions] for name in names}
         return replace(self, coded=self.coded and self.coded.at(positions), **chosen)
 
 
@@ -230,4 +233,12 @@ class Ranker(Protocol):
         With ``trees``, by the first so many trees of each head: a first look, at that share of the cost. A ranker
         without trees answers the same.
         """
+        ...
+
+
+class Reranker(Protocol):
+    """An order of what was scored."""
+
+    def order(self, query: Query, scored: Scored) -> IntArray:
+        """Positions (n,), best first, each once."""
         ...
