@@ -1,66 +1,144 @@
-"""``python -m benchmarks``: run benchmarks by name, print their tables, write them as JSON."""
+"""``python -m benchmarks``: run benchmarks by name, print their tables, write them as JSON and draw them."""
 
 import argparse
 import importlib
 import json
 import sys
+import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bars import BARS
+from benchmarks.plots import draw
 from benchmarks.report import Report
 
-NAMES = ("score", "index", "hydrate", "feed", "replay", "rooms", "loop")
+NAMES = ("score", "index", "hydrate", "rerank", "feed", "scale", "replay", "train", "rooms", "loop")
+"""Modules of this package, in the order that ``all`` runs them."""
 
 
 def main() -> int:
-    """Run what the command line names; 1 when a result was wrong."""
+    """Run what the command line names; 1 when a result was wrong or a run broke off."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, "all"], default="all", help="which to run (default: all)")
+    choices = [*NAMES, "all"]
+    parser.add_argument("names", nargs="*", metavar="NAME", default=["all"], help=f"{', '.join(choices)} (default)")
     parser.add_argument("--quick", action="store_true", help="small sizes, at most half a minute each")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write to FILE, or to NAME.json in a folder")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare ratios with those of an earlier --json")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw into FOLDER (default: where --json writes)")
     given = parser.parse_args()
-    earlier = read_ratios(given.against) if given.against else {}
+    if unknown := [name for name in given.names if name not in choices]:
+        parser.error(f"there is no benchmark {unknown[0]!r}; choose from {', '.join(choices)}")
+    try:
+        earlier = read_ratios(given.against) if given.against else {}
+    except (OSError, ValueError) as error:
+        parser.error(f"--against {given.against}: {error}; give a file that --json wrote")
     names = NAMES if "all" in given.names else tuple(dict.fromkeys(given.names))
-    reports = []
+    return run_all(names, earlier, quick=given.quick, file=given.json, plots=given.plots)
+
+
+def run_all(
+    names: tuple[str, ...], earlier: Mapping[str, float], *, quick: bool, file: Path | None, plots: Path | None
+) -> int:
+    """Run benchmarks one after the other, whatever becomes of each, and write down what they found."""
+    reports: list[Report] = []
+    broken: list[str] = []
     for name in names:
-        print(f"{name}: running", file=sys.stderr)
-        reports.append(importlib.import_module(f"benchmarks.{name}").run(quick=given.quick))
-        show(reports[-1], earlier)
-    if given.json:
-        written = [report.as_json() for report in reports]
-        given.json.write_text(json.dumps(written[0] if len(written) == 1 else written, indent=1) + "\n")
-    return 1 if any(report.faults for report in reports) else 0
+        print(f"{name}: running", file=sys.stderr, flush=True)
+        started = time.perf_counter()
+        try:
+            report = importlib.import_module(f"benchmarks.{name}").run(quick=quick)
+        except Exception:  # noqa: BLE001 - the others go on; it is shown, and the run fails
+            traceback.print_exc()
+            broken.append(name)
+            continue
+        print(f"{name}: {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+        reports.append(report)
+        show(report, earlier)
+        # After each: a long run that is stopped keeps what it measured.
+        keep(reports, file, plots, alone=len(names) == 1)
+    wrong = [report.benchmark for report in reports if report.faults]
+    for names_of, fate in ((broken, "broke off"), (wrong, "found wrong results")):
+        if names_of:
+            print(f"{', '.join(names_of)}: {fate}", file=sys.stderr)
+    return 1 if broken or wrong else 0
+
+
+def keep(reports: list[Report], file: Path | None, plots: Path | None, *, alone: bool) -> None:
+    """Write reports as JSON, each to its own file where a folder is given, and draw them."""
+    written = [report.as_json() for report in reports]
+    if file and file.is_dir():
+        (file / f"{reports[-1].benchmark}.json").write_text(as_text(written[-1]), "utf-8")
+    elif file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(as_text(written[0] if alone else written), "utf-8")
+    if folder := plots or (file if file and file.is_dir() else file.parent if file else None):
+        draw(written, folder)
+
+
+def as_text(written: object) -> str:
+    """JSON as it is committed; what is not a number is null."""
+    return json.dumps(written, indent=1, ensure_ascii=False).replace(": NaN", ": null") + "\n"
 
 
 def read_ratios(file: Path) -> dict[str, float]:
-    """The ratios by name of what an earlier run wrote, of one benchmark or several."""
+    """The ratios by name of what an earlier run wrote, of one benchmark or several.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read or is not what ``--json`` writes.
+    """
     written = json.loads(file.read_text("utf-8"))
     reports = written if isinstance(written, list) else [written]
-    return {name: ratio for report in reports for name, ratio in report["ratios"].items()}
+    if not all(isinstance(report, dict) and isinstance(report.get("ratios"), dict) for report in reports):
+        raise ValueError("it holds no report")
+    return {name: float(ratio) for report in reports for name, ratio in report["ratios"].items()}
 
 
 def show(report: Report, earlier: Mapping[str, float]) -> None:
-    """Print a report's rows, those of like columns in one table, its ratios beside earlier ones, and its faults."""
-    console = Console()
+    """Print a report's rows, those of like columns in one table, its ratios beside their bars, and its faults."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
     for columns in dict.fromkeys(tuple(row) for row in report.rows):
         table = Table(*columns, title=report.benchmark)
         for row in report.rows:
             if tuple(row) == columns:
-                table.add_row(*map(_cell, row.values()))
+                table.add_row(*map(cell, row.values()))
         console.print(table)
-    for name, ratio in report.ratios.items():
-        before = f" (was {earlier[name]:.4g}, times {ratio / earlier[name]:.3g})" if earlier.get(name) else ""
-        console.print(f"{name} = {ratio:.4g}{before}")
+    if report.ratios:
+        table = Table("ratio", "measured", "bar", "aim", "verdict", *(["earlier"] if earlier else []))
+        for name, ratio in report.ratios.items():
+            table.add_row(
+                name, cell(ratio), *judged(name, ratio), *([compared(name, ratio, earlier)] if earlier else [])
+            )
+        console.print(table)
     for fault in report.faults:
-        console.print(f"WRONG: {fault}", style="bold red")
+        console.print(f"WRONG: {fault}", style="bold red", markup=False)
 
 
-def _cell(value: str | float) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+def judged(name: str, ratio: float) -> tuple[str, str, str]:
+    """The bar and the aim of a ratio and how it stands, where it has any."""
+    bar = BARS.get(name)
+    if bar is None:
+        return "", "", ""
+    aim = "" if bar.aim is None else f"{bar.sense} {bar.aim:g}"
+    return f"{bar.sense} {bar.bar:g}", aim, bar.verdict(ratio)
+
+
+def compared(name: str, ratio: float, earlier: Mapping[str, float]) -> str:
+    """What a ratio was in an earlier run, and how many times that it is now."""
+    if name not in earlier:
+        return ""
+    was = earlier[name]
+    return f"was {cell(was)}, times {ratio / was:.3g}" if was else f"was {cell(was)}"
+
+
+def cell(value: str | float | None) -> str:
+    """A value of a row as tables print it."""
+    return f"{value:,.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 if __name__ == "__main__":

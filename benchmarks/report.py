@@ -10,9 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from llvmlite import binding
 
 Row = dict[str, str | float]
 PACKAGES = ("faiss-cpu", "lightgbm", "llvmlite", "numba", "numpy", "pyarrow")
+WIDTHS = ("avx2", "avx512f")
+"""Features of a processor that decide how many rows a kernel takes at a time."""
 
 
 @dataclass
@@ -37,17 +40,25 @@ class Report:
         }
 
 
-def machine() -> dict[str, str | int]:
-    """Processor, cores, system and Python."""
+def machine() -> dict[str, str | int | bool]:
+    """Processor and what it can, cores, threads it may run at once, system and Python."""
     names = Path("/proc/cpuinfo")
     lines = names.read_text().splitlines() if names.exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    able = binding.get_host_cpu_features()
     return {
         "processor": model or platform.processor() or platform.machine(),
         "cores": os.cpu_count() or 0,
+        "threads": threads(),
+        **{name: bool(able.get(name, False)) for name in WIDTHS},
         "system": platform.system(),
         "python": platform.python_version(),
     }
+
+
+def threads() -> int:
+    """Threads that this process may run at once: fewer than cores where it is pinned to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def interleaved(runs: Sequence[Callable[[], object]], times: int) -> list[list[float]]:
@@ -71,7 +82,10 @@ def quantiles(took: Sequence[float]) -> Row:
 def resident_gib() -> float:
     """Memory that this process holds now; its peak where the system does not tell what it holds now."""
     status = Path("/proc/self/statm")
-    if status.exists():
-        return int(status.read_text().split()[1]) * resource.getpagesize() / 2**30
+    return int(status.read_text().split()[1]) * resource.getpagesize() / 2**30 if status.exists() else peak_gib()
+
+
+def peak_gib() -> float:
+    """The most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if platform.system() == "Darwin" else peak / 2**20

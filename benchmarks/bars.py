@@ -1,0 +1,43 @@
+"""What every ratio is held to: the bar it should reach and the aim beyond it. Missing one is said, never a failure."""
+
+import operator
+from typing import Literal, NamedTuple
+
+Sense = Literal["<=", ">="]
+
+
+class Bar(NamedTuple):
+    """A bar, the aim beyond it, and which side of both is good."""
+
+    sense: Sense
+    bar: float
+    aim: float | None = None
+
+    def verdict(self, ratio: float) -> str:
+        """How a ratio stands: ``aim met``, ``met`` or ``missed``."""
+        as_good = operator.le if self.sense == "<=" else operator.ge
+        if self.aim is not None and as_good(ratio, self.aim):
+            return "aim met"
+        return "met" if as_good(ratio, self.bar) else "missed"
+
+
+BARS = {
+    "score.vs_lightgbm": Bar(">=", 15, 30),
+    "score.as_served_vs_lightgbm": Bar(">=", 25, 50),
+    "score.vs_best_peer": Bar(">=", 6, 15),
+    "index.products_recall_at_100": Bar(">=", 0.95),
+    "index.products_time_ratio": Bar("<=", 1.3),
+    "index.filtered_1pct_recall": Bar(">=", 0.99),
+    "index.filtered_time_ratio": Bar("<=", 2),
+    "index.adds_vs_hnswlib": Bar(">=", 20),
+    "rerank.dpp_ms": Bar("<=", 0.3),
+    "feed.vs_naive": Bar(">=", 20, 40),
+    "feed.p99_over_p50": Bar("<=", 4),
+    "feed.memory_gib": Bar("<=", 4),
+    "http.overhead_ms": Bar("<=", 0.4),
+    "replay.seconds_of_10m": Bar("<=", 60),
+    "train.minutes": Bar("<=", 8),
+    "train.memory_gib": Bar("<=", 4),
+    "rules.dead_rooms": Bar("<=", 0),
+}
+"""By the name of the ratio. They are set for full sizes: of a quick run the verdicts say little."""

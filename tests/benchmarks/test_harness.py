@@ -1,0 +1,131 @@
+"""What the harness does with what it measures: judges, draws, writes down, goes on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchmarks import scale, train
+from benchmarks.__main__ import run_all
+from benchmarks.bars import BARS, Bar
+from benchmarks.doc import MARKED, PAGE, rewritten, section
+from benchmarks.plots import DRAWN, RESULTS, draw
+from seeds.world import Size
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("bar", "ratio", "verdict"),
+    [
+        (Bar(">=", 15, 30), 14.9, "missed"),
+        (Bar(">=", 15, 30), 15, "met"),
+        (Bar(">=", 15, 30), 30, "aim met"),
+        (Bar("<=", 4), 4, "met"),
+        (Bar("<=", 4), 4.1, "missed"),
+        (Bar("<=", 4), float("nan"), "missed"),
+    ],
+)
+def test_a_ratio_is_judged_by_its_bar_and_its_aim(bar: Bar, ratio: float, verdict: str) -> None:
+    assert bar.verdict(ratio) == verdict
+
+
+def test_every_aim_lies_beyond_its_bar() -> None:
+    assert all(bar.verdict(bar.aim) == "aim met" for bar in BARS.values() if bar.aim is not None)
+    assert all(Bar(bar.sense, bar.aim).verdict(bar.bar) == "missed" for bar in BARS.values() if bar.aim is not None)
+
+
+def test_one_that_breaks_off_does_not_stop_the_others_and_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_all(("nowhere", "rerank"), {"rerank.dpp_ms": 0.5}, quick=True, file=tmp_path, plots=None) == 1
+    said = capsys.readouterr()
+    assert "nowhere: broke off" in said.err
+    assert "<= 0.3" in said.out
+    report = json.loads((tmp_path / "rerank.json").read_text("utf-8"))
+    assert report["faults"] == []
+    assert set(report["ratios"]) == {"rerank.dpp_ms", "rerank.mmr_ms"}
+    assert report["machine"].keys() >= {"threads", "avx2", "avx512f"}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"ratios": 3}'])
+def test_a_file_to_compare_with_that_is_none_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    (tmp_path / "earlier.json").write_text(text)
+    command = [sys.executable, "-m", "benchmarks", "rerank", "--quick", "--against", str(tmp_path / "earlier.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "earlier.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_curves_have_the_points_of_their_plan() -> None:
+    base = scale.Point(items=600, users=200, candidates=100, threads=1)
+    plan = scale.Plan(base, {"threads": (1, 2)}, samples=2_000, trees=5, leaves=7, feeds=4)
+    report = scale.curves(plan)
+    assert report.faults == []
+    assert [(row["vary"], row["threads"]) for row in report.rows] == [("threads", 1), ("threads", 2)]
+    assert all(row["page"] == scale.PAGE for row in report.rows)
+
+
+def test_the_stages_of_a_training_make_up_its_time(tmp_path: Path) -> None:
+    records = train.make_log(tmp_path, Size(users=150, hosts=20, videos=250, products=100, days=3))
+    stages, whole = train.train_log(tmp_path)
+    assert records > 10_000
+    assert list(stages) == ["reading the log", "fitting factors", "reading features", "fitting heads"]
+    assert sum(stages.values()) == pytest.approx(whole["seconds"])
+    assert set(train.ALWAYS) <= set(str(whole["heads"]).split())
+
+
+REPORTS = {
+    "index": [
+        {"system": "huozhao", "filter": "none", "recall": 0.95, "p50_ms": 0.5},
+        {"system": "huozhao", "filter": "none", "recall": 0.99, "p50_ms": 0.9},
+        {"system": "a < b & c", "filter": "none", "recall": 0.96, "p50_ms": 0.4},
+        {"system": "huozhao", "filter": "1%", "recall": 1.0, "p50_ms": 0.1},
+        {"system": "huozhao", "added": 100, "adds_per_second": 1e5},
+    ],
+    "scale": [
+        {"system": "huozhao", "vary": "items", "items": items, "users": 10, "p50_ms": items / 1e4, "p99_ms": 12.0}
+        for items in (1_000, 10_000, 1_000_000)
+    ],
+    "score": [{"system": "huozhao", "size": "n", "p50_ms": 1.3}, {"system": "peer", "size": "n", "p50_ms": 64.0}],
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_small_svg_that_stands_alone(name: str, tmp_path: Path) -> None:
+    draw([{"benchmark": name, "rows": REPORTS[name]}], tmp_path)
+    text = (tmp_path / f"{name}.svg").read_text("utf-8")
+    root = ET.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(text) < 16_000
+    assert "href" not in text
+    assert "nan" not in text
+    assert "prefers-color-scheme" in text
+
+
+def test_nothing_to_draw_draws_nothing(tmp_path: Path) -> None:
+    draw([{"benchmark": name, "rows": []} for name in DRAWN], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_says_what_the_committed_results_say() -> None:
+    text = PAGE.read_text("utf-8")
+    assert text == rewritten(text), "stale: run python -m benchmarks.doc"
+    marked = {found[1] for found in MARKED.findall(text)}
+    assert marked >= {file.stem for file in RESULTS.glob("*.json")}
+
+
+def test_a_benchmark_without_a_result_claims_nothing() -> None:
+    assert "Not measured" in section("nowhere")
+
+
+def test_committed_pictures_are_of_the_committed_results(tmp_path: Path) -> None:
+    draw([json.loads(file.read_text("utf-8")) for file in RESULTS.glob("*.json")], tmp_path)
+    drawn = {file.name: file.read_text("utf-8") for file in tmp_path.iterdir()}
+    assert drawn == {file.name: file.read_text("utf-8") for file in RESULTS.glob("*.svg")}, (
+        "stale: run python -m benchmarks.plots"
+    )
