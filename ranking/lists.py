@@ -23,7 +23,8 @@ ENTRY = 40
 """Bytes of an entry of that table: a node of two numbers and a link, and its share of the buckets."""
 SAMPLE, ROUNDS = 64, 10
 """Vectors a list that centroids are fitted to, and how often."""
-CHUNK = 8192
+CHUNK = 1024
+"""Vectors at a time: milliseconds, and products that stay in the processor's cache."""
 RECALL = 0.985
 """Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
 TRIED, TRIALS = 100, 64
@@ -64,6 +65,7 @@ class Lists:
         self._index = _empty(centroids)
         faiss.copy_array_to_vector(np.ascontiguousarray(ranges, np.float32), self._index.sq.trained)
         self._index.is_trained = True
+        self._across = np.ascontiguousarray(centroids.T)
         self.visits = 1
         self.size = 0
         self.balance = 1.0
@@ -88,17 +90,16 @@ class Lists:
 
     def add(self, rows: RowArray, vectors: FloatArray, lists: IntArray | None = None) -> None:
         """File vectors (n, dims) of rows that are not there, in the nearest lists, or in given ones."""
+        # As faiss takes them: addresses, whatever its types say.
+        add: Callable[..., None] = self._index.add_core
         faiss.omp_set_num_threads(1)
-        if not len(rows):
-            return
-        vectors = np.ascontiguousarray(vectors)
-        ids = rows.astype(np.int64)
-        if lists is None:
-            self._index.add_with_ids(vectors, ids)
-        else:
-            # As faiss takes them: addresses, whatever its types say.
-            add: Callable[..., None] = self._index.add_core
-            add(len(rows), *(faiss.swig_ptr(part) for part in (vectors, ids, np.ascontiguousarray(lists))), None)
+        for start in range(0, len(rows), CHUNK):
+            stop = start + CHUNK
+            some = np.ascontiguousarray(vectors[start:stop])
+            # A product and its greatest take a tenth of the time of faiss's own search among centroids.
+            near = nearest_of(some, self._across) if lists is None else lists[start:stop]
+            ids = rows[start:stop].astype(np.int64)
+            add(len(ids), *(faiss.swig_ptr(part) for part in (some, ids, np.ascontiguousarray(near))), None)
 
     def renew(self, exact: ExactIndex, rows: RowArray) -> None:
         """File rows anew that an exact index has changed, or drop those it holds no more."""
@@ -149,21 +150,27 @@ def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
     # At least 39 vectors a list: with fewer centroids are poor.
     count = max(1, min(int(4 * math.sqrt(n)), n // 39))
     drawn = np.random.default_rng(0).permutation(n)[: max(SAMPLE * count, 1000)]
-    sample = np.ascontiguousarray(exact.matrix[rows[np.sort(drawn)]])
+    sample = exact.matrix.take(rows[np.sort(drawn)], axis=0)
     centroids = sample[np.random.default_rng(1).permutation(len(sample))[:count]]
     for _ in range(ROUNDS):
+        across = np.ascontiguousarray(centroids.T)
         sums, sizes = np.zeros(centroids.shape, np.float64), np.zeros(count, np.int64)
         for start in range(0, len(sample), CHUNK):
             pause()
             chunk = sample[start : start + CHUNK]
-            _, near = faiss.knn(chunk, centroids, 1, metric=faiss.METRIC_INNER_PRODUCT)
-            _sum_by(chunk, near[:, 0], sums, sizes)
+            _sum_by(chunk, nearest_of(chunk, across), sums, sizes)
         centroids = _centred(centroids, sums, sizes)
     index = _empty(centroids)
     index.train(sample)
     lists = Lists(centroids, faiss.vector_to_array(index.sq.trained))
     lists.size = n
     return lists
+
+
+def nearest_of(vectors: FloatArray, across: FloatArray) -> IntArray:
+    """The number (n,) of the centroid of highest product with each vector; centroids (dims, lists) are columns."""
+    near: IntArray = (vectors @ across).argmax(axis=1)
+    return near
 
 
 def fill(lists: Lists, exact: ExactIndex, rows: RowArray, placed: Placed | None, pause: Pause) -> None:

@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from features.types import RowArray
 from ranking.exact import ExactIndex
@@ -49,7 +50,9 @@ class Refit:
     def run(self) -> None:
         """Make the lists, here and now; left undone when told to stop."""
         try:
-            self._run()
+            # More threads of numpy's would take their cores from searches.
+            with threadpool_limits(1):
+                self._run()
         except _StoppedError:
             return
 
