@@ -16,7 +16,9 @@ from benchmarks.bars import BARS
 from benchmarks.plots import draw
 from benchmarks.report import Report
 
-NAMES = ("score", "index", "hydrate", "rerank", "feed", "scale", "replay", "train", "rooms", "loop")
+NAMES = (
+    "score", "index", "hydrate", "rerank", "feed", "scale", "http", "ingest", "replay", "train", "rooms", "loop",
+)  # fmt: skip
 """Modules of this package, in the order that ``all`` runs them."""
 
 

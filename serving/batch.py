@@ -10,8 +10,8 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
 from features.records import Control, Event, Item, Record, User
-from ranking.engine import Engine
 from ranking.types import Ack
+from serving.writer import Writer
 
 if TYPE_CHECKING:
     from litestar._openapi.schema_generation import SchemaCreator
@@ -57,10 +57,29 @@ class RecordSchemas(OpenAPISchemaPlugin):
         return Schema(one_of=[schema_creator.for_field_definition(field) for field in fields])
 
 
-def keep(engine: Engine, batch: Sequence[object], form: Form, received_ms: int) -> Acks:
+_MANY = msgspec.Meta(min_length=1, max_length=MAX_RECORDS)
+_EVENTS = msgspec.json.Decoder(Annotated[list[Event], _MANY])
+_ANYTHING = msgspec.json.Decoder(Annotated[list[object], _MANY])
+
+
+def read_events(body: bytes) -> list[Event] | list[object]:
+    """The events of a batch where all of it is that; else its values, to be read one by one.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        If the body is no JSON array, or has no or too many records.
+    """
+    try:
+        return _EVENTS.decode(body)
+    except msgspec.ValidationError:
+        return _ANYTHING.decode(body)
+
+
+async def keep(writer: Writer, batch: Sequence[object], form: Form) -> Acks:
     """Append the good records of a batch, and say of every record what became of it."""
     read = [_read(value, form) for value in batch]
-    kept = iter(engine.append([one for one in read if not isinstance(one, Ack)], received_ms))
+    kept = iter(await writer.append([one for one in read if not isinstance(one, Ack)]))
     acks = [one if isinstance(one, Ack) else next(kept) for one in read]
     return Acks(tuple(_placed(ack, at) for at, ack in enumerate(acks)))
 

@@ -2,6 +2,10 @@
 
 import time
 import uuid
+from collections.abc import Callable
+
+Clock = Callable[[], int]
+"""Gives milliseconds since 1970 UTC."""
 
 
 def now_ms() -> int:

@@ -31,6 +31,7 @@ STATUS_CODES: dict[int, str] = {
 """Codes of faults that are found before a handler runs; any other is ``invalid_request`` or ``internal``."""
 
 MEDIA_TYPE = "application/problem+json"
+EMPTY = "body: is empty, and must be JSON of the form that /schema shows"
 
 _log = logging.getLogger(__name__)
 
@@ -52,44 +53,50 @@ PROBLEMS = {
 """What any handler may answer instead, for the contract."""
 
 
-def ours(request: Request[None, None, State], error: HuozhaoError) -> Response[Problem]:
-    """Answer one of our own errors, which says itself what was wrong."""
-    status, code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), (500, "internal"))
-    if status >= 500:
-        _log.error("%s %s: %s", request.method, request.url.path, error)
-    return _answer(status, code, str(error))
+def problem(error: Exception, where: str) -> Problem:
+    """What an error looks like from outside; a fault of ours goes to the log, and tells none of its insides.
+
+    Parameters
+    ----------
+    error : Exception
+    where : str
+        The method and path that met it.
+    """
+    match error:
+        case HuozhaoError():
+            status, code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), (500, "internal"))
+            if status >= 500:
+                _log.error("%s: %s", where, error)
+            return _problem(status, code, str(error))
+        case HTTPException() if error.status_code < 500:
+            status = error.status_code
+            faults = error.extra if isinstance(error.extra, list) else []
+            detail = "; ".join([error.detail, *map(_said, faults)])
+            return _problem(status, STATUS_CODES.get(status, "invalid_request"), detail)
+        case msgspec.DecodeError():
+            return _problem(400, "invalid_request", f"body: {error}")
+        case RecursionError() | UnicodeDecodeError():
+            # It nests deeper than any record does, or is no text.
+            return _problem(400, "invalid_request", f"The body cannot be read: {error}.")
+        case _:
+            _log.error("%s failed", where, exc_info=error)
+            return _problem(500, "internal", "The server failed; its log says how.")
 
 
-def theirs(request: Request[None, None, State], error: HTTPException) -> Response[Problem]:
-    """Answer what the framework refused: an unknown path, a field out of its range, a body too large."""
-    status = error.status_code
-    if status >= 500:
-        return unforeseen(request, error)
-    faults = error.extra if isinstance(error.extra, list) else []
-    detail = "; ".join([error.detail, *map(_said, faults)])
-    return _answer(status, STATUS_CODES.get(status, "invalid_request"), detail, error.headers)
+def _problem(status: int, code: str, detail: str) -> Problem:
+    return Problem(status, HTTPStatus(status).phrase, detail, code)
 
 
 def _said(fault: Mapping[str, str]) -> str:
     key, message = fault.get("key", ""), fault["message"]
     if key == "data":
         # The framework calls a body by the handler's argument, and an empty one by that name alone.
-        empty = message == "'data'"
-        return "body: is empty, and must be JSON of the form that /schema shows" if empty else f"body: {message}"
+        return EMPTY if message == "'data'" else f"body: {message}"
     return f"{key}: {message}" if key else message
 
 
-def unreadable(_: Request[None, None, State], error: RecursionError | UnicodeDecodeError) -> Response[Problem]:
-    """Answer a body that nests deeper than any record does, or is no text."""
-    return _answer(400, "invalid_request", f"The body cannot be read: {error}.")
-
-
-def unforeseen(request: Request[None, None, State], error: Exception) -> Response[Problem]:
-    """Answer a fault of ours without telling its insides, which go to the log."""
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(500, "internal", "The server failed; its log says how.")
-
-
-def _answer(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response[Problem]:
-    problem = Problem(status, HTTPStatus(status).phrase, detail, code)
-    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+def answer(request: Request[None, None, State], error: Exception) -> Response[Problem]:
+    """Answer what a handler or the framework raised."""
+    found = problem(error, f"{request.method} {request.url.path}")
+    headers = error.headers if isinstance(error, HTTPException) and found.status < 500 else None
+    return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)

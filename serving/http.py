@@ -1,5 +1,6 @@
-"""The contract under /v1: thin handlers that call the engine in a thread, so that its kernels run beside the loop."""
+"""The contract under /v1: thin handlers over the engine; ``serving.hot`` calls those of the hot routes itself."""
 
+import asyncio
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -10,17 +11,21 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.params import JSONBody, Parameter
+from litestar.types import ASGIApp
 
-from features.errors import HuozhaoError
+from features.errors import LogError
 from ranking.engine import Engine
 from ranking.types import Ack, Feed, FeedItem, FeedRequest, RankRequest, Status
 from serving import clock, errors
 from serving.archiver import Archiver
-from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchemas, Users, keep
+from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchemas, Users, keep, read_events
 from serving.errors import PROBLEMS
+from serving.hot import MAX_BODY_BYTES, Hot, Route, computing
 from serving.page import ContractPage
+from serving.writer import Writer
 
-MAX_BODY_BYTES = 16 << 20
+PATIENCE_S = 5
+"""How long the log may take for an empty write before the server is called not ready."""
 
 # In the path, or in the query for an id that holds slashes: a path with %2F is not the same everywhere.
 ItemId = Annotated[str, Parameter(min_length=1, max_length=128, description="An item of the catalog.")]
@@ -62,20 +67,20 @@ def rank(
     return engine.rank(data, now_ms, request_id)
 
 
-@post("/events", status_code=200, responses=PROBLEMS, sync_to_thread=True)
-def send_events(engine: NamedDependency[Engine], data: Events, now_ms: NamedDependency[int]) -> Acks:
+@post("/events", status_code=200, responses=PROBLEMS)
+async def send_events(writer: NamedDependency[Writer], data: Events) -> Acks:
     """Keep what people and rooms did; it counts in the next page, and a room that ended is in none.
 
     Each record is kept durably before it is accepted. A bad one is rejected by name, the rest is kept; an event sent
     again is a duplicate and changes nothing. Records of ``type`` control are a person's own word.
     """
-    return keep(engine, data, EVENTS, now_ms)
+    return await keep(writer, data, EVENTS)
 
 
-@put("/items", responses=PROBLEMS, sync_to_thread=True)
-def put_items(engine: NamedDependency[Engine], data: Items, now_ms: NamedDependency[int]) -> Acks:
+@put("/items", responses=PROBLEMS)
+async def put_items(writer: NamedDependency[Writer], data: Items) -> Acks:
     """Put items in the catalog, whole; each replaces the one of its id."""
-    return keep(engine, data, ITEMS, now_ms)
+    return await keep(writer, data, ITEMS)
 
 
 @delete(["/items/{item_id:str}", "/items"], status_code=200, responses=PROBLEMS, sync_to_thread=True)
@@ -84,10 +89,10 @@ def take_down(engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDep
     return engine.take_down(item_id, now_ms)
 
 
-@put("/users", responses=PROBLEMS, sync_to_thread=True)
-def put_users(engine: NamedDependency[Engine], data: Users, now_ms: NamedDependency[int]) -> Acks:
+@put("/users", responses=PROBLEMS)
+async def put_users(writer: NamedDependency[Writer], data: Users) -> Acks:
     """Put people in the catalog, whole; each replaces the one of its id."""
-    return keep(engine, data, USERS, now_ms)
+    return await keep(writer, data, USERS)
 
 
 @get(["/items/{item_id:str}/similar", "/similar"], responses=PROBLEMS, sync_to_thread=True)
@@ -104,17 +109,24 @@ def health() -> Health:
     return Health()
 
 
-@get("/readyz", sync_to_thread=True)
-def ready(engine: NamedDependency[Engine], now_ms: NamedDependency[int]) -> Status:
-    """How the engine stands; it answers once the log is folded and the bundle loaded."""
-    return engine.status(now_ms)
+@get("/readyz", responses=PROBLEMS)
+async def ready(
+    engine: NamedDependency[Engine], writer: NamedDependency[Writer], now_ms: NamedDependency[int]
+) -> Status:
+    """How the engine stands, once the log is folded, the bundle loaded, and the log has taken an empty write."""
+    try:
+        await asyncio.wait_for(writer.append(()), PATIENCE_S)
+    except TimeoutError as error:
+        raise LogError(f"The log has taken no record for {PATIENCE_S} s.", "Look at the disk it is on.") from error
+    return await asyncio.to_thread(engine.status, now_ms)
 
 
 def create_app(
     engine: Engine,
-    now_ms: Callable[[], int] = clock.now_ms,
+    now_ms: clock.Clock = clock.now_ms,
     request_id: Callable[[], str] = clock.request_id,
-) -> Litestar:
+    threads: int = 1,
+) -> ASGIApp:
     """The application over an engine, whose past days it archives and which it closes when it shuts down.
 
     Parameters
@@ -123,25 +135,22 @@ def create_app(
         Opened as the writer.
     now_ms, request_id : callable
         The clock, and the names of requests.
+    threads : int
+        How many compute pages; one, and the event loop does it itself: a hand-over pays only where cores are many.
     """
-    archiver = Archiver(engine, now_ms)
+    writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     routes = [feed, rank, send_events, put_items, take_down, put_users, similar]
-    return Litestar(
+    contract = Litestar(
         [Router("/v1", route_handlers=routes), health, ready],
         dependencies={
             "engine": Provide(lambda: engine, sync_to_thread=False, use_cache=True),
+            "writer": Provide(lambda: writer, sync_to_thread=False, use_cache=True),
             "now_ms": Provide(now_ms, sync_to_thread=False),
             "request_id": Provide(request_id, sync_to_thread=False),
         },
-        exception_handlers={
-            HuozhaoError: errors.ours,
-            HTTPException: errors.theirs,
-            RecursionError: errors.unreadable,
-            UnicodeDecodeError: errors.unreadable,
-            Exception: errors.unforeseen,
-        },
-        on_startup=[archiver.start],
-        on_shutdown=[archiver.stop, engine.close],
+        exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
+        on_startup=[writer.start, archiver.start],
+        on_shutdown=[writer.stop, archiver.stop, engine.close],
         openapi_config=OpenAPIConfig(
             "Huozhao", _version(), use_handler_docstrings=True, render_plugins=[ContractPage(path="/")]
         ),
@@ -149,6 +158,27 @@ def create_app(
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
+    return Hot(contract, _hot_routes(engine, writer, now_ms, request_id, threads))
+
+
+def _hot_routes(
+    engine: Engine, writer: Writer, now_ms: clock.Clock, request_id: Callable[[], str], threads: int
+) -> dict[str, Route]:
+    """The handlers that the contract declares, given what they ask for."""
+    feed_request, rank_request = msgspec.json.Decoder(FeedRequest), msgspec.json.Decoder(RankRequest)
+    encode = msgspec.json.Encoder().encode
+
+    def answer_feed(body: bytes) -> bytes:
+        return encode(feed.fn(engine, feed_request.decode(body), now_ms(), request_id()))
+
+    def answer_rank(body: bytes) -> bytes:
+        return encode(rank.fn(engine, rank_request.decode(body), now_ms(), request_id()))
+
+    async def answer_events(body: bytes) -> bytes:
+        return encode(await send_events.fn(writer, read_events(body)))
+
+    computed = computing(threads)
+    return {"/v1/feed": computed(answer_feed), "/v1/rank": computed(answer_rank), "/v1/events": answer_events}
 
 
 def _version() -> str:

@@ -2,7 +2,10 @@
 
 import contextlib
 import errno
+import gc
+import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +20,11 @@ from serving.settings import Settings, SettingsError
 
 DRAIN_S = 10
 """How long requests that have begun may take after the server was told to stop."""
+SWITCH_S = 0.0005
+"""How long one thread may keep the others from running Python: a page waits for the writer so long, not for 5 ms."""
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clock = clock.now_ms) -> None:
     """Serve a home until SIGTERM or SIGINT; requests that have begun are answered before the engine is closed.
 
     Parameters
@@ -27,6 +32,8 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     settings : Settings
     announce : callable
         Told the server's address once requests are taken.
+    now_ms : callable
+        The clock; another than the system's to serve a home of another time.
 
     Raises
     ------
@@ -41,7 +48,11 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     settings.check()
     with _bound(settings) as bound:
         # The application closes the engine, after the last answer: a signal may end the process before we return.
-        app = create_app(_opened(settings.folder))
+        app = create_app(_opened(settings.folder, now_ms), now_ms, threads=cores())
+        sys.setswitchinterval(SWITCH_S)
+        # What is there now stays: a collection that looked at all of it would hold up every page.
+        gc.collect()
+        gc.freeze()
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
         )
@@ -51,10 +62,15 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             uvicorn.Server(config).run(sockets=[bound])
 
 
-def _opened(home: Path) -> Engine:
+def cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _opened(home: Path, clock_ms: clock.Clock) -> Engine:
     """The engine of a home whose log is not ahead of the clock: nothing could be appended to it."""
     engine = Engine.open(home)
-    last_ms, now_ms = engine.status(0).received_ms, clock.now_ms()
+    last_ms, now_ms = engine.status(0).received_ms, clock_ms()
     if last_ms > now_ms + FUTURE_MS:
         engine.close()
         what = f"The log of {home} ends {(last_ms - now_ms) / 1000:.0f} s ahead of the clock."
@@ -65,7 +81,11 @@ def _opened(home: Path) -> Engine:
 def _bound(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family)
+        bound = socket.create_server((settings.host, settings.port), family=family)
+        # Connections inherit it; asyncio sets it only where a socket names its protocol. Without it an answer, whose
+        # head and body are two writes, waits 40 ms for the other side to acknowledge the head.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return bound
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         # Python puts the address behind the reason once more.

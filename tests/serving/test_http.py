@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
+from litestar.types import ASGIApp
 
 from features.live import HomeLog
 from features.log import DAY_MS, Archive, day_name, from_batch
 from features.records import Action, Event, Item, Served
 from ranking.engine import Engine
+from ranking.types import FeedRequest
 from serving import create_app
 from serving.batch import MAX_RECORDS
-from serving.http import MAX_BODY_BYTES
+from serving.hot import MAX_BODY_BYTES
 from tests.small_home import FEATURES, NOW
 
-Client = TestClient[Litestar]
+Client = TestClient[ASGIApp]
 
 
 class Clock:
@@ -215,6 +216,9 @@ def test_whatever_id_an_item_was_put_under_it_can_be_compared_and_taken_down(cli
 
 PROBLEMS = [
     ("POST", "/v1/feed", b'{"count": 0}', 400, "invalid_request", "count"),
+    ("POST", "/v1/feed", b'{"count": "5"}', 400, "invalid_request", "body: Expected `int`, got `str` - at `$.count`"),
+    ("POST", "/v1/feed", b'{"explain": 1}', 400, "invalid_request", "explain"),
+    ("POST", "/v1/rank", b'{"item_ids": [1]}', 400, "invalid_request", "item_ids"),
     ("POST", "/v1/feed", b'{"count": NaN}', 400, "invalid_request", ""),
     ("POST", "/v1/feed", b'{"cuont": 1}', 400, "invalid_request", "cuont"),
     ("POST", "/v1/feed", b'{"user_id": "' + b"u" * 129 + b'"}', 400, "invalid_request", "user_id"),
@@ -259,6 +263,19 @@ def test_records_that_cannot_be_kept_are_not_accepted(home: Path, clock: Clock) 
         engine.close()
         answer = client.post("/v1/events", json=[event(1, "i1", "like")])
         assert (answer.status_code, answer.json()["code"]) == (503, "log_unavailable")
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "log_unavailable")
+        assert client.get("/healthz").status_code == 200
+
+
+def test_pages_that_several_threads_compute_are_those_that_one_does(home: Path, clock: Clock) -> None:
+    pages = []
+    with Engine.open(home) as engine:
+        pages.append([item.item_id for item in engine.feed(FeedRequest(user_id="u1", count=50), NOW, "r").items])
+    with TestClient(create_app(Engine.open(home), clock, lambda: "r", threads=2)) as client:
+        pages += [feed(client), feed(client)]
+        assert client.post("/v1/feed", content=b"{").status_code == 400
+    assert pages[0] == pages[1] == pages[2]
 
 
 def test_a_fault_of_ours_tells_no_insides(home: Path, caplog: pytest.LogCaptureFixture) -> None:

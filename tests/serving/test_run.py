@@ -41,6 +41,36 @@ def test_a_server_that_is_told_to_stop_keeps_what_it_owes_and_lets_go(
     assert getattr(served, "request_id", "") == page["request_id"]
 
 
+def test_requests_that_have_begun_are_answered_after_the_server_was_told_to_stop(server: Server, home: Path) -> None:
+    process, address = server
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    body = b'{"user_id": "u1", "explain": true}'
+    wire = b"POST /v1/feed HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    lines = [socket.create_connection((host, int(port))) for _ in range(20)]
+    httpx.post(f"{address}/v1/feed", content=body)
+    for line in lines:
+        line.sendall(wire)
+    assert lines[0].recv(1, socket.MSG_PEEK)
+    process.send_signal(signal.SIGTERM)
+    answers = []
+    for line in lines:
+        with line, line.makefile("rb") as answer:
+            answers.append(answer.read())
+    process.wait(timeout=30)
+    begun = [answer for answer in answers if answer]
+    assert begun
+    assert all(answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"}") for answer in begun)
+    with Engine.open(home) as again:
+        # One page was asked for before; every other that was answered is in the log as well.
+        assert again.status(0).offset == 51 + 1 + len(begun)
+
+
+def test_a_server_is_ready_once_its_log_takes_records(server: Server) -> None:
+    _, address = server
+    answer = httpx.get(f"{address}/readyz")
+    assert (answer.status_code, answer.json()["offset"], answer.json()["writer"]) == (200, 51, True)
+
+
 def test_an_acknowledged_event_outlives_a_server_that_is_killed(server: Server, home: Path) -> None:
     process, address = server
     event = {"event_id": "e1", "ts_ms": 0, "item_id": "i1", "action": "like", "user_id": "u1"}

@@ -1,0 +1,89 @@
+"""The hot routes, from bytes to bytes: the contract's own functions without the framework's way to them.
+
+The framework declares them, so that they are in the contract, and answers every other route. It would spend more on
+finding out what a handler wants than a page costs to encode; and it turns ``"5"`` into 5, which a contract should not.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from serving.errors import EMPTY, MEDIA_TYPE, problem
+
+MAX_BODY_BYTES = 16 << 20
+
+Route = Callable[[bytes], Awaitable[bytes]]
+"""From the JSON that was sent to the JSON that answers."""
+
+
+def computing(threads: int) -> Callable[[Callable[[bytes], bytes]], Route]:
+    """What makes a route of a function that computes: in the event loop, or in one of several threads.
+
+    A thread more costs a hand-over, and gains what functions spend outside of Python; docs/adr/008-http.md has figures.
+    """
+    pool = ThreadPoolExecutor(threads, "page") if threads > 1 else None
+
+    def computed(function: Callable[[bytes], bytes]) -> Route:
+        async def inline(body: bytes) -> bytes:
+            return function(body)
+
+        async def handed_over(body: bytes) -> bytes:
+            return await asyncio.get_running_loop().run_in_executor(pool, function, body)
+
+        return handed_over if pool else inline
+
+    return computed
+
+
+class Hot:
+    """An application that answers POST requests of some paths by itself.
+
+    Parameters
+    ----------
+    contract : ASGI application
+        Answers all else.
+    routes : mapping of str to callable
+        By path.
+    """
+
+    def __init__(self, contract: ASGIApp, routes: Mapping[str, Route]) -> None:
+        self._contract = contract
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or live one lifespan."""
+        hot = scope["type"] == "http" and scope["method"] == "POST"
+        route = self._routes.get(scope["path"]) if hot else None
+        if route is None:
+            await self._contract(scope, receive, send)
+            return
+        status, media_type = 200, b"application/json"
+        try:
+            body = await route(await _body(receive))
+        except Exception as error:  # noqa: BLE001  # whatever it was, the person who asked is answered
+            found = problem(error, f"POST {scope['path']}")
+            status, media_type, body = found.status, MEDIA_TYPE.encode(), msgspec.json.encode(found)
+        headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body of a request; one that is too large is refused before it is all here."""
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise HTTPException("The client left.", status_code=400)
+        parts.append(message["body"])
+        size, more = size + len(message["body"]), message["more_body"]
+        if size > MAX_BODY_BYTES:
+            raise HTTPException(f"The body is larger than {MAX_BODY_BYTES} bytes.", status_code=413)
+    if not size:
+        raise HTTPException(EMPTY, status_code=400)
+    return b"".join(parts)
