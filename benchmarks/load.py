@@ -66,7 +66,8 @@ class Heard:
     def took_ms(self, kind: str) -> DoubleArray:
         """Milliseconds from when each ask of a kind was due to its whole answer."""
         of_kind = self.kind == kind
-        return 1e3 * (self.done[of_kind] - self.due[of_kind])
+        took: DoubleArray = 1e3 * (self.done[of_kind] - self.due[of_kind])
+        return took
 
     def row(self, system: str, kind: str) -> Row:
         """The figures of a kind."""

@@ -58,8 +58,8 @@ class RecordSchemas(OpenAPISchemaPlugin):
 
 
 _MANY = msgspec.Meta(min_length=1, max_length=MAX_RECORDS)
-_EVENTS = msgspec.json.Decoder(Annotated[list[Event], _MANY])
-_ANYTHING = msgspec.json.Decoder(Annotated[list[object], _MANY])
+_EVENTS: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(Annotated[list[Event], _MANY])
+_ANYTHING: msgspec.json.Decoder[list[object]] = msgspec.json.Decoder(Annotated[list[object], _MANY])
 
 
 def read_events(body: bytes) -> list[Event] | list[object]:

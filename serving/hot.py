@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -56,7 +57,7 @@ class Hot:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live one lifespan."""
-        hot = scope["type"] == "http" and scope["method"] == "POST"
+        hot = scope["type"] == ScopeType.HTTP and scope["method"] == "POST"
         route = self._routes.get(scope["path"]) if hot else None
         if route is None:
             await self._contract(scope, receive, send)

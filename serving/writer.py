@@ -1,6 +1,7 @@
 """One thread writes for everybody: what came while it wrote goes into the next write, and shares its fsync."""
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -40,7 +41,9 @@ class Batch(NamedTuple):
             else:
                 self.acks.set_result(outcome)
 
-        self.loop.call_soon_threadsafe(tell)
+        # A loop that has closed took the request with it.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(tell)
 
 
 class Writer:

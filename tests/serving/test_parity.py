@@ -94,6 +94,8 @@ def ask_pages(address: str, seed: int, pages: int, into: list[Feed]) -> None:
             answer = client.post("/v1/feed", json={"user_id": user, "count": 10, "device": "phone", "explain": True})
             assert answer.status_code == 200, answer.text
             into.append(msgspec.json.decode(answer.content, type=Feed))
+            # The world shall change between pages: they are answered faster than it does.
+            time.sleep(0.04 * draw.random())
 
 
 def under_load(address: str, seed: int, pages: list[Feed]) -> None:

@@ -28,17 +28,13 @@ def like(name: str) -> Event:
 
 def sent(writer: Writer, batches: list[list[Event]]) -> list[tuple[Ack, ...]]:
     async def send() -> list[tuple[Ack, ...]]:
-        return await asyncio.gather(*(writer.append(batch) for batch in batches))
-
-    # All wait before the first is written.
-    async def begin() -> list[tuple[Ack, ...]]:
-        sending = asyncio.ensure_future(send())
-        await asyncio.sleep(0)
+        sending = [asyncio.ensure_future(writer.append(batch)) for batch in batches]
+        # All wait before the first is written.
         await asyncio.sleep(0)
         writer.start()
-        return await sending
+        return await asyncio.gather(*sending)
 
-    return asyncio.run(begin())
+    return asyncio.run(send())
 
 
 def test_requests_that_wait_together_are_kept_in_order_and_told_of_their_own(engine: Engine, home: Path) -> None:
