@@ -129,7 +129,7 @@ def moments_of(history: History, slates: Slates, keep: BoolArray | None = None) 
                 read_offset=int(slates.read_offset[rows[0]]),
                 now_ms=int(slates.now_ms[rows[0]]),
                 user_id=history.users[events.user[first]],
-                item_ids=[history.items[code] for code in events.item[slates.event[rows]]],
+                item_ids=[history.items[code] for code in events.item[slates.event[rows]].tolist()],
                 context=page.context if page else context_of(history, first),
             )
         )
