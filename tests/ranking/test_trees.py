@@ -105,6 +105,39 @@ def test_raw_scores_are_those_of_lightgbm_to_the_bit(
     np.testing.assert_array_equal(forest.raw(unseen, trees=2), expected(boosters, unseen, trees=2))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    heads=st.lists(st.tuples(model_params(), st.booleans(), st.integers(1, 6)), min_size=1, max_size=3),
+    seed=st.integers(0, 2**31),
+    n=st.sampled_from([1, 64, 513, 2200]),
+    rough=st.sampled_from([0.0, 0.2]),
+    roles=st.lists(st.sampled_from(["kept", "constant", "varying"]), min_size=FEATURES, max_size=FEATURES),
+)
+def test_codes_score_as_floats_do_whatever_is_kept_and_whatever_is_the_same_for_all(
+    heads: list[tuple[Params, bool, int]], seed: int, n: int, rough: float, roles: list[str]
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = rows_of(rng, 300, rough)
+    boosters = []
+    for params, categorical, trees in heads:
+        y = (np.cos(np.nan_to_num(x[:, 3], posinf=0, neginf=0)) + rng.normal(size=300) > 0).astype(np.float64)
+        boosters.append(train(x, y, trees, categorical, params))
+    forest = forest_of(boosters)
+    asked = rows_of(rng, n, 0.2, categories=90)
+    constant = [f for f, role in enumerate(roles) if role == "constant"]
+    asked[:, constant] = asked[0, constant]
+    columns = forest.columns_of([f for f, role in enumerate(roles) if role == "kept"])
+    kept = forest.coded(asked).columns(columns)
+    unread = asked.copy(order="F")
+    unread[:, [role == "kept" for role in roles]] = np.nan
+    coded = forest.coded(unread, columns, kept)
+    want = expected(boosters, asked)
+    np.testing.assert_array_equal(forest.score(coded), want, strict=True)
+    np.testing.assert_array_equal(forest.score(coded, 2), expected(boosters, asked, 2))
+    some = rng.permutation(n)[: n // 2]
+    np.testing.assert_array_equal(forest.score(coded.at(some)), want[some], strict=True)
+
+
 @pytest.fixture(scope="module")
 def boosters() -> list[lgb.Booster]:
     rng = np.random.default_rng(7)
@@ -146,6 +179,30 @@ def test_two_threads_score_as_one(forest: Forest) -> None:
         for _ in range(20):
             halves = list(pool.map(forest.raw, [x[:1400], x[1400:]]))
             np.testing.assert_array_equal(np.concatenate(halves), whole)
+
+
+def test_more_than_255_known_categories_take_two_bytes() -> None:
+    rng = np.random.default_rng(13)
+    x = rows_of(rng, 6000, 0.0, categories=700)
+    y = rng.normal(size=700)[x[:, 3].astype(np.int64)]
+    options = {"cat_smooth": 1.0, "min_data_per_group": 1, "num_leaves": 255, "max_bin": 1000, "max_cat_threshold": 500}
+    booster = train(x, y, 20, True, options)
+    forest = forest_of([booster])
+    asked = rows_of(rng, 2000, 0.1, categories=900)
+    assert len(forest.columns_of([3])) == 2
+    np.testing.assert_array_equal(forest.raw(asked), expected([booster], asked))
+    asked[:, 3] = 650
+    np.testing.assert_array_equal(forest.raw(asked), expected([booster], asked))
+
+
+def test_a_request_that_answers_most_tests_alike_scores_as_lightgbm_does(boosters: list[lgb.Booster]) -> None:
+    forest = forest_of(boosters)
+    asked = rows_of(np.random.default_rng(14), 3000, 0.1)
+    for constant in ([0, 1, 3], [0, 1, 2, 3, 4], [2]):
+        folded = asked.copy()
+        folded[:, constant] = folded[7, constant]
+        np.testing.assert_array_equal(forest.raw(folded), expected(boosters, folded))
+        np.testing.assert_array_equal(forest.raw(folded, 7), expected(boosters, folded, 7))
 
 
 def test_features_are_neither_changed_nor_needed_writable(forest: Forest) -> None:
@@ -239,6 +296,9 @@ def test_what_cannot_be_compiled_is_scored_by_lightgbm_and_said_so(params: Param
     for trees in (None, 2):
         np.testing.assert_array_equal(forest.raw(x[:77], trees), expected([good, bad], x[:77], trees or -1))
     assert forest.raw(x[:0]).shape == (0, 2)
+    with pytest.raises(RequestError, match="no codes"):
+        forest.coded(x)
+    assert len(forest.columns_of([0, 1])) == 0
 
 
 def test_foreign_texts_are_refused_by_name(boosters: list[lgb.Booster]) -> None:
