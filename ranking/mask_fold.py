@@ -23,7 +23,7 @@ _SHIFT = 31
 _LEFT, _RIGHT, _TEST, _SLOT = np.uint64(22), np.uint64(6), np.uint64(38), np.uint64(1023)
 _LEAF_BIT = 8  # of the number of a slot, as LEAF_SLOT is 256
 
-FOLD_FROM = 1.0
+FOLD_FROM = 1.5
 """Tiles times the share of nodes whose outcome is known, from which the pass costs less than it saves."""
 
 
