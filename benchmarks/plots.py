@@ -118,18 +118,21 @@ Rows = Sequence[Mapping[str, object]]
 
 
 def of_index(rows: Rows) -> str | None:
-    """Recall against time of unfiltered searches, a front for each system."""
-    kept = [row for row in rows if row.get("filter", "none") == "none" and is_number(row.get("recall"))]
-    found: dict[str, list[Point]] = {}
-    for row in kept:
-        if is_number(took := row.get("p50_ms")) and is_number(recall := row["recall"]):
-            found.setdefault(str(row["system"]), []).append((recall, took))
-    if not found:
-        return None
-    every = [point for points in found.values() for point in points]
-    x = Axis.over("recall at 100", [a for a, _ in every], log=False)
-    y = Axis.over("p50, ms", [b for _, b in every])
-    return page(lines("Searches", x, y, {name: sorted(points) for name, points in found.items()}))
+    """Recall against time of unfiltered searches, a front for each system and a panel for each set of vectors."""
+    sets: dict[str, dict[str, list[Point]]] = {}
+    fronts = {row.get("set") for row in rows if row.get("filter") == "front"}
+    for row in rows:
+        wanted = "front" if row.get("set") in fronts else "none"
+        if row.get("filter") == wanted and is_number(a := row.get("recall")) and is_number(b := row.get("p50_ms")):
+            series = sets.setdefault(str(row.get("set", "Searches")), {})
+            series.setdefault(str(row["system"]), []).append((a, b))
+    panels: list[str] = []
+    for name, series in sets.items():
+        every = [point for points in series.values() for point in points]
+        x = Axis.over("recall at 100", [a for a, _ in every], log=False)
+        y = Axis.over("p50, ms", [b for _, b in every])
+        panels.append(lines(name, x, y, {of: sorted(points) for of, points in series.items()}, len(panels) * WIDTH))
+    return page("".join(panels), len(panels)) if panels else None
 
 
 def of_scale(rows: Rows) -> str | None:
