@@ -85,12 +85,12 @@ def _as_served(forest: Forest, rows: FloatArray, rng: np.random.Generator, items
         some = np.zeros((len(catalog[start : start + 50_000]), COLUMNS), np.float32)
         some[:, ITEM] = catalog[start : start + 50_000]
         kept[start : start + 50_000] = forest.coded(some).columns(columns)
-    chosen = rng.integers(0, items, ROWS)
+    chosen = rng.integers(0, items, ROWS).astype(np.int32)
     served = rows.copy()
     served[:, ITEM], served[:, CONSTANT] = catalog[chosen], rows[0, CONSTANT]
     moving = np.asfortranarray(served)
     moving[:, ITEM] = np.nan
-    return served, lambda: forest.score(forest.coded(moving, columns, kept[chosen]))
+    return served, lambda: forest.score(forest.coded(moving, columns, kept, chosen))
 
 
 def _peers(texts: dict[str, str], rows: FloatArray, folder: Path) -> dict[str, Scores]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from features.types import ByteArray, FloatArray, IntArray
+from features.types import ByteArray, FloatArray, IntArray, RowArray
 from ranking.mask_lanes import BLOCK, count_below
 from ranking.mask_model import Model, Ranks, stride_of
 
@@ -15,7 +15,8 @@ def code_rows(
     steps: tuple[int, int],
     n: int,
     kept: ByteArray,
-    kept_at: IntArray,
+    kept_rows: RowArray,
+    columns: IntArray,
     codes: ByteArray,
 ) -> None:
     """Write the codes of n rows, column after column, each ``stride_of(n)`` bytes wide.
@@ -24,17 +25,19 @@ def code_rows(
     ----------
     values : flat float32
         Feature f of row i is at ``i * steps[0] + f * steps[1]``.
-    kept : (n, k) uint8
-        Codes that need no values: column c of the codes has ``kept[:, kept_at[c]]`` where that is not below 0.
+    kept, kept_rows, columns : (m, k) uint8, (n,) int32, (k,) int64
+        Codes that need no values: of row i they stand in ``kept[kept_rows[i]]``, for these columns.
     """
     ranks, members, stride = model.ranks, model.members, stride_of(n)
-    for c in range(len(kept_at)):
-        if kept_at[c] >= 0:
-            for i in range(n):
-                codes[c * stride + i] = kept[i, kept_at[c]]
+    has = np.zeros(members.place[-1], np.bool_)
+    has[columns] = True
+    for i in range(n):
+        row = kept_rows[i]
+        for k in range(len(columns)):
+            codes[columns[k] * stride + i] = kept[row, k]
     for g in range(len(ranks.feature)):
         first, stop = ranks.column_start[g], ranks.column_start[g + 1]
-        if kept_at[first] < 0:
+        if not has[first]:
             start = ranks.feature[g] * steps[1]
             done = 1 if same(values, start, steps[0], n) else n
             rank_column(ranks, g, values, start, steps[0], done, codes, stride)
@@ -42,7 +45,7 @@ def code_rows(
                 repeat(codes, first, stop, stride, n)
     for i in range(len(members.feature)):
         first, stop = members.place[i], members.place[i + 1]
-        if kept_at[first] < 0:
+        if not has[first]:
             start = members.feature[i] * steps[1]
             done = 1 if same(values, start, steps[0], n) else n
             known = members.known[members.known_start[i] : members.known_start[i + 1]]

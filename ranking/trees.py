@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.errors import BundleError, RequestError
-from features.types import ByteArray, DoubleArray, FloatArray, IntArray
+from features.types import ByteArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.mask_codes import code_rows
 from ranking.mask_kernel import raw_scores
 from ranking.mask_model import stride_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 NO_COLUMNS = np.zeros(0, np.int64)
+NO_CODES = np.zeros((0, 0), np.uint8)
 
 
 class ForestWarning(UserWarning):
@@ -160,7 +161,13 @@ class Forest:
         scores: DoubleArray = raw_scores(model.native, rows.table.ravel(), rows.n, limit, used)
         return scores
 
-    def coded(self, features: FloatArray, columns: IntArray = NO_COLUMNS, kept: ByteArray | None = None) -> Coded:
+    def coded(
+        self,
+        features: FloatArray,
+        columns: IntArray = NO_COLUMNS,
+        kept: ByteArray = NO_CODES,
+        rows: RowArray | None = None,
+    ) -> Coded:
         """The codes of rows, made once for all scores that are asked of them; needs a compiled forest.
 
         Parameters
@@ -168,14 +175,14 @@ class Forest:
         features : (n, n_features) float32, C or Fortran order
         columns : (k,) int64
             Columns of codes, see ``columns_of``, that are known without looking at the features.
-        kept : (n, k) uint8, C order
+        kept : (m, k) uint8, C order
             Their codes, as ``Coded.columns`` gave them.
+        rows : (n,) int32
+            Which of ``kept`` each row has; by default one after the other.
         """
         self._check(features)
         model, n = self._code(), len(features)
-        kept = np.zeros((n, len(columns)), np.uint8) if kept is None else kept
-        kept_at = np.full(model.columns, -1, np.int64)
-        kept_at[columns] = np.arange(len(columns))
+        rows = np.arange(n, dtype=np.int32) if rows is None else rows
         if not features.flags.f_contiguous:
             features = np.ascontiguousarray(features)
         step, across = features.strides
@@ -183,7 +190,7 @@ class Forest:
         flat.flags.writeable = False  # so that the kernel has one signature, whoever owns the array
         table = coded_table(model.columns, n)
         if n:
-            code_rows(model.native, flat, (step // 4, across // 4), n, kept, kept_at, table.ravel())
+            code_rows(model.native, flat, (step // 4, across // 4), n, kept, rows, columns, table.ravel())
         return Coded(table, n)
 
     def columns_of(self, features: Sequence[int]) -> IntArray:
