@@ -209,8 +209,16 @@ class VectorIndex(Protocol):
         """Take rows out; rows that are not there are ignored."""
         ...
 
-    def search(self, vector: FloatArray, k: int, allowed: BoolArray | None = None) -> tuple[RowArray, FloatArray]:
-        """At most k rows by inner product, highest first, ties by row; ``allowed`` is a mask by row."""
+    def search(
+        self, vector: FloatArray, k: int, allowed: BoolArray | RowArray | None = None
+    ) -> tuple[RowArray, FloatArray]:
+        """At most k rows by inner product, highest first, ties by row; ``allowed``: a mask by row, or sorted rows."""
+        ...
+
+    def search_many(
+        self, vectors: FloatArray, k: int, allowed: BoolArray | RowArray | None = None, threads: int = 1
+    ) -> list[tuple[RowArray, FloatArray]]:
+        """``search`` for each of some vectors (m, dims), in as many threads; the same answers."""
         ...
 
 

@@ -77,7 +77,7 @@ def _expected(
 @every
 @given(steps=steps_of, k=st.integers(1, 40) | st.integers(0, ROWS + 9), seed=st.integers(0, 1000), ties=st.booleans())
 def test_whatever_was_put_and_removed_a_search_finds_the_best_of_what_is_left(
-    make: Callable[[], ExactIndex | FaissIndex], steps: list[str], k: int, seed: int, ties: bool
+    make: Callable[[], VectorIndex], steps: list[str], k: int, seed: int, ties: bool
 ) -> None:
     random, index = np.random.default_rng(seed), make()
     # Lists may choose among equals at the end of an answer.
