@@ -1,10 +1,11 @@
 """Trees without branches: 512 rows at a time go through every tree, and no row's value steers the control flow.
 
 A tile is 8 blocks of 64 rows. Every feature value becomes a byte: its rank among the cuts in use, or its place among
-the categories that sets name. Each distinct test of the ensemble is made once a tile and kept as 8 words of 64 row bits. A node
-then costs one vector load, an AND and an XOR: the rows that reach its children. A row's leaf is read off bit planes of
-the leaves' words, and leaf values are added in float64 in tree order, as LightGBM adds them. That outcomes of tests
-need not steer control flow is QuickScorer's insight (Lucchese et al., SIGIR 2015); here rows, not leaves, share a word.
+the categories that sets name. Each distinct test of the ensemble is made once a tile and kept as 8 words of 64 row
+bits. A node then costs one vector load, an AND and an XOR: the rows that reach its children. A row's leaf is read off
+bit planes of the leaves' words, and leaf values are added in float64 in tree order, as LightGBM adds them. That
+outcomes of tests need not steer control flow is QuickScorer's insight (Lucchese et al., SIGIR 2015); here rows, not
+leaves, share a word.
 """
 
 from typing import NamedTuple
