@@ -53,14 +53,14 @@ class Plan(NamedTuple):
 
 
 FULL = Plan(
-    Point(items=100_000, users=100_000, candidates=1_000, threads=1),
+    Point(items=30_000, users=30_000, candidates=1_000, threads=1),
     {
         "items": (10_000, 30_000, 100_000, 300_000, 1_000_000),
-        "users": (10_000, 100_000, 1_000_000),
+        "users": (10_000, 30_000, 100_000, 1_000_000),
         "candidates": (100, 300, 1_000, 2_500, 5_000),
         "threads": (1, 2),
     },
-    samples=20_000,
+    samples=6_000,
     trees=300,
     leaves=63,
     feeds=400,
