@@ -55,6 +55,10 @@ from features.storage import aligned
 from features.types import FloatArray, IntArray, RowArray
 
 
+CHUNK = 10_000
+"""Items that are read at a time: all of a large catalog would not fit beside its rows."""
+
+
 class Codes(msgspec.Struct, frozen=True):
     """The values that keep a code of their own, by column name: the first has code 1; all others are 0."""
 
@@ -113,9 +117,10 @@ class Reader:
         self._edition = state.edition
         before = self._view
         item = _grown(before.vectors.item, len(state.items))
-        known = [(row, found) for row in rows.tolist() if (found := state.item(row))]
-        if known:
-            item[[row for row, _ in known]] = self.factors.vectors_of([found for _, found in known])
+        for some in np.array_split(rows, 1 + len(rows) // CHUNK):
+            known = [(row, found) for row in some.tolist() if (found := state.item(row))]
+            if known:
+                item[[row for row, _ in known]] = self.factors.vectors_of([found for _, found in known])
         author = self._learn("author", before.vectors.author, state, self.factors.authors_of)
         category = self._learn("category", before.vectors.category, state, self.factors.categories_of)
         view = View(before.plan, self._coded_names(state), Vectors(item, author, category))

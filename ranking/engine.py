@@ -166,7 +166,8 @@ class Engine:
         context = Context(request.surface, request.device, request.city_tier, 0)
         with self._mutex:
             generation = self._generation
-            query = generation.query(request_id, request.user_id, request.count, context, now_ms)
+            count = min(request.count, generation.policy.page_most)
+            query = generation.query(request_id, request.user_id, count, context, now_ms)
             legal, dropped = generation.legal(query, generation.retrieve(query))
             unseen, seen = generation.unseen(query, legal)
             batch = generation.assemble(query, unseen, explain=request.explain)

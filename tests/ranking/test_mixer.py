@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from features.outcomes import KIND_NAMES, PRODUCT, ROOM, VIDEO
 from features.records import Kind
 from features.types import IntArray
-from ranking.mixer import best_first, mix
+from ranking.mixer import best_first, best_mask, mix
 from ranking.policy import Bound, Surface
 from ranking.types import Slate
 
@@ -133,3 +133,10 @@ def test_the_order_does_not_depend_on_how_items_were_found(items: list[tuple[flo
     first = [items[at][1] for at in _total([v for v, _ in items], [r for _, r in items])]
     second = [shuffled[at][1] for at in _total([v for v, _ in shuffled], [r for _, r in shuffled])]
     assert first == second
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, np.nan, np.inf, -np.inf])), st.integers(1, 12), st.randoms())
+def test_the_best_few_are_the_first_in_order(values: list[float], count: int, random: Random) -> None:
+    value, rows = np.array(values), np.array(random.sample(range(100), len(values)), np.int32)
+    first = best_first(value, rows)[:count]
+    assert np.flatnonzero(best_mask(value, rows, count)).tolist() == sorted(first.tolist())

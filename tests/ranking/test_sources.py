@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,6 +134,22 @@ def test_a_chart_is_redrawn_when_the_clock_moves_on_or_more_is_asked() -> None:
     assert len(_found(state, fresh, k=5)) == 5
     assert len(_found(state, fresh, k=1400)) == 1400
     assert _found(state, fresh, NOW + 25 * HOUR) == []
+
+
+def test_what_the_log_speaks_of_comes_back_into_a_pool_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ranking.sources.CHART_POOL", 20)
+    monkeypatch.setattr("ranking.sources.CHART_PLACES", 5)
+    state = _fold(FeatureState(LAYOUT), *(_video(f"v{i}", NOW - i) for i in range(200)), _video("soon", NOW + HOUR))
+    _fold(state, *(one for i in range(100) for one in _events(f"v{i}", 2, 1)))
+    fresh, trending = Fresh(VIDEO, state), Trending(VIDEO, state)
+    assert _found(state, fresh, k=5) == [f"v{i}" for i in range(5)]
+    assert _found(state, trending, k=5) == [f"v{i}" for i in range(5)]
+    assert _found(state, fresh, NOW + HOUR)[0] == "soon"
+    _fold(state, *_events("v150", 50, 30), _video("v199", NOW))
+    for chart in (fresh, trending):
+        chart.follow(state.items.find_all(["v150", "v199"]))
+    assert _found(state, trending)[0] == "v150"
+    assert _found(state, fresh)[:2] == ["v0", "v199"]
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=6, unique=True), max_size=4))
