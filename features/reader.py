@@ -54,7 +54,6 @@ from features.state import FeatureState
 from features.storage import aligned
 from features.types import FloatArray, IntArray, RowArray
 
-
 CHUNK = 10_000
 """Items that are read at a time: all of a large catalog would not fit beside its rows."""
 
