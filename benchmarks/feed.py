@@ -8,22 +8,26 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.mutex import Waits, Writer, churn_rows
+from benchmarks.light import light_rows
 from benchmarks.market import NOW_MS, Market, make_market
 from benchmarks.naive import Naive
 from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
-from features.reader import Reader
+from benchmarks.stages import stage_rows
 from features.state import FeatureState
 from features.storage import leaves
 from features.types import AnyArray
 from ranking import Engine, FeedRequest
-from ranking.bundle import Bundle, current, load
-from ranking.engine import bundled
+from ranking.bundle import current, load
+from ranking.index import FaissIndex
 from ranking.policy import load as load_policy
-from ranking.types import Feed, Ranker, RankRequest
+from ranking.types import Feed, RankRequest
 
 PAGE = 50
 PEOPLE = 64
 CLOSE = 1e-9
+ACTIVE = 100_000
+"""People who do something beside the feeds."""
 FULL = Market(100_000, 1_000_000, 1_000_000, 4_000_000, 200_000, 300, 63)
 QUICK = Market(2_000, 20_000, 4_000, 100_000, 8_000, 40, 31)
 
@@ -34,27 +38,25 @@ def run(*, quick: bool) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         make_market(home, market)
-        kept: list[FeatureState] = []
-
-        def keeping(bundle: Bundle, state: FeatureState) -> Ranker:
-            kept.append(state)
-            return bundled(bundle, state)
-
         before = resident_gib()
         started = time.perf_counter()
-        with Engine.open(home, ranker=keeping) as engine:
-            (state,) = kept
-            opened = time.perf_counter() - started
-            people = _people(state)
-            ours = _ours(engine, [state.users.names[user] for user in people])
+        with Engine.open(home) as engine:
+            generation = engine._generation
+            state = generation.state
+            people = people_of(state)
+            ours = asking(engine, [state.users.names[user] for user in people])
             for _ in people:
                 ours()
-            report.rows.append(_memory(state, before) | {"opened_s": opened})
+            for index in generation.indexes.values():
+                if isinstance(index, FaissIndex):
+                    index.wait()
+            report.rows.append(_memory(state, before) | {"opened_s": time.perf_counter() - started})
             report.ratios["feed.memory_gib"] = resident_gib()
-            naive = _naive(home, state, people)
-            turns = itertools.cycle(people)
-            took, theirs = interleaved([ours, lambda: naive.feed(next(turns), PAGE)], 100 if quick else 1_000)
-            _judge(report, engine, naive, people, state)
+            took, theirs = _beside_naive(report, home, engine, people, 100 if quick else 500)
+            report.rows += stage_rows(generation, people, PAGE, 2 if quick else 8)
+            report.rows += light_rows(generation, people[: 2 if quick else 8])
+            report.rows += _churn(engine, state, ours, 200 if quick else 2_000)
+            report.rows.append(_swap(home))
     heads = (
         f"{market.rooms} rooms + {market.products} products, 5 heads x {market.trees} trees x {market.leaves} leaves"
     )
@@ -66,14 +68,44 @@ def run(*, quick: bool) -> Report:
     return report
 
 
-def _people(state: FeatureState) -> list[int]:
+def _beside_naive(
+    report: Report, home: Path, engine: Engine, people: Sequence[int], times: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of both systems' feeds, in turn; the naive one is gone when this returns."""
+    generation = engine._generation
+    bundle, policy, state = load(current(home / "bundles")), load_policy(home / "policy.toml"), generation.state
+    naive = Naive(bundle, policy, generation.reader, state, people, NOW_MS)
+    turns = itertools.cycle(people)
+    ours = asking(engine, [state.users.names[user] for user in people])
+    took, theirs = interleaved([ours, lambda: naive.feed(next(turns), PAGE)], times)
+    _judge(report, engine, naive, people, state)
+    return took, theirs
+
+
+def _churn(engine: Engine, state: FeatureState, ask: Callable[[], Feed], times: int) -> list[Row]:
+    """Feeds beside a writer, with a mutex that keeps who waits."""
+    waits = Waits()
+    vars(engine)["_mutex"] = waits
+    people = state.users.names[1 : 1 + ACTIVE]
+    return churn_rows(ask, Writer(engine, people, state.items.names[1:], NOW_MS), waits, times)
+
+
+def _swap(home: Path) -> Row:
+    """Memory while a second generation of the same log is opened beside the one that serves."""
+    started = time.perf_counter()
+    with Engine.open(home, writer=False):
+        return {"system": "swap", "resident_gib": resident_gib(), "opened_s": time.perf_counter() - started}
+
+
+def people_of(state: FeatureState) -> list[int]:
     """Some who engaged with something: nothing is near to others."""
     known = np.flatnonzero(state.arrays.rings.item[: len(state.users)].any(axis=1))
     chosen: list[int] = np.random.default_rng(4).choice(known, min(PEOPLE, len(known)), replace=False).tolist()
     return chosen
 
 
-def _ours(engine: Engine, people: Sequence[str]) -> Callable[[], Feed]:
+def asking(engine: Engine, people: Sequence[str]) -> Callable[[], Feed]:
+    """Asks for a page of the next of some people, again and again."""
     turns = itertools.cycle(people)
     numbers = itertools.count()
 
@@ -82,13 +114,6 @@ def _ours(engine: Engine, people: Sequence[str]) -> Callable[[], Feed]:
         return engine.feed(request, NOW_MS, f"feed-{next(numbers)}")
 
     return ask
-
-
-def _naive(home: Path, state: FeatureState, people: Sequence[int]) -> Naive:
-    bundle = load(current(home / "bundles"))
-    reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
-    reader.catch_up(state, state.described())
-    return Naive(bundle, load_policy(home / "policy.toml"), reader, state, people, NOW_MS)
 
 
 def _judge(report: Report, engine: Engine, naive: Naive, people: Sequence[int], state: FeatureState) -> None:

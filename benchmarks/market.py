@@ -42,6 +42,9 @@ POLICY = """\
 sources = ["live", "products"]
 candidates = 500
 
+[light]
+keep = 1000
+
 [weights]
 order = 1.0
 
