@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,4 +45,4 @@ def _once(generation: Generation, user: int, page: int) -> list[float]:
     at.append(time.perf_counter())
     generation.show(scored, generation.fit(scored, slate)[0], explain=False)
     at.append(time.perf_counter())
-    return (1e3 * np.diff(at)).tolist()
+    return [1e3 * (after - before) for before, after in pairwise(at)]
