@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.mutex import Waits, Writer, churn_rows
 from benchmarks.light import light_rows
 from benchmarks.market import NOW_MS, Market, make_market
+from benchmarks.mutex import Waits, Writer, churn_rows
 from benchmarks.naive import Naive
 from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
 from benchmarks.stages import stage_rows
