@@ -28,7 +28,7 @@ PEOPLE = 64
 CLOSE = 1e-9
 ACTIVE = 100_000
 """People who do something beside the feeds."""
-FULL = Market(100_000, 1_000_000, 1_000_000, 4_000_000, 200_000, 300, 63)
+FULL = Market(100_000, 1_000_000, 1_000_000, 4_000_000, 80_000, 300, 63)
 QUICK = Market(2_000, 20_000, 4_000, 100_000, 8_000, 40, 31)
 
 
