@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from features.log import SCHEMA, EventLog
 from features.records import Context, Item, Served, User, decode
 from features.schema import ACTION_CODE
-from features.types import ByteArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, IntArray, RowArray
 
 EVENT_SCHEMA = pa.schema([field for field in SCHEMA if field.name not in ("payload", "type", "event_id")])
 SESSION_GAP_MS = 30 * 60_000
@@ -108,6 +108,10 @@ class Slates:
 
     def __len__(self) -> int:
         return len(self.event)
+
+    def take(self, keep: BoolArray) -> "Slates":
+        """The impressions that ``keep`` (n,) marks, in their order; slates keep their numbers."""
+        return Slates(self.event[keep], self.slate[keep], self.read_offset[keep], self.now_ms[keep])
 
 
 def read_history(log: EventLog, until_ms: int | None = None) -> History:

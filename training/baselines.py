@@ -1,45 +1,55 @@
-"""What ours must beat, on the same rows: chance, popularity, the latest first, and LightGBM on static features."""
+"""What ours must beat, on the same rows: from chance and popularity to a list-wise model of the gain itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from features.replay import Progress as Part
-from features.schema import Age, Cosine, Count, Feature, FeatureSet, InContext, Rate, Recency
-from features.types import BoolArray, ByteArray, DoubleArray, FloatArray
-from ranking.bundle import Bundle
-from ranking.ranker import BundleRanker
-from ranking.value import value_of, value_terms
-from training.examples import Slices
+from features.schema import Age, Column, Cosine, Count, Feature, FeatureSet, Rate, Recency
+from training.als import ImplicitFactors
+from training.fm import factorisation_machine
 from training.heads import Table, fit_heads
-from training.labels import Labels
+from training.lambdamart import lambdamart
+from training.neighbours import ItemNeighbours
+from training.preferences import Affinity, Preferences, score_pairs
+from training.task import Scores, Task, judged
 
 POPULAR_HALF_LIFE = "7d"
 LATEST: tuple[Feature, ...] = (Age("item.live_from_ms"), Age("item.started_ms"))
+DURATION = Column("item.duration_ms")
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """What a system says of rows.
+class Baseline:
+    """One system to compare with.
 
     Parameters
     ----------
-    score : (n, heads) float64
-        Higher is better; of the heads in order.
-    value : (n,) float64
-        What the page is ordered by.
-    probabilities : (n, heads) float64, optional
-        For the slot the row was shown in; None for a system that gives none.
+    scores : callable
+        From a task to its scores.
+    fitted_on : str
+        What it learns from. All of it was received before the training of ours ended.
     """
 
-    score: DoubleArray
-    value: DoubleArray
-    probabilities: DoubleArray | None
+    scores: Callable[[Task], Scores]
+    fitted_on: str
+
+
+def scored(task: Task, progress: Part) -> dict[str, Scores]:
+    """What every baseline says of the task's rows, by name; ``static`` is left out where no column is static."""
+    systems = {}
+    for done, (name, baseline) in enumerate(BASELINES.items()):
+        progress(done, len(BASELINES))
+        if name != "static" or any(is_static(column) for column in task.bundle.feature_set.columns):
+            systems[name] = baseline.scores(task)
+    progress(len(BASELINES), len(BASELINES))
+    return systems
 
 
 def needed(heads: tuple[str, ...], columns: tuple[Feature, ...]) -> tuple[Feature, ...]:
     """The columns that baselines read and the bundle does not have."""
-    wanted = (*(_popularity(head) for head in heads), *LATEST)
+    wanted = (*(_popularity(head) for head in heads), *LATEST, DURATION)
     names = {column.name for column in columns}
     return tuple(column for column in wanted if column.name not in names)
 
@@ -48,42 +58,41 @@ def _popularity(head: str) -> Rate:
     return Rate("item", head, half_life=POPULAR_HALF_LIFE, prior=20)
 
 
-def judged(bundle: Bundle, features: FloatArray, kinds: ByteArray) -> Scores:
-    """A bundle's own scores: ordered as if all stood in the first slot, probabilities for the slot they stood in."""
-    ranker = BundleRanker(bundle)
-    alike = features.copy()
-    for j, column in enumerate(bundle.feature_set.columns):
-        if column == InContext("position"):
-            alike[:, j] = 0
-    score = ranker.probabilities(alike, kinds)
-    return Scores(score, _value(bundle, score, kinds), ranker.probabilities(features, kinds))
-
-
-def _value(bundle: Bundle, probabilities: DoubleArray, kinds: ByteArray) -> DoubleArray:
-    heads = tuple(bundle.heads)
-    return value_of(value_terms(probabilities, heads, kinds, bundle.scales_of(heads), bundle.weights))
-
-
-def popularity(bundle: Bundle, features: FloatArray, columns: FeatureSet, kinds: ByteArray) -> Scores:
-    """The item's own smoothed rate of each head, as of the moment."""
-    at = [columns.names.index(_popularity(head).name) for head in bundle.heads]
-    rates = features[:, at].astype(np.float64)
-    return Scores(rates, _value(bundle, rates, kinds), np.clip(rates, 0, 1))
-
-
-def latest(bundle: Bundle, features: FloatArray, columns: FeatureSet) -> Scores:
-    """The youngest first: since it was published or since its room started; of unknown age last."""
-    ages = features[:, [columns.names.index(column.name) for column in LATEST]].astype(np.float64)
-    return _everywhere(bundle, -np.fmin(ages[:, 0], ages[:, 1]))
-
-
-def by_chance(bundle: Bundle, rows: int, seed: int) -> Scores:
+def by_chance(task: Task) -> Scores:
     """An order drawn by lot."""
-    return _everywhere(bundle, np.random.default_rng(seed).random(rows))
+    return task.of_score(np.random.default_rng(task.bundle.trained.seed).random(int(task.test.sum())))
 
 
-def _everywhere(bundle: Bundle, score: DoubleArray) -> Scores:
-    return Scores(np.repeat(score[:, None], len(bundle.heads), axis=1), score, None)
+def popularity(task: Task) -> Scores:
+    """The item's own smoothed rate of each head, as of the moment."""
+    rates = np.stack([task.column(_popularity(head).name) for head in task.heads], axis=1)
+    return task.of_probabilities(rates, np.clip(rates, 0, 1))
+
+
+def latest(task: Task) -> Scores:
+    """The youngest first: since it was published or since its room started; of unknown age last."""
+    published, started = (task.column(column.name) for column in LATEST)
+    return task.of_score(-np.fmin(published, started))
+
+
+def shortest(task: Task) -> Scores:
+    """The shortest first; what has no duration last."""
+    duration = task.column(DURATION.name)
+    return task.of_score(np.where(duration > 0, -duration, np.nan))
+
+
+def _item_knn(task: Task) -> Scores:
+    return _by_taste(task, ItemNeighbours.fit(Preferences.before(task.history, task.slices.until_ms)))
+
+
+def _ials(task: Task) -> Scores:
+    past = Preferences.before(task.history, task.slices.until_ms)
+    return _by_taste(task, ImplicitFactors.fit(past, task.bundle.trained.seed))
+
+
+def _by_taste(task: Task, affinity: Affinity) -> Scores:
+    users, items = (task.names(of_item=of_item, rows=task.test) for of_item in (False, True))
+    return task.of_score(score_pairs(affinity, users, items))
 
 
 def is_static(column: Feature) -> bool:
@@ -91,23 +100,29 @@ def is_static(column: Feature) -> bool:
     return not isinstance(column, Rate | Count | Recency | Cosine)
 
 
-def static(
-    bundle: Bundle, features: FloatArray, labels: Labels, slices: Slices, test: BoolArray, progress: Part
-) -> Scores:
-    """LightGBM, fitted like ours on the same rows and calibrated alike, without a counter or a factor.
-
-    Parameters
-    ----------
-    features : (n, d) float32
-        Columns of the bundle; rows of the training slices and of the test.
-    test : (n,) bool
-        The rows to score.
-    """
-    columns = bundle.feature_set.columns
+def static(task: Task) -> Scores:
+    """LightGBM, fitted like ours on the same rows and calibrated alike, without a counter or a factor."""
+    columns = task.bundle.feature_set.columns
     at = [j for j, column in enumerate(columns) if is_static(column)]
-    feature_set = FeatureSet(tuple(columns[j] for j in at), bundle.feature_set.utc_offset_ms)
-    narrow = np.ascontiguousarray(features[:, at])
-    table = Table(narrow, feature_set, labels, slices)
-    fitted = fit_heads(table, bundle.trained.seed, progress)
-    own = replace(bundle, feature_set=feature_set, models=fitted.models, heads=fitted.heads, bins=fitted.bins)
-    return judged(own, narrow[test], labels.kind[test])
+    feature_set = FeatureSet(tuple(columns[j] for j in at), task.bundle.feature_set.utc_offset_ms)
+    narrow = np.ascontiguousarray(task.features[:, at])
+    fitted = fit_heads(
+        Table(narrow, feature_set, task.labels, task.slices), task.bundle.trained.seed, lambda done, of: None
+    )
+    own = replace(task.bundle, feature_set=feature_set, models=fitted.models, heads=fitted.heads, bins=fitted.bins)
+    return judged(own, narrow[task.test], task.labels.kind[task.test])
+
+
+_ACTS = "what people did before, and what they are known to have liked before the log"
+BASELINES: dict[str, Baseline] = {
+    "random": Baseline(by_chance, "nothing"),
+    "popularity": Baseline(popularity, "nothing: the item's counters as of the moment"),
+    "latest": Baseline(latest, "nothing: ages as of the moment"),
+    "shortest": Baseline(shortest, "nothing: the catalog as of the moment"),
+    "item_knn": Baseline(_item_knn, _ACTS),
+    "ials": Baseline(_ials, _ACTS),
+    "fm": Baseline(factorisation_machine, "the impressions of the training and early stopping slices, ids alone"),
+    "static": Baseline(static, "the slices ours is fitted on, columns of catalog and request alone"),
+    "lambdamart": Baseline(lambdamart, "the training and early stopping slices, every column that ours has"),
+}
+"""By name, cheapest first."""

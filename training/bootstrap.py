@@ -5,6 +5,7 @@ People, not rows, are drawn: rows of one person are not independent (the cluster
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -151,11 +152,9 @@ class Bootstrap:
 
     def weights(self, users: int) -> Iterator[IntArray]:
         """How often each user was drawn (users,) int64, once a resample; nothing for fewer than two users."""
-        rng = np.random.default_rng(self.seed)
-        if users < 2:
-            return
-        for _ in range(self.resamples):
-            yield np.bincount(rng.integers(users, size=users), minlength=users)
+        if users >= 2:
+            for times in _drawn(self.resamples, self.seed, users):
+                yield times.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +209,16 @@ def ratio(sums: DoubleArray) -> DoubleArray:
     quotient = np.full(len(sums), np.nan)
     np.divide(sums[:, 0], sums[:, 1], out=quotient, where=sums[:, 1] > 0)
     return quotient
+
+
+@lru_cache(maxsize=2)
+def _drawn(resamples: int, seed: int, users: int) -> NDArray[np.uint16]:
+    """How often each user was drawn (resamples, users): kept, for many figures are of the same people."""
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((resamples, users), np.uint16)
+    for times in drawn:
+        times[:] = np.bincount(rng.integers(users, size=users), minlength=users)
+    return drawn
 
 
 @njit(nogil=True, cache=True)

@@ -46,6 +46,7 @@ class Interactions:
     after ``received_ms`` and up to ``replaced_ms``.
     """
 
+    users: tuple[str, ...]
     items: tuple[str, ...]
     user: IntArray
     item: IntArray
@@ -61,9 +62,10 @@ class Interactions:
         inside = done[events.via[done] != 0]
         acts, item = np.concatenate([done, inside]), np.concatenate([events.item[done], events.via[inside]])
         people, liked, received_ms, replaced_ms = _long_ago(history)
-        _, users, old_users = _placed(history.users, people)
+        user_names, users, old_users = _placed(history.users, people)
         names, items, old_items = _placed(history.items, liked)
         return cls(
+            user_names,
             names,
             np.concatenate([old_users, users[events.user[acts]]]),
             np.concatenate([old_items, items[item]]),

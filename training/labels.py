@@ -128,6 +128,21 @@ def label(history: History, slates: Slates, windows_ms: dict[str, int] | None = 
     return Labels(y[shown], kind, begins[slates.slate], ends[slates.slate], windows_ms)
 
 
+def watched_ms(history: History, slates: Slates) -> IntArray:
+    """(n,) how long each impression was watched within the window of ``complete``; 0 where no watch is known of it.
+
+    Watches belong to impressions as outcomes do in ``label``; of several the longest counts.
+    """
+    events = history.events
+    watches = _first_watches(events)
+    impression = _impressions_of(events, watches, events.item[watches])
+    delay = events.received_ms[watches] - events.received_ms[impression]
+    kept = (impression >= 0) & (delay <= WINDOWS_MS["complete"])
+    found = np.zeros(len(events), np.int64)
+    np.maximum.at(found, impression[kept], events.value[watches[kept]])
+    return found[slates.event]
+
+
 def _outcomes(events: Events, catalog: Catalog, heads: list[str]) -> tuple[IntArray, IntArray, RowArray]:
     """The column of its head, the position and the credited item of every outcome; one may be credited twice."""
     watches = _first_watches(events)

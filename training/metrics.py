@@ -23,6 +23,7 @@ __all__ = [
     "Rows",
     "auc",
     "calibration_slope",
+    "difference",
     "ece",
     "gauc",
     "gauc_user",
@@ -163,13 +164,18 @@ def paired_difference(
         _discounted(rows, target, score, 5) if metric == "ndcg" else _concordant(metric, rows, target, score)
         for score in (ours, theirs)
     )
-    by_user = np.stack([a.by_user[:, 0] - b.by_user[:, 0], a.by_user[:, 1]], axis=1)
-    both = replace(a, by_user=by_user)
+    return difference(a, b, boot)
+
+
+def difference(ours: Sums, theirs: Sums, boot: Bootstrap) -> Difference:
+    """The difference of two ratios over one set of users and one denominator; named as ours, p-value as above."""
+    by_user = np.stack([ours.by_user[:, 0] - theirs.by_user[:, 0], ours.by_user[:, 1]], axis=1)
+    both = replace(ours, by_user=by_user)
     draws = both.draws(boot)
     draws = draws[~np.isnan(draws)]
     far = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     p_value = min(1.0, 2 * (1 + far) / (1 + len(draws))) if len(draws) else np.nan
-    return Difference(a.metric, both.value, *interval(draws), a.positives, a.slates, a.pairs, p_value)
+    return Difference(ours.metric, both.value, *interval(draws), ours.positives, ours.slates, ours.pairs, p_value)
 
 
 @dataclass(frozen=True, slots=True)

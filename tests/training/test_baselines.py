@@ -1,0 +1,204 @@
+"""Baselines: each does what its source says, and none knows anything of the stretch it is judged on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from features.log import DAY_MS, Stored
+from features.records import Action, Event, Item, Kind, Record, User
+from ranking.bundle import Bundle, current, load
+from tests.random_log import MemoryLog
+from tests.training.test_training import MIDNIGHT_MS, taste_log
+from training.als import ALPHA, PENALTY, ImplicitFactors, solved
+from training.baselines import BASELINES
+from training.ease import PENALTY as RIDGE
+from training.ease import ShallowAutoencoder
+from training.evaluate import evaluate, judge
+from training.figures import Judged, Row
+from training.fm import Machine
+from training.neighbours import SHRINK, ItemNeighbours
+from training.pipeline import train
+from training.preferences import Preferences, score_pairs
+
+TRAINED_MS = MIDNIGHT_MS + 3 * DAY_MS
+
+
+@pytest.fixture(scope="module")
+def log() -> MemoryLog:
+    return taste_log(slates=1_600)
+
+
+@pytest.fixture(scope="module")
+def bundle(log: MemoryLog, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load(current(train(log, tmp_path_factory.mktemp("bundles")).place.parent))
+
+
+@pytest.fixture(scope="module")
+def judged(log: MemoryLog, bundle: Bundle) -> Judged:
+    return judge(log, bundle, baselines=True)
+
+
+def said_later(log: MemoryLog) -> MemoryLog:
+    """The log, and after its last impression: clicks, other catalog rows and other people's tastes."""
+    at_ms = log.stored[-1].received_ms + 1
+    shown = [s.record for s in log.stored if isinstance(s.record, Event) and s.received_ms > at_ms - 3_000_000]
+    impressions = [event for event in shown if event.action is Action.IMPRESSION]
+    more: list[Record] = [Item("i1", at_ms, Kind.VIDEO, "new", "a9", category="c9", duration_ms=1)]
+    more += [User("u1", at_ms, history=("i3", "i5")), User("a new one", at_ms, history=("i7",))]
+    more += [
+        Event(f"late {e.event_id}", at_ms, e.item_id, Action.CLICK, e.user_id, "", 0, e.request_id) for e in impressions
+    ]
+    end = len(log.stored)
+    return MemoryLog([*log.stored, *(Stored(end + i, at_ms, record) for i, record in enumerate(more))], 8192)
+
+
+def told_otherwise(log: MemoryLog) -> MemoryLog:
+    """The log with the opposite of what was done in the judged stretch: each click a like, each watch a second."""
+    records = []
+    for stored in log.stored:
+        event = stored.record
+        if isinstance(event, Event) and stored.received_ms >= TRAINED_MS:
+            other = {Action.CLICK: Action.LIKE, Action.LIKE: Action.SHARE}.get(event.action, event.action)
+            event = Event(
+                event.event_id, event.ts_ms, event.item_id, other, event.user_id, "", min(event.value, 1_000),
+                event.request_id,
+            )  # fmt: skip
+        records.append(Stored(stored.offset, stored.received_ms, event))
+    return MemoryLog(records, 8192)
+
+
+def test_what_is_said_after_the_last_impression_changes_no_score_of_any_system(
+    log: MemoryLog, bundle: Bundle, judged: Judged
+) -> None:
+    other = judge(said_later(log), bundle, baselines=True)
+    assert other.labels.y.sum() > judged.labels.y.sum()
+    assert {*other.systems} == {*judged.systems} == {"huozhao", *BASELINES}
+    for name, scores in judged.systems.items():
+        assert np.array_equal(scores.score, other.systems[name].score, equal_nan=True), name
+        assert np.array_equal(scores.value, other.systems[name].value, equal_nan=True), name
+    assert judged.watch is not None
+    assert other.watch is not None
+    assert np.array_equal(judged.watch.percentile, other.watch.percentile)
+    for name, predicted in judged.watch.predicted_ms.items():
+        assert np.array_equal(predicted, other.watch.predicted_ms[name]), name
+
+
+def test_what_is_fitted_alone_does_not_move_with_what_happens_in_the_stretch(
+    log: MemoryLog, bundle: Bundle, judged: Judged
+) -> None:
+    other = judge(told_otherwise(log), bundle, baselines=True)
+    assert (other.labels.y != judged.labels.y).any()
+    for name in ("random", "latest", "shortest", "item_knn", "ials", "fm", "static"):
+        assert np.array_equal(judged.systems[name].score, other.systems[name].score, equal_nan=True), name
+    assert not np.array_equal(judged.systems["popularity"].score, other.systems["popularity"].score)
+
+
+@pytest.fixture(scope="module")
+def rows(log: MemoryLog, bundle: Bundle) -> list[Row]:
+    return evaluate(log, bundle, baselines=True, resamples=20)
+
+
+def test_ours_is_compared_with_every_baseline_and_what_knows_tastes_beats_chance(rows: list[Row]) -> None:
+    found = {(row.system, row.head, row.metric): row for row in rows if row.kind == row.slice == "all"}
+    for name in BASELINES:
+        for head, metric in (("click", "gauc"), ("value", "ndcg5")):
+            difference = found["huozhao", head, f"{metric}_diff_vs_{name}"]
+            expected = found["huozhao", head, metric].value - found[name, head, metric].value
+            assert difference.value == pytest.approx(expected)
+            assert difference.p_value is not None
+    for name in ("item_knn", "ials", "fm", "lambdamart"):
+        assert found[name, "click", "gauc"].low > 0.5, name
+    assert found["random", "click", "gauc"].low < 0.5 < found["random", "click", "gauc"].high
+
+
+def test_slices_part_the_rows_and_tell_their_counts(rows: list[Row]) -> None:
+    figures = {(r.slice, r.system): r for r in rows if r.head == "click" and r.metric == "gauc" and r.kind == "all"}
+    whole = figures["all", "huozhao"]
+    by_gender = [figures[f"gender={gender}", "huozhao"] for gender in "fm"]
+    assert sum(row.pairs for row in by_gender) == whole.pairs
+    assert sum(row.positives for row in by_gender) == whole.positives
+    assert figures["user=warm", "huozhao"].pairs == whole.pairs
+    cold = figures["user=cold", "huozhao"]
+    assert cold.positives == cold.pairs == 0
+    assert np.isnan(cold.value)
+
+
+def preferences(matrix: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Preferences:
+    users, items = matrix.shape
+    return Preferences({f"u{u}": u for u in range(users)}, {f"i{i}": i for i in range(items)}, csr_matrix(matrix))
+
+
+def test_neighbours_are_those_whom_the_same_people_chose() -> None:
+    past = preferences(np.array([[1.0, 2, 0], [3, 1, 0], [0, 1, 1], [1, 0, 0]]))
+    model = ItemNeighbours.fit(past)
+    first_second, second_third = 2 / (3 + SHRINK), 1 / (np.sqrt(3) + SHRINK)
+    assert model.of(np.array([3, 2])) == pytest.approx(
+        np.array([[0, first_second, 0], [first_second, second_third, second_third]]), abs=1e-6
+    )
+    assert score_pairs(model, ["u3", "u3", "nobody", "u2"], ["i1", "nothing", "i1", "i0"]) == pytest.approx(
+        [first_second, 0, 0, first_second], abs=1e-6
+    )
+
+
+@given(st.integers(0, 10_000))
+def test_als_gives_each_person_the_least_squares_solution(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    strength = rng.random((5, 8)) * (rng.random((5, 8)) < 0.4)
+    items = rng.normal(size=(8, 3))
+    entries = csr_matrix(strength)
+    entries.data = 1 + ALPHA * np.log1p(entries.data)
+    users = solved(entries.indptr, entries.indices, entries.data, items, PENALTY)
+    for row, x in zip(strength, users, strict=True):
+        confidence = np.where(row > 0, 1 + ALPHA * np.log1p(row), 1.0)
+        left = items.T @ (confidence[:, None] * items) + PENALTY * np.eye(3)
+        assert x == pytest.approx(np.linalg.solve(left, items.T @ (confidence * (row > 0))))
+
+
+def test_als_prefers_what_people_of_one_taste_chose() -> None:
+    tastes = np.kron(np.eye(2), np.ones((20, 10)))
+    hidden = tastes.copy()
+    hidden[0, 0] = hidden[25, 15] = 0
+    model = ImplicitFactors.fit(preferences(hidden), seed=0)
+    scores = model.of(np.array([0, 25]))
+    assert scores[0, 0] > scores[0, 10:].max()
+    assert scores[1, 15] > scores[1, :10].max()
+
+
+def test_ease_is_the_ridge_regression_of_each_item_on_all_others() -> None:
+    seen = (np.random.default_rng(0).random((60, 6)) < 0.5).astype(np.float64)
+    model = ShallowAutoencoder.fit(preferences(seen))
+    for item in range(6):
+        others = np.delete(np.arange(6), item)
+        x = seen[:, others]
+        weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(5), x.T @ seen[:, item])
+        assert model.weights[others, item] == pytest.approx(weights, abs=1e-6)
+        assert model.weights[item, item] == 0
+
+
+def test_a_factorisation_machine_learns_what_no_single_id_says() -> None:
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(0, 2, (2, 4_000))
+    y = user == item
+    places = np.stack([user, 2 + item, np.full(4_000, -1)], axis=1)
+    machine = Machine(places, 0.5, seed=0)
+    everything = np.arange(4_000)
+    for _ in range(8):
+        machine.learn(everything, y)
+    margins = machine.margins(everything)
+    assert margins[y].min() > 1 > -1 > margins[~y].max()
+
+
+def test_preferences_before_a_time_hold_nothing_of_later(log: MemoryLog, tmp_path: Path) -> None:
+    from features.history import read_history
+
+    short = Preferences.before(read_history(log, TRAINED_MS), TRAINED_MS)
+    long = Preferences.before(read_history(said_later(told_otherwise(log))), TRAINED_MS)
+    assert short.users == long.users
+    assert short.items == long.items
+    assert (short.matrix != long.matrix).nnz == 0
+    assert replace(short).matrix.nnz > 500

@@ -1,0 +1,92 @@
+"""Whether short videos are preferred for being short: completion and watch time without duration, and who is shown."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from features.outcomes import KIND_NAMES
+from training import metrics
+from training.bootstrap import Bootstrap, Rows, Sums, ratio
+from training.cohorts import DECILES, within_deciles
+from training.figures import OURS, Judged, Row, difference_row, row_of, sparing
+from training.watch import HEAD, Watch, watch_figures, with_watch
+
+EXPOSED = (OURS, "popularity", "shortest")
+WATCH_WEIGHT = 1.0
+"""What a predicted percentile would count in the value, beside 4 for complete."""
+
+
+def duration_rows(on: Judged, boot: Bootstrap) -> Iterator[Row]:
+    """All rows of this module, as far as the heads and slices judged allow."""
+    if HEAD not in on.labels.windows_ms:
+        return
+    if any(name.startswith("duration=") for name in on.slices):
+        yield from _same_duration(on, boot)
+        yield from _exposure(on, boot)
+    if on.watch is not None:
+        yield from _watch(on, on.watch, boot)
+
+
+def _same_duration(on: Judged, boot: Bootstrap) -> Iterator[Row]:
+    """GAUC of complete among rows of one slate and one duration decile, slice ``duration=same``."""
+    column = list(on.labels.windows_ms).index(HEAD)
+    chosen = on.mature[:, column]
+    rows = Rows(within_deciles(on.slate, on.slices)[chosen], on.user[chosen])
+    y, ours = on.labels.of(HEAD)[chosen], on.systems[OURS].score[chosen, column]
+    for system, scores in on.systems.items():
+        score = scores.score[chosen, column]
+        yield sparing(row_of(system, HEAD, "all", metrics.gauc(rows, y, score, boot), "duration=same"))
+        if system != OURS:
+            found = metrics.paired_difference("gauc", rows, y, ours, score, boot)
+            yield difference_row(system, HEAD, "all", found, "duration=same")
+
+
+def _exposure(on: Judged, boot: Bootstrap) -> Iterator[Row]:
+    """Of slates of two rows or more, the decile of what is on top; for ``log`` the mean share of each slate's rows."""
+    tenth = np.zeros(len(on.user), np.int64)
+    for number in range(1, DECILES + 1):
+        if (held := on.slices.get(f"duration={number}")) is not None:
+            tenth[held] = number
+    _, slate, size = np.unique(on.slate, return_inverse=True, return_counts=True)
+    chosen = (size[slate] > 1) & (np.bincount(slate, tenth > 0)[slate] == size[slate])
+    share = {"log": chosen / size[slate]}
+    for system in EXPOSED:
+        if system in on.systems:
+            order = np.lexsort((np.arange(len(slate)), -on.systems[system].value, slate))
+            top = order[np.flatnonzero(np.diff(slate[order], prepend=-1))]
+            share[system] = np.zeros(len(slate))
+            share[system][top] = chosen[top]
+    rows = Rows(on.slate[chosen], on.user[chosen])
+    for system, weight in share.items():
+        for number in range(1, DECILES + 1):
+            inside = np.where(tenth == number, weight, 0.0)[chosen]
+            by_user = np.stack([np.bincount(rows.user_code, w, rows.users) for w in (inside, weight[chosen])], axis=1)
+            shown = Sums("exposure_share", by_user, ratio, int((inside > 0).sum()), rows.slates, 0)
+            yield row_of(system, "value", "all", shown.figure(boot), f"duration={number}")
+
+
+def _watch(on: Judged, watches: Watch, boot: Bootstrap) -> Iterator[Row]:
+    """Predicted watch time by kind; its percentile as a score of complete, and in the value."""
+    column = list(on.labels.windows_ms).index(HEAD)
+    kinds = {"all": np.ones(len(on.user), np.bool_)}
+    kinds |= {KIND_NAMES[code]: on.labels.kind == code for code in np.unique(on.labels.kind).tolist() if code}
+    for kind, of_kind in kinds.items():
+        chosen = of_kind & on.mature[:, column]
+        rows = Rows(on.slate[chosen], on.user[chosen])
+        for system, figure in watch_figures(rows, watches, chosen, boot):
+            if isinstance(figure, metrics.Difference):
+                yield difference_row(system, "watch_time", kind, figure, ours="watch_rank")
+            else:
+                yield row_of(system, "watch_time", kind, figure)
+    chosen = on.mature.all(axis=1)
+    rows, got = Rows(on.slate[chosen], on.user[chosen]), on.gain[chosen]
+    ours = on.systems[OURS].value
+    more = with_watch(ours, watches.percentile, WATCH_WEIGHT)[chosen]
+    yield row_of("with_watch", "value", "all", metrics.ndcg(rows, got, more, boot))
+    found = metrics.paired_difference("ndcg", rows, got, ours[chosen], more, boot)
+    yield difference_row("with_watch", "value", "all", found)
+    chosen = on.mature[:, column]
+    for groups, name in ((on.slate, "all"), (within_deciles(on.slate, on.slices), "duration=same")):
+        rows = Rows(groups[chosen], on.user[chosen])
+        figure = metrics.gauc(rows, on.labels.of(HEAD)[chosen], watches.percentile[chosen], boot)
+        yield sparing(row_of("watch_rank", HEAD, "all", figure, name))
