@@ -148,6 +148,7 @@ def evaluate(
     until: str | None = None,
     baselines: Annotated[bool, Parameter(negative=())] = False,
     rolling: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    retrieval: Annotated[bool, Parameter(negative=())] = False,
     json: Path | None = None,
 ) -> None:
     """Judge the current bundle on impressions that came after its training, beside baselines, with intervals.
@@ -161,16 +162,28 @@ def evaluate(
     until
         Judge impressions received before; the log's end, if not given.
     baselines
-        Put popularity and LightGBM on static features beside ours.
+        Put chance, popularity, item-kNN, iALS, a factorisation machine, LightGBM on static features, LambdaMART and
+        others beside ours, look into slices, and judge calibration and watch time.
     rolling
         Judge training itself on so many last days: each by a bundle that learned from the days before it, pooled,
         beside baselines. Needs no bundle and keeps none; --since and --until are not for it.
+    retrieval
+        Judge what the policy's sources find of what people turned out to want, beside popularity, item-kNN, iALS and
+        EASE.
     json
         Also write every figure to this file.
     """
     from huozhao import commands
 
-    commands.evaluate(_home(home), since=since, until=until, baselines=baselines, rolling=rolling, json=json)
+    commands.evaluate(
+        _home(home),
+        since=since,
+        until=until,
+        baselines=baselines,
+        rolling=rolling,
+        retrieval=retrieval,
+        json=json,
+    )
 
 
 @app.command

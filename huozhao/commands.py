@@ -8,12 +8,13 @@ import msgspec
 
 from features.errors import RequestError
 from huozhao import home as homes
-from huozhao import show
+from huozhao import show, standings
 from huozhao.stages import Stages, patiently
 from huozhao.table import write_table
 from huozhao.times import iso, local_day_ms, moment_ms, now_of, optional_ms, wall_ms
 from ranking.bundle import current, load
 from ranking.policy import DEFAULT_TOML
+from ranking.policy import load as load_policy
 from ranking.sources import PERSONAL_NAMES
 from ranking.types import Feed, FeedRequest
 from seeds.constants import DAY_MS, Size
@@ -23,6 +24,7 @@ from serving import Settings
 from serving import serve as serve_home
 from serving.settings import in_words
 from training import evaluate as judge
+from training import evaluate_retrieval as judge_retrieval
 from training import rolling as judge_rolling
 from training import to_json
 from training import train as train_bundle
@@ -98,23 +100,40 @@ def train(home: Path, *, since: str | None, until: str | None, seed: int) -> Non
 
 
 def evaluate(
-    home: Path, *, since: str | None, until: str | None, baselines: bool, rolling: int | None, json: Path | None
+    home: Path,
+    *,
+    since: str | None,
+    until: str | None,
+    baselines: bool,
+    rolling: int | None,
+    retrieval: bool,
+    json: Path | None,
 ) -> None:
-    """Judge the current bundle on what came after its training, or training itself on the last days."""
+    """Judge the current bundle or its sources on what came after its training, or training itself."""
     since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
     if rolling is not None and (since_ms is not None or until_ms is not None):
         raise RequestError("--rolling judges the log's last days.", "Leave out --since and --until.")
+    if retrieval and (baselines or rolling is not None):
+        raise RequestError("--retrieval has peers of its own.", "Leave out --baselines and --rolling.")
     if json is not None:
         _refuse_lost(json)
+    stretch = {"since_ms": since_ms, "until_ms": until_ms}
     with homes.open_log(home) as log, Stages() as stages:
         if rolling is not None:
             rows = judge_rolling(log, rolling, progress=stages)
+        elif retrieval:
+            policy = load_policy(home / "policy.toml")
+            rows = judge_retrieval(log, load(current(home / "bundles")), policy, **stretch, progress=stages)
         else:
-            bundle = load(current(home / "bundles"))
-            rows = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=stages)
+            rows = judge(log, load(current(home / "bundles")), **stretch, baselines=baselines, progress=stages)
     if json is not None:
         json.write_bytes(to_json(rows))
+    if retrieval:
+        show.console().print(standings.retrieval(rows))
+        return
     show.console().print(show.figures_table(rows))
+    if baselines or rolling is not None:
+        show.console().print("", standings.standings(rows), "", standings.calibration(rows), sep="\n")
 
 
 def serve(home: Path, *, host: str | None, port: int | None, allow_remote: bool | None) -> None:

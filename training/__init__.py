@@ -1,7 +1,8 @@
 """From log to bundle: what became of every impression, what was known at its moment, and what follows from it.
 
 ``train`` reads a log and writes a bundle; ``evaluate`` judges one beside baselines, on days it was not trained on;
-``rolling`` judges training itself, a bundle a day.
+``rolling`` judges training itself, a bundle a day;
+``evaluate_retrieval`` judges the sources.
 ``labels``, ``examples``, ``factors``, ``heads`` and ``calibration`` are the steps of the way, ``pipeline`` the way.
 ``metrics`` and ``bootstrap`` are the figures and their intervals; ``audit`` shows that no feature knows the future.
 Serving never imports this package: both meet in a bundle on disk.
@@ -12,6 +13,7 @@ from training.evaluate import Row, evaluate, to_json
 from training.labels import HEADS, Labels, label
 from training.pipeline import TrainResult, train
 from training.progress import Progress
+from training.retrieval import evaluate_retrieval
 from training.rolling import rolling
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "TrainResult",
     "audit",
     "evaluate",
+    "evaluate_retrieval",
     "label",
     "rolling",
     "to_json",

@@ -63,6 +63,12 @@ def by_chance(task: Task) -> Scores:
     return task.of_score(np.random.default_rng(task.bundle.trained.seed).random(int(task.test.sum())))
 
 
+def constant(task: Task) -> Scores:
+    """The head's base rate of the item's kind, whatever the item: what probabilities must at least be better than."""
+    rates = task.bundle.base_rates_of(task.heads)[:, task.labels.kind[task.test]].T
+    return task.of_probabilities(rates, rates)
+
+
 def popularity(task: Task) -> Scores:
     """The item's own smoothed rate of each head, as of the moment."""
     rates = np.stack([task.column(_popularity(head).name) for head in task.heads], axis=1)
@@ -116,6 +122,7 @@ def static(task: Task) -> Scores:
 _ACTS = "what people did before, and what they are known to have liked before the log"
 BASELINES: dict[str, Baseline] = {
     "random": Baseline(by_chance, "nothing"),
+    "constant": Baseline(constant, "the base rates that the bundle holds"),
     "popularity": Baseline(popularity, "nothing: the item's counters as of the moment"),
     "latest": Baseline(latest, "nothing: ages as of the moment"),
     "shortest": Baseline(shortest, "nothing: the catalog as of the moment"),

@@ -211,6 +211,11 @@ def ratio(sums: DoubleArray) -> DoubleArray:
     return quotient
 
 
+def added(user: IntArray, users: int, *columns: DoubleArray) -> DoubleArray:
+    """Columns (n,) added up per user (users, columns)."""
+    return np.stack([np.bincount(user, column, users).astype(np.float64) for column in columns], axis=1)
+
+
 @lru_cache(maxsize=2)
 def _drawn(resamples: int, seed: int, users: int) -> NDArray[np.uint16]:
     """How often each user was drawn (resamples, users): kept, for many figures are of the same people."""

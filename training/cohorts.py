@@ -6,7 +6,7 @@ import numpy as np
 
 from features.history import IMPRESSION, History, Slates
 from features.outcomes import VIDEO
-from features.types import BoolArray, ByteArray, DoubleArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, DoubleArray, IntArray
 from training.labels import Catalog
 
 DECILES = 10
@@ -74,9 +74,9 @@ def _by_word(what: str, words: "np.ndarray[tuple[int], np.dtype[np.str_]]") -> M
     return {f"{what}={word}": words == word for word in np.unique(words).tolist() if word}
 
 
-def within_deciles(slate: IntArray, slices: Mapping[str, BoolArray]) -> IntArray | RowArray:
+def within_deciles(slate: IntArray, slices: Mapping[str, BoolArray]) -> IntArray:
     """Groups (n,) of rows of one slate and one duration decile; each row without a duration is alone."""
-    group = -1 - np.arange(len(slate))
+    group = -1 - np.arange(len(slate), dtype=np.int64)
     for tenth in range(1, DECILES + 1):
         rows = slices.get(f"duration={tenth}")
         if rows is not None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from features.outcomes import KIND_NAMES
+from features.types import BoolArray
 from training import metrics
-from training.bootstrap import Bootstrap, Rows, Sums, ratio
+from training.bootstrap import Bootstrap, Rows, Sums, added, ratio
 from training.cohorts import DECILES, within_deciles
 from training.figures import OURS, Judged, Row, difference_row, row_of, sparing
 from training.watch import HEAD, Watch, watch_figures, with_watch
@@ -60,7 +61,7 @@ def _exposure(on: Judged, boot: Bootstrap) -> Iterator[Row]:
     for system, weight in share.items():
         for number in range(1, DECILES + 1):
             inside = np.where(tenth == number, weight, 0.0)[chosen]
-            by_user = np.stack([np.bincount(rows.user_code, w, rows.users) for w in (inside, weight[chosen])], axis=1)
+            by_user = added(rows.user_code, rows.users, inside, weight[chosen])
             shown = Sums("exposure_share", by_user, ratio, int((inside > 0).sum()), rows.slates, 0)
             yield row_of(system, "value", "all", shown.figure(boot), f"duration={number}")
 
@@ -68,7 +69,7 @@ def _exposure(on: Judged, boot: Bootstrap) -> Iterator[Row]:
 def _watch(on: Judged, watches: Watch, boot: Bootstrap) -> Iterator[Row]:
     """Predicted watch time by kind; its percentile as a score of complete, and in the value."""
     column = list(on.labels.windows_ms).index(HEAD)
-    kinds = {"all": np.ones(len(on.user), np.bool_)}
+    kinds: dict[str, BoolArray] = {"all": np.ones(len(on.user), np.bool_)}
     kinds |= {KIND_NAMES[code]: on.labels.kind == code for code in np.unique(on.labels.kind).tolist() if code}
     for kind, of_kind in kinds.items():
         chosen = of_kind & on.mature[:, column]
@@ -78,7 +79,7 @@ def _watch(on: Judged, watches: Watch, boot: Bootstrap) -> Iterator[Row]:
                 yield difference_row(system, "watch_time", kind, figure, ours="watch_rank")
             else:
                 yield row_of(system, "watch_time", kind, figure)
-    chosen = on.mature.all(axis=1)
+    chosen: BoolArray = on.mature.all(axis=1)
     rows, got = Rows(on.slate[chosen], on.user[chosen]), on.gain[chosen]
     ours = on.systems[OURS].value
     more = with_watch(ours, watches.percentile, WATCH_WEIGHT)[chosen]

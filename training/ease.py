@@ -34,14 +34,14 @@ class ShallowAutoencoder:
         seen = past.binary()
         count = np.asarray(seen.sum(axis=0)).ravel()
         kept = np.sort(np.lexsort((np.arange(len(count)), -count))[:MOST_ITEMS])
-        seen = csr_matrix(seen[:, kept], dtype=np.float32)
-        gram = (seen.T @ seen).toarray().astype(np.float64)
+        seen = seen[:, kept]
+        gram = (seen.T @ seen).toarray()
         gram[np.diag_indices(len(kept))] += PENALTY
         with threadpool_limits(1):
             inverse = np.linalg.inv(gram)
         weights = -inverse / np.diag(inverse)
         weights[np.diag_indices(len(kept))] = 0
-        return cls(past, seen, kept, weights.astype(np.float32))
+        return cls(past, seen.astype(np.float32), kept, weights.astype(np.float32))
 
     def of(self, users: IntArray) -> FloatArray:
         """Scores (m, items) float32; 0 for an item that is not modelled."""

@@ -17,7 +17,7 @@ from training.watch import Watch
 
 OURS = "huozhao"
 SLICED = (OURS, "popularity", "static", "lambdamart")
-"""The systems whose figures are taken apart by slice."""
+"""The systems whose figures are taken apart by slice, and that AUC over all rows and within people is given of."""
 FEWEST = 20
 """A slice's figure of fewer positives or pairs is NaN: it would say nothing."""
 ORDERED = (metrics.auc, metrics.gauc, metrics.gauc_user)
@@ -71,26 +71,38 @@ def to_json(rows: list[Row]) -> bytes:
 def rows_of(on: Judged, boot: Bootstrap, progress: Progress) -> Iterator[Row]:
     """The figures of all heads and of the value, for all kinds and for each, then by slice."""
     heads = tuple(on.labels.windows_ms)
-    kinds = [("all", np.ones(len(on.user), np.bool_))]
-    kinds += [(KIND_NAMES[code], on.labels.kind == code) for code in np.unique(on.labels.kind).tolist() if code]
+    codes = np.unique(on.labels.kind).tolist()
+    kinds = [(KIND_NAMES[code], on.labels.kind == code) for code in codes if code]
+    if len(codes) > 1:
+        kinds.append(("all", np.ones(len(on.user), np.bool_)))
     for column, head in enumerate(heads):
         progress("judging", column, len(heads))
         for kind, of_kind in kinds:
-            yield from _head_rows(on, head, column, kind, of_kind & on.mature[:, column], boot)
+            found = list(_head_rows(on, head, column, kind, of_kind & on.mature[:, column], boot))
+            yield from _of_all(found, alone=len(kinds) == 1)
     for kind, of_kind in kinds:
-        yield from _value_rows(on, kind, of_kind & on.mature.all(axis=1), boot)
+        found = list(_value_rows(on, kind, of_kind & on.mature.all(axis=1), boot))
+        yield from _of_all(found, alone=len(kinds) == 1)
     progress("judging", len(heads), len(heads))
     for done, (name, held) in enumerate(on.slices.items()):
         progress("judging slices", done, len(on.slices))
         yield from _slice_rows(on, name, held, boot)
 
 
+def _of_all(rows: list[Row], *, alone: bool) -> Iterator[Row]:
+    """The rows of a kind; of the only kind there is they are those of all as well."""
+    yield from rows
+    if alone:
+        yield from (msgspec.structs.replace(row, kind="all") for row in rows)
+
+
 def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray, boot: Bootstrap) -> Iterator[Row]:
     rows, y = Rows(on.slate[chosen], on.user[chosen]), on.labels.of(head)[chosen]
     ours = on.systems[OURS].score[chosen, column]
+    yield row_of("log", head, kind, metrics.rate(rows, y, boot))
     for system, scores in on.systems.items():
         score = scores.score[chosen, column]
-        for ordered in ORDERED:
+        for ordered in ORDERED if system in SLICED else (metrics.gauc,):
             yield row_of(system, head, kind, ordered(rows, y, score, boot))
         if scores.probabilities is not None:
             p = scores.probabilities[chosen, column]

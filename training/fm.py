@@ -132,7 +132,7 @@ def _places(fields: IntArray, known: IntArray) -> IntArray:
 @njit(nogil=True, cache=True)
 def _margin(places: IntArray, weights: DoubleArray, total: DoubleArray) -> float:
     """The log-odds of one row; ``total`` (DIMS,) becomes the sum of its vectors."""
-    margin = weights[-1, 0]
+    margin: float = weights[-1, 0]
     total[:] = 0.0
     for place in places:
         if place >= 0:

@@ -12,7 +12,7 @@ from numba import njit
 from scipy.special import expit, logit
 
 from features.types import BoolArray, DoubleArray, IntArray
-from training.bootstrap import Bootstrap, Difference, Figure, MetricError, Numbers, Rows, Sums, interval, ratio
+from training.bootstrap import Bootstrap, Difference, Figure, MetricError, Numbers, Rows, Sums, added, interval, ratio
 from training.calibration import fit_logistic
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "logloss",
     "ndcg",
     "paired_difference",
+    "rate",
 ]
 
 ECE_BINS = 15
@@ -101,8 +102,15 @@ def logloss(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Figure:
     """Mean negative log-likelihood in nats of probabilities p (n,) in [0, 1], cut to [1e-6, 1 - 1e-6]."""
     positive, p = rows.outcomes(y), np.clip(rows.probabilities(p), CLIP, 1 - CLIP)
     loss = -np.log(np.where(positive, p, 1 - p))
-    by_user = _added(rows.user_code, rows.users, loss, np.ones(len(rows)))
+    by_user = added(rows.user_code, rows.users, loss, np.ones(len(rows)))
     return Sums("logloss", by_user, ratio, int(positive.sum()), rows.slates, 0).figure(boot)
+
+
+def rate(rows: Rows, y: Numbers, boot: Bootstrap) -> Figure:
+    """The share of rows that are positives."""
+    positive = rows.outcomes(y)
+    by_user = added(rows.user_code, rows.users, positive.astype(np.float64), np.ones(len(rows)))
+    return Sums("rate", by_user, ratio, int(positive.sum()), rows.slates, 0).figure(boot)
 
 
 def ece(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Figure:
@@ -117,7 +125,7 @@ def ece(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Figure:
     middle = np.cumsum(count) - count / 2
     place = rows.user_code * ECE_BINS + (middle * ECE_BINS / max(len(p), 1)).astype(np.int64)[level]
     gaps = np.bincount(place, p - positive, rows.users * ECE_BINS).reshape(rows.users, ECE_BINS)
-    by_user = np.column_stack([gaps, _added(rows.user_code, rows.users, np.ones(len(rows)))])
+    by_user = np.column_stack([gaps, added(rows.user_code, rows.users, np.ones(len(rows)))])
 
     def error(sums: DoubleArray) -> DoubleArray:
         return ratio(np.stack([np.abs(sums[:, :-1]).sum(axis=1), sums[:, -1]], axis=1))
@@ -137,7 +145,7 @@ def calibration_slope(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Fi
     intercept, slope = fit_logistic(x, positive.astype(np.float64))
     fitted = expit(intercept + slope * x)
     residual, variance = positive - fitted, fitted * (1 - fitted)
-    by_user = _added(rows.user_code, rows.users, residual, residual * x, variance, variance * x, variance * x * x)
+    by_user = added(rows.user_code, rows.users, residual, residual * x, variance, variance * x, variance * x * x)
 
     def step(sums: DoubleArray) -> DoubleArray:
         g0, g1, h00, h01, h11 = sums.T
@@ -205,7 +213,7 @@ def _concordant(metric: Literal["gauc", "gauc_user"], rows: Rows, y: Numbers, sc
     ranked = _ranked(group, rows.numbers(score, "score"))
     once = np.ones(rows.users, np.int64)
     won = _pairs(ranked.group, ranked.tied, positive[ranked.order], rows.user_code[ranked.order], once, len(owner))
-    by_user = _added(owner, rows.users, *won.T)
+    by_user = added(owner, rows.users, *won.T)
     pairs = won[:, 1]
     return Sums(metric, by_user, ratio, int(positive.sum()), int((pairs > 0).sum()), int(pairs.sum()))
 
@@ -220,13 +228,8 @@ def _discounted(rows: Rows, gain: Numbers, score: Numbers, k: int) -> Sums:
     starts = np.searchsorted(ideal.group, np.arange(rows.slates + 1))
     found, pairs = _ndcg_of_slates(starts, ranked.tied, gains[ranked.order], gains[ideal.order], k)
     counted = pairs > 0
-    by_user = _added(rows.user_of_slate, rows.users, found, counted.astype(np.float64))
+    by_user = added(rows.user_of_slate, rows.users, found, counted.astype(np.float64))
     return Sums(f"ndcg{k}", by_user, ratio, int((gains > 0).sum()), int(counted.sum()), int(pairs.sum()))
-
-
-def _added(user: IntArray, users: int, *columns: DoubleArray) -> DoubleArray:
-    """Columns (n,) added up per user (users, columns)."""
-    return np.stack([np.bincount(user, column, users).astype(np.float64) for column in columns], axis=1)
 
 
 @njit(nogil=True, cache=True)

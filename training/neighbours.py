@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
-from features.types import FloatArray, IntArray
+from features.types import DoubleArray, FloatArray, IntArray
 from training.preferences import BLOCK, Preferences
 
 NEIGHBOURS = 100
@@ -44,7 +44,7 @@ class ItemNeighbours:
         return np.asarray((self.seen[users] @ self.similarity).toarray(), np.float32)
 
 
-def _nearest(together: FloatArray, start: int, length: FloatArray) -> "csr_matrix[np.float64]":
+def _nearest(together: DoubleArray, start: int, length: DoubleArray) -> "csr_matrix[np.float64]":
     """The rows ``start …`` of the similarity, from counts of people (m, items) in common."""
     m, n = together.shape
     cosine = together / (length[start : start + m, None] * length + SHRINK)

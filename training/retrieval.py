@@ -17,7 +17,7 @@ from features.log import EventLog
 from features.outcomes import KIND_NAMES
 from features.records import Context
 from features.state import FeatureState
-from features.types import BoolArray, RowArray
+from features.types import BoolArray, DoubleArray, RowArray
 from ranking import eligibility
 from ranking.bundle import Bundle
 from ranking.generation import Generation
@@ -146,8 +146,8 @@ def _at_moments(
 ) -> Iterator[tuple[Asked, Generation]]:
     """Each person with a generation whose state has come to the moment."""
     state, start = FeatureState(bundle.feature_set.layout), people[0].read_offset
-    for batch in log.read(0, start):
-        state.fold(batch)
+    for folded in log.read(0, start):
+        state.fold(folded)
     generation = Generation(bundle, policy, state, BundleRanker(bundle))
     rest: Iterator[pa.RecordBatch] = iter(log.read(start))
     batch: pa.RecordBatch | None = None
@@ -199,7 +199,7 @@ class _Peers:
     """What others would retrieve from the same catalogue."""
 
     past: Preferences
-    popular: RowArray
+    popular: DoubleArray
     affinities: dict[str, Affinity]
 
     @classmethod

@@ -9,13 +9,16 @@ import numpy as np
 from features.errors import TrainingError
 from features.log import DAY_MS, EventLog
 from features.schema import FeatureSet
-from training.baselines import Scores
+from features.types import BoolArray
 from training.bootstrap import Bootstrap
+from training.duration import duration_rows
 from training.evaluate import Judged, Row, judge, rows_of
 from training.examples import last_day_ms
 from training.labels import Labels
 from training.pipeline import UTC_OFFSET_MS, learn
 from training.progress import Progress, quiet
+from training.task import Scores
+from training.watch import Watch
 
 
 def rolling(
@@ -58,7 +61,8 @@ def rolling(
         stage = _named(progress, f"day {days - back} of {days}")
         bundle = learn(log, until_ms=start_ms, seed=seed, feature_set=feature_set, progress=stage).bundle
         judged.append(judge(log, bundle, before_ms=start_ms + DAY_MS, baselines=True, progress=stage))
-    return list(rows_of(pooled(judged), Bootstrap(resamples, seed), progress))
+    on, boot = pooled(judged), Bootstrap(resamples, seed)
+    return [*rows_of(on, boot, progress), *duration_rows(on, boot)]
 
 
 def _named(progress: Progress, name: str) -> Progress:
@@ -86,6 +90,29 @@ def pooled(parts: Sequence[Judged]) -> Judged:
         mature=np.concatenate([part.mature for part in parts]),
         gain=np.concatenate([part.gain for part in parts]),
         systems={name: _joined([part.systems[name] for part in parts]) for name in names},
+        slices=_slices(parts),
+        watch=_watches([part.watch for part in parts if part.watch is not None], len(parts)),
+    )
+
+
+def _slices(parts: Sequence[Judged]) -> dict[str, BoolArray]:
+    """Slices by name; one that a part does not have holds none of its rows."""
+    names = dict.fromkeys(name for part in parts for name in part.slices)
+    none = [np.zeros(len(part.user), np.bool_) for part in parts]
+    return {
+        name: np.concatenate([part.slices.get(name, empty) for part, empty in zip(parts, none, strict=True)])
+        for name in names
+    }
+
+
+def _watches(watches: Sequence[Watch], parts: int) -> Watch | None:
+    """The predictions of all parts, if all have some."""
+    if len(watches) < parts:
+        return None
+    return Watch(
+        np.concatenate([each.watched_ms for each in watches]),
+        np.concatenate([each.percentile for each in watches]),
+        {name: np.concatenate([each.predicted_ms[name] for each in watches]) for name in watches[0].predicted_ms},
     )
 
 

@@ -77,7 +77,8 @@ class Task:
 
     def column(self, name: str) -> DoubleArray:
         """A column (rows to score,) by name."""
-        return self.features[self.test, self.columns.names.index(name)].astype(np.float64)
+        column: DoubleArray = self.features[self.test, self.columns.names.index(name)].astype(np.float64)
+        return column
 
     def names(self, of_item: bool, rows: BoolArray) -> list[str]:
         """The ids (rows,) of the items, or of the users, of some impressions."""

@@ -20,7 +20,7 @@ from numba import njit
 from features.outcomes import KIND_NAMES, VIDEO
 from features.types import BoolArray, ByteArray, DoubleArray, IntArray
 from training import metrics
-from training.bootstrap import Bootstrap, Rows, Sums, ratio
+from training.bootstrap import Bootstrap, Rows, Sums, added, ratio
 from training.cohorts import durations_of
 from training.heads import PARAMETERS, PATIENCE, ROUNDS
 from training.labels import watched_ms
@@ -78,11 +78,11 @@ class Bins:
         return out
 
     def watch_at(self, percentile: DoubleArray, place: IntArray) -> DoubleArray:
-        """The bin's empirical quantile (n,) at a percentile; 0 in a bin without any watch."""
+        """The bin's empirical quantile (n,) at a percentile, the inverse of ``percentile``; 0 in a bin without any."""
         out = np.zeros(len(place))
         for at, known in self.watches.items():
             rows = place == at
-            out[rows] = np.quantile(known, np.clip(percentile[rows], 0, 1))
+            out[rows] = np.quantile(known, np.clip(percentile[rows], 0, 1), method="hazen")
         return out
 
     def mean(self, place: IntArray) -> DoubleArray:
@@ -147,21 +147,22 @@ def xauc(rows: Rows, watched: DoubleArray, predicted: DoubleArray) -> Sums:
     order = np.argsort(rows.slate_code, kind="stable")
     starts = np.searchsorted(rows.slate_code[order], np.arange(rows.slates + 1))
     won = _ordered(starts, watched[order], predicted[order])
-    by_user = np.stack([np.bincount(rows.user_of_slate, column, rows.users) for column in won.T], axis=1)
+    by_user = added(rows.user_of_slate, rows.users, *won.T)
     pairs = won[:, 1]
     return Sums("xauc", by_user, ratio, int((watched > 0).sum()), int((pairs > 0).sum()), int(pairs.sum()))
 
 
 def mean_error(rows: Rows, watched: DoubleArray, predicted: DoubleArray) -> Sums:
     """Mean absolute error in seconds."""
-    errors = np.bincount(rows.user_code, np.abs(watched - predicted) / 1000, rows.users)
-    by_user = np.stack([errors, np.bincount(rows.user_code, minlength=rows.users)], axis=1)
+    errors = np.abs(watched - predicted) / 1000
+    by_user = added(rows.user_code, rows.users, errors, np.ones(len(rows)))
     return Sums("mae_s", by_user, ratio, int((watched > 0).sum()), rows.slates, 0)
 
 
 def with_watch(value: DoubleArray, percentile: DoubleArray, weight: float) -> DoubleArray:
     """A value (n,) that counts the predicted percentile as a head: in units of its standard deviation."""
-    return value + weight * SPREAD * (percentile - 0.5)
+    more: DoubleArray = value + weight * SPREAD * (percentile - 0.5)
+    return more
 
 
 def watch_figures(

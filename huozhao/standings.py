@@ -1,0 +1,102 @@
+"""What people read of the baselines, of calibration and of retrieval: tables within 120 columns."""
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from huozhao.show import FEWEST
+from training import Row
+from training.baselines import BASELINES
+from training.figures import OURS
+from training.recall import DEPTHS, SHOWN
+
+COLUMNS = (("complete", "gauc"), ("like", "gauc"), ("click", "gauc"), ("long_view", "gauc"), ("value", "ndcg5"))
+ENOUGH = 500
+"""The calibration of a head is judged from so many positives on."""
+SLOPE, ECE_SHARE = (0.9, 1.1), 0.1
+
+
+def standings(rows: Sequence[Row]) -> RenderableType:
+    """One line a system: order by head within slates, NDCG@5 by gain; then ours less each; then what each learned."""
+    found = {(row.system, row.head, row.metric): row for row in rows if row.kind == row.slice == "all"}
+    shown = [column for column in COLUMNS if (OURS, *column) in found]
+    table, differences = _table("system", *(head for head, _ in shown)), _table("ours − …", *(h for h, _ in shown))
+    for system in (OURS, *(name for name in BASELINES if any(row.system == name for row in rows))):
+        table.add_row(system, *(_cell(found.get((system, *column))) for column in shown))
+        if system != OURS:
+            above = [found.get((OURS, head, f"{metric}_diff_vs_{system}")) for head, metric in shown]
+            differences.add_row(system, *(_cell(row, "+") for row in above))
+    learned = [Text(f"{name}: {baseline.fitted_on}.", "dim") for name, baseline in BASELINES.items()]
+    verdict = found.get((OURS, "value", "ndcg5_diff_vs_lambdamart"))
+    return Group(table, Text(), differences, *([Text(_verdict(verdict))] if verdict else []), *learned)
+
+
+def _verdict(row: Row) -> str:
+    """Whether the value ranks better than one list-wise model of the gain."""
+    if row.low > 0 or row.high < 0:
+        return f"{'The value' if row.value > 0 else 'LambdaMART'} ranks better: gain NDCG@5 {_cell(row, '+')}."
+    return f"Neither the value nor LambdaMART is shown to rank better: gain NDCG@5 {_cell(row, '+')}, value less it."
+
+
+def calibration(rows: Sequence[Row]) -> RenderableType:
+    """Every head and kind with ``ENOUGH`` positives: slope in [.9, 1.1], log loss below the constant's, ECE ≤ .1 π."""
+    found = {(row.system, row.head, row.kind, row.metric): row for row in rows if row.slice == "all"}
+    table = _table("kind", "head", "positives", "π", "slope", "log loss", "constant's", "ECE", ".1 π", "holds")
+    for (system, head, kind, metric), row in found.items():
+        if (system, metric) != ("log", "rate") or row.positives < ENOUGH:
+            continue
+        slope, loss, ece = (found[OURS, head, kind, name].value for name in ("slope", "logloss", "ece"))
+        constant = found["constant", head, kind, "logloss"].value
+        misses = [
+            name
+            for name, holds in (
+                ("slope", SLOPE[0] <= slope <= SLOPE[1]),
+                ("log loss", loss < constant),
+                ("ECE", ece <= ECE_SHARE * row.value),
+            )
+            if not holds
+        ]
+        numbers = (row.value, slope, loss, constant, ece, ECE_SHARE * row.value)
+        said = "misses " + ", ".join(misses) if misses else "yes"
+        table.add_row(kind, head, f"{row.positives:,}", *(f"{number:.4f}" for number in numbers), said)
+    return Group(table, Text(f"Heads of fewer than {ENOUGH} positives of a kind are left out.", "dim"))
+
+
+def retrieval(rows: Sequence[Row]) -> RenderableType:
+    """By kind, one line a system: recall at three depths, for warm and cold people, coverage and what is new."""
+    found = {(row.system, row.kind, row.slice, row.metric): row for row in rows}
+    names = (*(f"recall@{depth}" for depth in DEPTHS), "warm @100", "cold @100", f"coverage@{SHOWN}", "new", "union −")
+    table = _table("kind", "system", *names)
+    for kind, system in dict.fromkeys((row.kind, row.system) for row in rows):
+        metrics = [("all", f"recall@{depth}") for depth in DEPTHS]
+        if system == "legal":
+            metrics = [("all", "none"), ("all", "none"), ("all", "recall@all")]
+        metrics += [("user=warm", "recall@100"), ("user=cold", "recall@100")]
+        metrics += [("all", f"coverage@{SHOWN}"), ("all", f"new_share@{SHOWN}")]
+        cells = [_cell(found.get((system, kind, *metric)), least=0) for metric in metrics]
+        difference = found.get(("union", kind, "all", f"recall@100_diff_vs_{system}"))
+        table.add_row(kind, system, *cells, _cell(difference, "+", least=0))
+    people = {row.kind: f"{row.kind}: {row.slates:,} people, {row.positives:,} wanted" for row in rows if row.positives}
+    under = "Mean recall a person; the last column is the union's recall@100 less the system's. "
+    under += f"{'; '.join(people.values())}."
+    return Group(table, Text(under, "dim"))
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _cell(row: Row | None, sign: str = "", least: int = FEWEST) -> str:
+    if row is None or not math.isfinite(row.value) or min(row.positives, row.pairs) < least:
+        return "–"
+    value = f"{row.value:{sign}.3f}"
+    if least == 0 or not math.isfinite(row.low):
+        return value
+    return f"{value} [{row.low:{sign}.3f},{row.high:{sign}.3f}]".replace("0.", ".")
