@@ -54,7 +54,6 @@ def _parameters(worth: DoubleArray, rows: int, seed: int) -> dict[str, object]:
         "lambdarank_truncation_level": TOP + 3,
         "min_data_in_leaf": least,
         "min_data_in_bin": 3,
-        "num_threads": 2,
         "seed": seed,
     }
 

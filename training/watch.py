@@ -11,6 +11,7 @@ References
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import lightgbm as lgb
@@ -22,7 +23,7 @@ from features.types import BoolArray, ByteArray, DoubleArray, IntArray
 from training import metrics
 from training.bootstrap import Bootstrap, Rows, Sums, added, ratio
 from training.cohorts import durations_of
-from training.heads import PARAMETERS, PATIENCE, ROUNDS
+from training.heads import PARAMETERS, PATIENCE, ROUNDS, WORKERS
 from training.labels import watched_ms
 from training.task import Task, in_first_slot
 
@@ -103,15 +104,17 @@ def watch(task: Task) -> Watch:
     fit = task.slices.fit(task.labels, HEAD)
     bins = Bins.of(watched[fit], duration[fit], kind[fit])
     place = bins.place(duration, kind)
-    percentile = np.clip(_regression(task, bins.percentile(watched, place)), 0, 1)
-    at = place[task.test]
+    targets = (bins.percentile(watched, place), watched / 1000, np.log1p(watched / 1000))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        percentile, raw, log1p = pool.map(lambda target: _regression(task, target), targets)
+    percentile, at = np.clip(percentile, 0, 1), place[task.test]
     return Watch(
         watched[task.test],
         percentile,
         {
             OURS: bins.watch_at(percentile, at),
-            "watch_raw": np.maximum(_regression(task, watched / 1000) * 1000, 0),
-            "watch_log1p": np.maximum(np.expm1(_regression(task, np.log1p(watched / 1000))) * 1000, 0),
+            "watch_raw": np.maximum(raw * 1000, 0),
+            "watch_log1p": np.maximum(np.expm1(log1p) * 1000, 0),
             "watch_mean": bins.mean(at),
         },
     )
@@ -123,7 +126,7 @@ def _regression(task: Task, target: DoubleArray) -> DoubleArray:
     parts = [part(labels, HEAD) for part in (slices.train, slices.stop, slices.fit)]
     least = int(np.clip(parts[2].sum() // 300, 20, 200))
     params = PARAMETERS | {
-        "objective": "regression", "metric": "l2", "min_data_in_leaf": least, "num_threads": 2,
+        "objective": "regression", "metric": "l2", "min_data_in_leaf": least,
         "min_data_in_bin": 3, "seed": task.bundle.trained.seed,
     }  # fmt: skip
     train, stop, fit = (
