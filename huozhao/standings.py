@@ -79,9 +79,10 @@ def retrieval(rows: Sequence[Row]) -> RenderableType:
         cells = [_cell(found.get((system, kind, *metric)), least=0) for metric in metrics]
         difference = found.get(("union", kind, "all", f"recall@100_diff_vs_{system}"))
         table.add_row(kind, system, *cells, _cell(difference, "+", least=0))
-    people = {row.kind: f"{row.kind}: {row.slates:,} people, {row.positives:,} wanted" for row in rows if row.positives}
+    asked = [row for row in rows if (row.system, row.slice, row.metric) == ("union", "all", f"recall@{DEPTHS[0]}")]
+    people = [f"{row.kind}: {row.slates:,} people, {row.positives:,} wanted" for row in asked]
     under = "Mean recall a person; the last column is the union's recall@100 less the system's. "
-    under += f"{'; '.join(people.values())}."
+    under += f"{'; '.join(people)}."
     return Group(table, Text(under, "dim"))
 
 
