@@ -117,15 +117,15 @@ def evaluate(
         raise RequestError("--retrieval has peers of its own.", "Leave out --baselines and --rolling.")
     if json is not None:
         _refuse_lost(json)
-    stretch = {"since_ms": since_ms, "until_ms": until_ms}
     with homes.open_log(home) as log, Stages() as stages:
         if rolling is not None:
             rows = judge_rolling(log, rolling, progress=stages)
         elif retrieval:
-            policy = load_policy(home / "policy.toml")
-            rows = judge_retrieval(log, load(current(home / "bundles")), policy, **stretch, progress=stages)
+            bundle, policy = load(current(home / "bundles")), load_policy(home / "policy.toml")
+            rows = judge_retrieval(log, bundle, policy, since_ms=since_ms, until_ms=until_ms, progress=stages)
         else:
-            rows = judge(log, load(current(home / "bundles")), **stretch, baselines=baselines, progress=stages)
+            bundle = load(current(home / "bundles"))
+            rows = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=stages)
     if json is not None:
         json.write_bytes(to_json(rows))
     if retrieval:

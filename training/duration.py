@@ -79,15 +79,20 @@ def _watch(on: Judged, watches: Watch, boot: Bootstrap) -> Iterator[Row]:
                 yield difference_row(system, "watch_time", kind, figure, ours="watch_rank")
             else:
                 yield row_of(system, "watch_time", kind, figure)
-    chosen: BoolArray = on.mature.all(axis=1)
-    rows, got = Rows(on.slate[chosen], on.user[chosen]), on.gain[chosen]
-    ours = on.systems[OURS].value
-    more = with_watch(ours, watches.percentile, WATCH_WEIGHT)[chosen]
-    yield row_of("with_watch", "value", "all", metrics.ndcg(rows, got, more, boot))
-    found = metrics.paired_difference("ndcg", rows, got, ours[chosen], more, boot)
-    yield difference_row("with_watch", "value", "all", found)
-    chosen = on.mature[:, column]
+    yield from _in_the_value(on, watches, boot)
+    mature = on.mature[:, column]
     for groups, name in ((on.slate, "all"), (within_deciles(on.slate, on.slices), "duration=same")):
-        rows = Rows(groups[chosen], on.user[chosen])
-        figure = metrics.gauc(rows, on.labels.of(HEAD)[chosen], watches.percentile[chosen], boot)
+        rows = Rows(groups[mature], on.user[mature])
+        figure = metrics.gauc(rows, on.labels.of(HEAD)[mature], watches.percentile[mature], boot)
         yield sparing(row_of("watch_rank", HEAD, "all", figure, name))
+
+
+def _in_the_value(on: Judged, watches: Watch, boot: Bootstrap) -> Iterator[Row]:
+    """What the percentile would do for the gain, as a term of the value."""
+    mature = on.mature.all(axis=1)
+    rows, got = Rows(on.slate[mature], on.user[mature]), on.gain[mature]
+    ours = on.systems[OURS].value
+    more = with_watch(ours, watches.percentile, WATCH_WEIGHT)[mature]
+    yield row_of("with_watch", "value", "all", metrics.ndcg(rows, got, more, boot))
+    found = metrics.paired_difference("ndcg", rows, got, ours[mature], more, boot)
+    yield difference_row("with_watch", "value", "all", found)

@@ -20,8 +20,8 @@ from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, RowArray
 from ranking import eligibility
 from ranking.bundle import Bundle
+from ranking.exact import top_k
 from ranking.generation import Generation
-from ranking.index import top_k
 from ranking.policy import Policy
 from ranking.ranker import BundleRanker
 from ranking.types import Query
