@@ -74,7 +74,7 @@ def rows_of(on: Judged, boot: Bootstrap, progress: Progress) -> Iterator[Row]:
     codes = np.unique(on.labels.kind).tolist()
     kinds = [(KIND_NAMES[code], on.labels.kind == code) for code in codes if code]
     if len(codes) > 1:
-        kinds.append(("all", np.ones(len(on.user), np.bool_)))
+        kinds.insert(0, ("all", np.ones(len(on.user), np.bool_)))
     for column, head in enumerate(heads):
         progress("judging", column, len(heads))
         for kind, of_kind in kinds:
