@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.churn import tail
 from benchmarks.light import light_rows
 from benchmarks.market import NOW_MS, Market, make_market
 from benchmarks.mutex import Waits, Writer, churn_rows
 from benchmarks.naive import Naive
 from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
+from benchmarks.served import served
 from benchmarks.stages import stage_rows
 from features.state import FeatureState
 from features.storage import leaves
@@ -57,6 +59,9 @@ def run(*, quick: bool) -> Report:
             report.rows += light_rows(generation, people[: 2 if quick else 8])
             report.rows += _churn(engine, state, ours, 200 if quick else 2_000)
             report.rows.append(_swap(home))
+        with served(home, NOW_MS) as server:
+            names, rooms = [state.users.names[user] for user in people], [f"i{n}" for n in range(market.rooms)]
+            churned = tail(server.address, NOW_MS, names, rooms, 400 if quick else 3_000)
     heads = (
         f"{market.rooms} rooms + {market.products} products, 5 heads x {market.trees} trees x {market.leaves} leaves"
     )
@@ -65,6 +70,9 @@ def run(*, quick: bool) -> Report:
         report.rows.append({"system": system, "size": heads, "feeds_per_second": per_second, **quantiles(times)})
     report.ratios["feed.vs_naive"] = float(np.median(theirs) / np.median(took))
     report.ratios["feed.feeds_per_second_per_core"] = 1e3 / float(np.mean(took))
+    report.rows += churned.rows
+    report.ratios |= churned.ratios
+    report.faults += churned.faults
     return report
 
 
