@@ -18,6 +18,8 @@ from training.watch import Watch
 OURS = "huozhao"
 SLICED = (OURS, "popularity", "static", "lambdamart")
 """The systems whose figures are taken apart by slice, and that AUC over all rows and within people is given of."""
+SLICE_RESAMPLES = 200
+"""Slices have people of their own to draw, and there are many: they take no more draws than this."""
 FEWEST = 20
 """A slice's figure of fewer positives or pairs is NaN: it would say nothing."""
 ORDERED = (metrics.auc, metrics.gauc, metrics.gauc_user)
@@ -84,9 +86,10 @@ def rows_of(on: Judged, boot: Bootstrap, progress: Progress) -> Iterator[Row]:
         found = list(_value_rows(on, kind, of_kind & on.mature.all(axis=1), boot))
         yield from _of_all(found, alone=len(kinds) == 1)
     progress("judging", len(heads), len(heads))
+    fewer = Bootstrap(min(boot.resamples, SLICE_RESAMPLES), boot.seed)
     for done, (name, held) in enumerate(on.slices.items()):
         progress("judging slices", done, len(on.slices))
-        yield from _slice_rows(on, name, held, boot)
+        yield from _slice_rows(on, name, held, fewer)
 
 
 def _of_all(rows: list[Row], *, alone: bool) -> Iterator[Row]:
