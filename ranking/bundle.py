@@ -62,6 +62,12 @@ class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     categories: tuple[str, ...]
 
 
+class Formatted(msgspec.Struct, frozen=True):
+    """All that the first page of a bundle has in any format."""
+
+    format: int
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first page of a bundle; ``sha256`` names every file that belongs to what was learned."""
 
@@ -188,9 +194,12 @@ def load(place: Path) -> Bundle:
     BundleError
         If a file is missing or not as it was written, the format is unknown, or its parts do not fit each other.
     """
-    manifest = _decoded(_read(place, "manifest.json"), Manifest, place / "manifest.json")
-    if manifest.format != FORMAT:
-        raise BundleError(f"{place} is of format {manifest.format}, not {FORMAT}.", "Train it anew, or upgrade.")
+    text = _read(place, "manifest.json")
+    # The format first: the page of another one may hold what this one does not know.
+    found = _decoded(text, Formatted, place / "manifest.json").format
+    if found != FORMAT:
+        raise BundleError(f"{place} is of format {found}, not {FORMAT}.", "Train it anew, or upgrade.")
+    manifest = _decoded(text, Manifest, place / "manifest.json")
     files = {path: _read(place, path) for path in manifest.sha256}
     for path, part in files.items():
         if hashlib.sha256(part).hexdigest() != manifest.sha256[path]:
@@ -292,6 +301,11 @@ def current(folder: Path) -> Path:
 def promote(folder: Path, version: str) -> None:
     """Make a bundle the current one, after it was read and verified."""
     load(folder / version)
+    turn(folder, version)
+
+
+def turn(folder: Path, version: str) -> None:
+    """Point at a bundle that is known to be whole: readers see the one before or this one, nothing between."""
     draft = folder / ".current.draft"
     write(draft, msgspec.json.encode(Pointer(version)))
     draft.rename(folder / "current.json")

@@ -22,7 +22,9 @@ __all__ = [
     "MetricError",
     "Rows",
     "auc",
+    "calibration_error",
     "calibration_slope",
+    "concordant",
     "difference",
     "ece",
     "gauc",
@@ -62,12 +64,12 @@ def gauc(rows: Rows, y: Numbers, score: Numbers, boot: Bootstrap) -> Figure:
     MetricError
         When an array does not fit the rows or holds what it must not; so do all metrics here.
     """
-    return _concordant("gauc", rows, y, score).figure(boot)
+    return concordant("gauc", rows, y, score).figure(boot)
 
 
 def gauc_user(rows: Rows, y: Numbers, score: Numbers, boot: Bootstrap) -> Figure:
     """``gauc`` with the user as the group: reported, never decided by, for honest history looks harmful in it."""
-    return _concordant("gauc_user", rows, y, score).figure(boot)
+    return concordant("gauc_user", rows, y, score).figure(boot)
 
 
 def auc(rows: Rows, y: Numbers, score: Numbers, boot: Bootstrap) -> Figure:
@@ -120,6 +122,12 @@ def ece(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Figure:
     absolute value, and to a resample's twice, so the interval takes the resamples' upper end and mirrors it at the
     value, no lower than 0.
     """
+    figure = calibration_error(rows, y, p).figure(boot)
+    return replace(figure, low=float(np.maximum(0.0, 2 * figure.value - figure.high)))
+
+
+def calibration_error(rows: Rows, y: Numbers, p: Numbers) -> Sums:
+    """The sums that ``ece`` is a function of; two on the same rows meet the same draws."""
     positive, p = rows.outcomes(y), rows.probabilities(p)
     _, level, count = np.unique(p, return_inverse=True, return_counts=True)
     middle = np.cumsum(count) - count / 2
@@ -130,8 +138,7 @@ def ece(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Figure:
     def error(sums: DoubleArray) -> DoubleArray:
         return ratio(np.stack([np.abs(sums[:, :-1]).sum(axis=1), sums[:, -1]], axis=1))
 
-    figure = Sums("ece", by_user, error, int(positive.sum()), rows.slates, 0).figure(boot)
-    return replace(figure, low=float(np.maximum(0.0, 2 * figure.value - figure.high)))
+    return Sums("ece", by_user, error, int(positive.sum()), rows.slates, 0)
 
 
 def calibration_slope(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Figure:
@@ -169,7 +176,7 @@ def paired_difference(
     The two-sided p-value is twice (1 + draws on the far side of zero) / (1 + draws), at most 1; NaN without draws.
     """
     a, b = (
-        _discounted(rows, target, score, 5) if metric == "ndcg" else _concordant(metric, rows, target, score)
+        _discounted(rows, target, score, 5) if metric == "ndcg" else concordant(metric, rows, target, score)
         for score in (ours, theirs)
     )
     return difference(a, b, boot)
@@ -205,7 +212,8 @@ def _ranked(group: IntArray, score: DoubleArray) -> _Ranked:
     return _Ranked(order, group, tied)
 
 
-def _concordant(metric: Literal["gauc", "gauc_user"], rows: Rows, y: Numbers, score: Numbers) -> Sums:
+def concordant(metric: Literal["gauc", "gauc_user"], rows: Rows, y: Numbers, score: Numbers) -> Sums:
+    """The sums that ``gauc`` and ``gauc_user`` are a function of; two on the same rows meet the same draws."""
     positive = rows.outcomes(y)
     by_slate = metric == "gauc"
     group = rows.slate_code if by_slate else rows.user_code

@@ -1,0 +1,174 @@
+"""The registry: which bundles there are, which one is served, and since when and why each one was.
+
+``promotions.jsonl`` beside the bundles is only ever appended to. A promotion is written down before the pointer turns,
+so that none goes without its reason.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from features.errors import BundleError
+from features.log import sync_folder
+from ranking.bundle import Bundle, current, load, turn
+from training.gate import Check, Verdict
+
+FILE = "promotions.jsonl"
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the file: what was made current, in place of what, when, and by which reason.
+
+    ``checks`` are the gate's figures, empty where it was not asked.
+    """
+
+    version: str
+    previous: str
+    at_ms: int
+    how: Literal["gate", "forced", "by hand", "rollback"]
+    reason: str
+    checks: tuple[Check, ...] = ()
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A bundle of a folder: itself or what is wrong with it, and its last promotion."""
+
+    version: str
+    bundle: Bundle | None
+    fault: str
+    current: bool
+    promotion: Promotion | None
+
+
+def current_version(bundles: Path) -> str:
+    """The version that is served, "" where none was promoted yet."""
+    return current(bundles).name if (bundles / "current.json").exists() else ""
+
+
+def promotions(bundles: Path) -> tuple[Promotion, ...]:
+    """All promotions in their order.
+
+    A last line that was cut off while it was written is passed over: its pointer never turned.
+
+    Raises
+    ------
+    BundleError
+        If another line cannot be read.
+    """
+    try:
+        lines = (bundles / FILE).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return ()
+    found = []
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            found.append(msgspec.json.decode(line, type=Promotion))
+        except msgspec.MsgspecError as error:
+            what = f"Line {number} of {bundles / FILE} cannot be read: {error}."
+            raise BundleError(what, "Restore the file.") from error
+    return tuple(found)
+
+
+def promote(
+    bundles: Path,
+    version: str,
+    now_ms: int,
+    *,
+    how: Literal["gate", "forced", "by hand", "rollback"],
+    reason: str,
+    verdict: Verdict | None = None,
+) -> Promotion:
+    """Make a bundle the current one and write down why. It is verified first; a damaged one changes nothing."""
+    load(bundles / version)
+    entry = Promotion(version, current_version(bundles), now_ms, how, reason, verdict.checks if verdict else ())
+    _append(bundles / FILE, msgspec.json.encode(entry) + b"\n")
+    turn(bundles, version)
+    return entry
+
+
+def rollback(bundles: Path, now_ms: int, reason: str) -> Promotion:
+    """Make the bundle current that was so before the current one; again, the one before that.
+
+    Raises
+    ------
+    BundleError
+        If none is known to have been.
+    """
+    now = current_version(bundles)
+    before = served_before(promotions(bundles), now)
+    if not before:
+        what = f"No bundle is known to have been served before {now or 'now'}."
+        raise BundleError(what, "Name one with `huozhao promote VERSION`.")
+    return promote(bundles, before, now_ms, how="rollback", reason=reason or f"back from {now}")
+
+
+def served_before(entries: Sequence[Promotion], now: str) -> str:
+    """Which version was served before ``now``: rollbacks undo promotions, and are not promotions themselves."""
+    stack: list[str] = []
+    for entry in entries:
+        if entry.how == "rollback":
+            while stack and stack[-1] != entry.version:
+                stack.pop()
+        else:
+            if not stack and entry.previous:
+                stack.append(entry.previous)
+            stack.append(entry.version)
+    while stack and stack[-1] == now:
+        stack.pop()
+    return stack[-1] if stack else ""
+
+
+def find(bundles: Path, name: str) -> str:
+    """The version that a name begins: as many of its digits as no other has, or "current".
+
+    Raises
+    ------
+    BundleError
+        If there is none, or more than one.
+    """
+    if name == "current":
+        return current(bundles).name
+    versions = versions_of(bundles)
+    found = [version for version in versions if name and version.startswith(name)]
+    if len(found) != 1:
+        what = f"{len(found)} bundles of {bundles} begin with {name!r}." if found else f"{bundles} has no {name!r}."
+        raise BundleError(what, f"There are {', '.join(versions) or 'none'}; `huozhao models` lists them.")
+    return found[0]
+
+
+def versions_of(bundles: Path) -> list[str]:
+    """The versions in a folder, the oldest made first."""
+    places = [path.parent for path in bundles.glob("*/manifest.json") if not path.parent.name.startswith(".")]
+    return [
+        place.name
+        for place in sorted(places, key=lambda place: ((place / "manifest.json").stat().st_mtime_ns, place.name))
+    ]
+
+
+def models(bundles: Path) -> list[Listed]:
+    """Every bundle of a folder, the oldest training first; a damaged one with its fault."""
+    now, last = current_version(bundles), {entry.version: entry for entry in promotions(bundles)}
+    found = []
+    for version in versions_of(bundles):
+        bundle, fault = None, ""
+        try:
+            bundle = load(bundles / version)
+        except BundleError as error:
+            fault = str(error)
+        found.append(Listed(version, bundle, fault, version == now, last.get(version)))
+    return sorted(found, key=lambda one: one.bundle.trained.until_ms if one.bundle else -1)
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line so that it survives a power cut; a torn last line is cut off first."""
+    with path.open("ab") as file:
+        whole = path.read_bytes()
+        if whole and not whole.endswith(b"\n"):
+            file.truncate(whole.rfind(b"\n") + 1)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)

@@ -1,0 +1,116 @@
+"""A stretch of log to judge bundles on: the same slates, read for each bundle as it would have read them in serving."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.errors import TrainingError
+from features.history import History, Slates, read_history, slates_of
+from features.log import EventLog
+from features.reader import Reader
+from features.replay import Progress as Part
+from features.replay import Readers, replay
+from features.types import BoolArray, DoubleArray, FloatArray, IntArray
+from ranking.bundle import Bundle
+from training.baselines import judged
+from training.bootstrap import Rows
+from training.examples import known_until
+from training.labels import Labels, label
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Slates that began from ``since_ms`` to before ``until_ms``, of a log read up to then.
+
+    ``keep`` (impressions of ``slates``,) marks theirs.
+    """
+
+    log: EventLog
+    history: History
+    slates: Slates
+    keep: BoolArray
+    since_ms: int
+    until_ms: int
+
+    @classmethod
+    def read(cls, log: EventLog, since_ms: int, until_ms: int | None = None) -> "Stretch":
+        """The stretch of a log.
+
+        Raises
+        ------
+        TrainingError
+            If no slate began in it.
+        """
+        history = read_history(log, until_ms)
+        slates = slates_of(history)
+        received = history.events.received_ms[slates.event]
+        starts = np.flatnonzero(np.diff(slates.slate, prepend=-1))
+        begins = np.minimum.reduceat(received, starts)[slates.slate] if len(starts) else received
+        keep = begins >= since_ms
+        if not keep.any():
+            raise TrainingError("No slate began in the stretch to judge on.", "Choose another --since or --until.")
+        return cls(log, history, slates, keep, since_ms, known_until(log, history, until_ms))
+
+    def only(self, marked: BoolArray) -> "Stretch":
+        """The slates of which an impression is marked, (n,) of those kept."""
+        slate = self.slates.slate[self.keep]
+        keep = self.keep.copy()
+        keep[self.keep] = np.isin(slate, slate[marked])
+        return Stretch(self.log, self.history, self.slates, keep, self.since_ms, self.until_ms)
+
+    @property
+    def event(self) -> IntArray:
+        """(n,) the position of each impression in the history's events."""
+        return self.slates.event[self.keep]
+
+    def rows(self, marked: BoolArray) -> Rows:
+        """Who the impressions that are marked (n,) belong to."""
+        user = self.history.events.user[self.event].astype(np.int64)
+        return Rows(self.slates.slate[self.keep][marked], user[marked])
+
+    def labels(self, bundle: Bundle) -> Labels:
+        """What became of the impressions, by a bundle's windows."""
+        windows_ms = {head: known.window_ms for head, known in bundle.heads.items()}
+        return label(self.history, self.slates, windows_ms).take(self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A stretch as a bundle reads it.
+
+    Parameters
+    ----------
+    features : (n, d) float32
+        Of the bundle's columns.
+    score, probabilities : (n, heads) float64
+        Probabilities as if all stood in the first slot, by which a page is ordered, and for the slot each stood in.
+    value : (n,) float64
+    """
+
+    bundle: Bundle
+    stretch: Stretch
+    labels: Labels
+    features: FloatArray
+    score: DoubleArray
+    value: DoubleArray
+    probabilities: DoubleArray
+
+    @classmethod
+    def of(cls, bundle: Bundle, stretch: Stretch, progress: Part) -> "Read":
+        """Fold the log and read what the bundle knew at each slate's moment; nothing is fitted."""
+        labels = stretch.labels(bundle)
+        readers = Readers.always(Reader(bundle.feature_set, bundle.codes, bundle.factors))
+        features = replay(stretch.log, stretch.history, stretch.slates, readers, stretch.keep, progress)
+        scores = judged(bundle, features, labels.kind)
+        held = scores.probabilities
+        if held is None:
+            raise TrainingError(f"Bundle {bundle.version} gives no probabilities.", "Train it anew.")
+        return cls(bundle, stretch, labels, features, scores.score, scores.value, held)
+
+    def mature(self, head: str) -> BoolArray:
+        """(n,) whether a head's window had closed by the end of the stretch."""
+        return self.labels.mature(head, self.stretch.until_ms)
+
+    def column(self, head: str) -> int:
+        """The head's column in ``score`` and ``probabilities``."""
+        return list(self.bundle.heads).index(head)
