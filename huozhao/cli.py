@@ -12,10 +12,10 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from cyclopts.validators import Number
 
-WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
+from huozhao import bundle_cli
+from huozhao.options import Home, Seed, home_of
 
-Home = Annotated[Path | None, Parameter(name="--home", show_default=False)]
-Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=2**32 - 1))]
+WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
 
 
 def _version() -> str:
@@ -35,6 +35,8 @@ app = App(
 )
 sources = App(name="import", help="Make a home of a public data set.")
 app.command(sources)
+for command in (bundle_cli.train, bundle_cli.report, bundle_cli.models, bundle_cli.promote, bundle_cli.rollback):
+    app.command(command)
 
 
 @app.command
@@ -68,7 +70,7 @@ def kuairand(folder: Path, /, *, home: Home = None) -> None:
     """
     from huozhao import commands
 
-    commands.import_kuairand(_home(home), folder)
+    commands.import_kuairand(home_of(home), folder)
 
 
 @app.command
@@ -90,7 +92,7 @@ def simulate(*, home: Home = None, users: int = 3300, days: int = 5, seed: Seed 
     """
     from huozhao import commands
 
-    commands.simulate(_home(home), users=users, days=days, seed=seed, start=start)
+    commands.simulate(home_of(home), users=users, days=days, seed=seed, start=start)
 
 
 @app.command
@@ -117,27 +119,7 @@ def replay(
     """
     from huozhao import commands
 
-    commands.replay(_home(home), file, since=since, until=until, seed=seed)
-
-
-@app.command
-def train(*, home: Home = None, since: str | None = None, until: str | None = None, seed: Seed = 0) -> None:
-    """Train a bundle on the log and make it the current one.
-
-    Parameters
-    ----------
-    home
-        The home whose log is read and whose bundle is made.
-    since
-        Learn from impressions received from then on; the first, if not given.
-    until
-        Use nothing received from then on; the last day's midnight, if not given.
-    seed
-        The same log and seed give the same bundle.
-    """
-    from huozhao import commands
-
-    commands.train(_home(home), since=since, until=until, seed=seed)
+    commands.replay(home_of(home), file, since=since, until=until, seed=seed)
 
 
 @app.command
@@ -176,7 +158,7 @@ def evaluate(
     from huozhao import commands
 
     commands.evaluate(
-        _home(home),
+        home_of(home),
         since=since,
         until=until,
         baselines=baselines,
@@ -209,7 +191,7 @@ def serve(
     """
     from huozhao import commands
 
-    commands.serve(_home(home), host=host, port=port, allow_remote=allow_remote)
+    commands.serve(home_of(home), host=host, port=port, allow_remote=allow_remote)
 
 
 @app.command
@@ -243,11 +225,7 @@ def feed(
     """
     from huozhao import commands
 
-    commands.feed(_home(home), user, json=json, count=count, surface=surface, now=now)
-
-
-def _home(home: Path | None) -> Path:
-    return home or Path(os.environ.get("HUOZHAO_HOME") or ".huozhao")
+    commands.feed(home_of(home), user, json=json, count=count, surface=surface, now=now)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

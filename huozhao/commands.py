@@ -27,7 +27,6 @@ from training import evaluate as judge
 from training import evaluate_retrieval as judge_retrieval
 from training import rolling as judge_rolling
 from training import to_json
-from training import train as train_bundle
 
 LEAST = 20
 _PRODUCTS = '    { of = "product", at_most = 3, window = 10 },\n'
@@ -88,15 +87,6 @@ def replay(home: Path, out: Path, *, since: str | None, until: str | None, seed:
     with homes.open_log(home) as log, Stages() as stages:
         rows, columns = write_table(log, out, since_ms=since_ms, until_ms=until_ms, seed=seed, progress=stages)
     print(f"{out}: {rows:,} impressions, {columns} columns.")
-
-
-def train(home: Path, *, since: str | None, until: str | None, seed: int) -> None:
-    """Train a bundle and make it the current one."""
-    since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
-    with homes.open_log(home) as log, Stages() as stages:
-        result = train_bundle(log, home / "bundles", since_ms=since_ms, until_ms=until_ms, seed=seed, progress=stages)
-    show.console().print(show.trained_table(result))
-    print(f"Bundle {result.version} is current in {home}.")
 
 
 def evaluate(

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from huozhao.times import iso
 from ranking.types import Feed, FeedItem
-from training import Row, TrainResult
+from training import Learned, Row
 
 WIDTH = 120
 TOP_TERMS = 3
@@ -59,7 +59,7 @@ def _top_terms(item: FeedItem) -> str:
     return "  ".join(f"{head} {term:+.2f}" for head, term in largest if term)
 
 
-def trained_table(result: TrainResult) -> RenderableType:
+def trained_table(result: Learned) -> RenderableType:
     """The slices that were learned from, and the positives of each head in them."""
     slices = result.slices
     starts = {"train": slices.since_ms, "stop": slices.stop_ms, "calibrate": slices.calibrate_ms}

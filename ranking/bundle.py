@@ -194,12 +194,7 @@ def load(place: Path) -> Bundle:
     BundleError
         If a file is missing or not as it was written, the format is unknown, or its parts do not fit each other.
     """
-    text = _read(place, "manifest.json")
-    # The format first: the page of another one may hold what this one does not know.
-    found = _decoded(text, Formatted, place / "manifest.json").format
-    if found != FORMAT:
-        raise BundleError(f"{place} is of format {found}, not {FORMAT}.", "Train it anew, or upgrade.")
-    manifest = _decoded(text, Manifest, place / "manifest.json")
+    manifest = read_manifest(place)
     files = {path: _read(place, path) for path in manifest.sha256}
     for path, part in files.items():
         if hashlib.sha256(part).hexdigest() != manifest.sha256[path]:
@@ -210,6 +205,16 @@ def load(place: Path) -> Bundle:
     if bundle.fingerprint != manifest.fingerprint or bundle.version != manifest.version:
         raise BundleError(f"The parts of {place} are of different bundles.", "Restore the bundle or train it anew.")
     return bundle
+
+
+def read_manifest(place: Path) -> Manifest:
+    """The first page of a bundle, its files unread."""
+    text = _read(place, "manifest.json")
+    # The format first: the page of another one may hold what this one does not know.
+    found = _decoded(text, Formatted, place / "manifest.json").format
+    if found != FORMAT:
+        raise BundleError(f"{place} is of format {found}, not {FORMAT}.", "Train it anew, or upgrade.")
+    return _decoded(text, Manifest, place / "manifest.json")
 
 
 def _assembled(place: Path, files: dict[str, bytes], manifest: Manifest) -> Bundle:

@@ -12,6 +12,8 @@ from features.types import DoubleArray, FloatArray
 
 BINS = 10
 MOVED, STIRRED = 0.25, 0.1
+REFERENCE = "reference.json"
+"""The file beside a bundle that keeps how its columns lay."""
 
 
 class Column(msgspec.Struct, frozen=True):

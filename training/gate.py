@@ -53,7 +53,7 @@ class Check(msgspec.Struct, frozen=True):
                 return f"head {self.head} is lost"
             case "latency":
                 what = f"latency: {self.by:.2f} times as long for the same rows [{self.low:.2f}, {self.high:.2f}]"
-                return f"{what}, {SLOWER} may be"
+                return f"{what}, {SLOWER} is allowed"
             case _:
                 gap = f"{self.by:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
                 return f"{self.measure} of {self.head}: {self.ours:.4f} beside {self.theirs:.4f}, {gap}"

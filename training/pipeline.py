@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+
 from features.factors import Factors
 from features.history import History, read_history, slates_of
 from features.log import EventLog
@@ -12,9 +14,11 @@ from features.reader import Codes, Reader
 from features.replay import Readers, moments_of, replay
 from features.schema import FeatureSet
 from features.standard import standard
+from ranking.attached import attach
 from ranking.bundle import Bundle, Trained, promote, save
 from ranking.value import Weights
 from training.audit import audit, audit_codes, audit_factors
+from training.drift import REFERENCE, Reference, reference_of
 from training.examples import Slices, choose_codes, default_features, known_until, last_day_ms, slices_of
 from training.factors import fit_by_day
 from training.heads import Table, fit_heads
@@ -27,9 +31,13 @@ PACKAGES = ("huozhao", "lightgbm", "numba", "numpy", "scikit-learn", "scipy")
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A bundle that is nowhere yet, and what it was learned from: see ``TrainResult``."""
+    """A bundle that is nowhere yet, and what it was learned from: see ``TrainResult``.
+
+    ``reference`` is how its columns lay.
+    """
 
     bundle: Bundle
+    reference: Reference
     slices: Slices
     rows: dict[str, int]
     positives: dict[str, dict[str, int]]
@@ -86,10 +94,17 @@ def train(
     """
     learned = learn(log, since_ms=since_ms, until_ms=until_ms, seed=seed, feature_set=feature_set, progress=progress)
     bundle = learned.bundle
-    place = save(bundle, bundles, {name: version(name) for name in PACKAGES})
+    place = keep(learned, bundles)
     promote(bundles, bundle.version)
     counts = (learned.rows, learned.positives, learned.dropped, learned.audited)
     return TrainResult(bundle.version, place, learned.slices, *counts)
+
+
+def keep(learned: Learned, bundles: Path) -> Path:
+    """Write a bundle, and beside it how its columns lay, under the folder of bundles; its path there."""
+    place = save(learned.bundle, bundles, {name: version(name) for name in PACKAGES})
+    attach(place, {REFERENCE: msgspec.json.encode(learned.reference)})
+    return place
 
 
 def learn(
@@ -134,7 +149,7 @@ def learn(
         trained=Trained(slices.since_ms, until_ms, history.end, seed),
     )
     rows, positives = _counts(kept, slices)
-    return Learned(bundle, slices, rows, positives, heads.dropped, audited)
+    return Learned(bundle, reference_of(table, feature_set), slices, rows, positives, heads.dropped, audited)
 
 
 def readers_of(

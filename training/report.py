@@ -223,7 +223,7 @@ def _importances(found: Findings) -> str:
 def _drift(found: Findings) -> str:
     if not found.drift:
         return ""
-    drawn = [_figure(one.name, f"index {short(one.psi)}", pictures.histogram(one), "") for one in found.drift[:DRAWN]]
+    drawn = [_figure(one.name, "", pictures.histogram(one), f"index {short(one.psi)}") for one in found.drift[:DRAWN]]
     return (
         "<h2>What has moved</h2><p>How far each column lies from where it lay in training: the population stability "
         "index, still below .1, moved above .25. Counters of a log that has just begun move by growing.</p>"
@@ -261,7 +261,7 @@ def _changes(changes: Changes | None) -> str:
 def _foot(found: Findings) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in found.packages.items())
     return (
-        "<footer><p>All figures with counts and intervals are in <code>metrics.json</code> beside this page. Figures of "
+        "<footer><p>All figures with counts and intervals are in <code>metrics.json</code> beside this page. Those of "
         f"fewer than {FEWEST} positives or pairs are not drawn.</p><p>{escape(packages)}</p></footer>"
     )
 

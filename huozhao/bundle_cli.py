@@ -1,0 +1,147 @@
+"""The commands that make bundles, show them and choose which one is served; ``bundles`` does what they say."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from huozhao.options import Flag, Home, Seed, home_of
+
+models = App(name="models", help="List bundles, show one, or compare two.")
+
+
+def train(
+    *,
+    home: Home = None,
+    since: str | None = None,
+    until: str | None = None,
+    seed: Seed = 0,
+    force: str = "",
+    report: bool = True,
+    mlflow: Annotated[str | None, Parameter(env_var="HUOZHAO_MLFLOW", show_env_var=False)] = None,
+) -> None:
+    """Train a bundle on the log, judge it on what came after, and make it the current one if it is not worse.
+
+    Parameters
+    ----------
+    home
+        The home whose log is read and whose bundle is made.
+    since
+        Learn from impressions received from then on; the first, if not given.
+    until
+        Use nothing received from then on; the last day's midnight, if not given.
+    seed
+        The same log and seed give the same bundle.
+    force
+        Make it current whatever the gate says, and keep this reason in the file of promotions.
+    report
+        Write report.html and metrics.json beside it.
+    mlflow
+        Also log parameters, figures and the report to MLflow at this URI, $HUOZHAO_MLFLOW if not given: a server's,
+        or file:DIR for a folder.
+    """
+    from huozhao import bundles
+
+    bundles.train(
+        home_of(home), since=since, until=until, seed=seed, force=force, with_report=report, mlflow=mlflow or ""
+    )
+
+
+def report(bundle: str = "current", /, *, home: Home = None, again: Flag = False, open: Flag = False) -> None:  # noqa: A002
+    """Say where a bundle's report is, and make it if it has none.
+
+    Parameters
+    ----------
+    bundle
+        The version, or as many of its first digits as no other has.
+    home
+        The home whose bundle it is.
+    again
+        Judge it anew on all that came after its training.
+    open
+        Show it in the browser.
+    """
+    from huozhao import bundles
+
+    bundles.report(home_of(home), bundle, again=again, show_it=open)
+
+
+@models.default
+def list_all(*, home: Home = None, check: bool = True) -> None:
+    """List all bundles: figures, which is current, since when and why; warn where its served calibration drifts.
+
+    Parameters
+    ----------
+    home
+        The home whose bundles are listed.
+    check
+        Compare what the current bundle predicted since its promotion with what happened.
+    """
+    from huozhao import bundles
+
+    bundles.list_all(home_of(home), check=check)
+
+
+@models.command
+def show(bundle: str = "current", /, *, home: Home = None) -> None:
+    """Show a bundle: what it learned from, its heads, and every promotion of it.
+
+    Parameters
+    ----------
+    bundle
+        The version, or as many of its first digits as no other has.
+    home
+        The home whose bundle it is.
+    """
+    from huozhao import bundles
+
+    bundles.show_one(home_of(home), bundle)
+
+
+@models.command
+def diff(before: str, after: str = "current", /, *, home: Home = None) -> None:
+    """Compare two bundles: heads, columns, weights and figures.
+
+    Parameters
+    ----------
+    before
+        A version, or as many of its first digits as no other has.
+    after
+        The other one.
+    home
+        The home whose bundles they are.
+    """
+    from huozhao import bundles
+
+    bundles.diff(home_of(home), before, after)
+
+
+def promote(bundle: str, /, *, home: Home = None, reason: str = "") -> None:
+    """Make a bundle the current one; a server takes it up within seconds.
+
+    Parameters
+    ----------
+    bundle
+        The version, or as many of its first digits as no other has.
+    home
+        The home whose bundle it is.
+    reason
+        Kept in the file of promotions.
+    """
+    from huozhao import bundles
+
+    bundles.promote(home_of(home), bundle, reason=reason)
+
+
+def rollback(*, home: Home = None, reason: str = "") -> None:
+    """Make the bundle current that was so before.
+
+    Parameters
+    ----------
+    home
+        The home whose bundles they are.
+    reason
+        Kept in the file of promotions.
+    """
+    from huozhao import bundles
+
+    bundles.rollback(home_of(home), reason=reason)

@@ -1,0 +1,139 @@
+"""Bundles from the command line: made, judged, reported, listed, promoted and rolled back."""
+
+import time
+import webbrowser
+from pathlib import Path
+
+from rich.text import Text
+
+from features.errors import RequestError, TrainingError
+from huozhao import home as homes
+from huozhao import show, show_bundles
+from huozhao.stages import Stages, patiently
+from huozhao.times import iso, optional_ms, wall_ms
+from huozhao.tracking import Tracker
+from ranking.attached import read_attached
+from ranking.bundle import load
+from training import registry
+from training.compare import compare
+from training.findings import Findings
+from training.pipeline import learn
+from training.publish import REPORT, findings_of, publish, report_of
+from training.served import Held, served
+
+
+def train(
+    home: Path, *, since: str | None, until: str | None, seed: int, force: str, with_report: bool, mlflow: str
+) -> None:
+    """Train a bundle, judge it, and make it the current one if the gate or the person lets it."""
+    since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
+    tracker = Tracker(mlflow) if mlflow else None
+    with homes.open_log(home) as log, Stages() as stages:
+        learned = learn(log, since_ms=since_ms, until_ms=until_ms, seed=seed, progress=stages)
+        made = publish(
+            log,
+            learned,
+            home / "bundles",
+            now_ms=wall_ms(),
+            timer=time.perf_counter,
+            force=force,
+            report=with_report,
+            progress=stages,
+        )
+    if tracker is not None:
+        tracker.log(learned, made)
+    version = learned.bundle.version
+    show.console().print(show.trained_table(learned))
+    if made.findings is not None:
+        print(f"Report: {made.place / REPORT}")
+    if made.promotion is None and made.verdict.against != version:
+        what = f"Bundle {version} is kept, not promoted: {made.verdict.reason}."
+        way_out = f"{made.verdict.against} is still served. Promote it with --force REASON, or `huozhao promote`."
+        raise TrainingError(what, way_out)
+    why = f" ({made.promotion.reason})" if made.promotion else ", as before"
+    print(f"Bundle {version} is current in {home}{why}.")
+
+
+def report(home: Path, name: str, *, again: bool, show_it: bool) -> None:
+    """Say where a bundle's report is, made anew if there is none."""
+    homes.refuse_missing(home)
+    bundles = home / "bundles"
+    version = registry.find(bundles, name)
+    if again or read_attached(bundles / version, REPORT) is None:
+        with homes.open_log(home) as log, Stages() as stages:
+            found = report_of(log, bundles, version, stages)
+        if found.unjudged:
+            print(f"Nothing was judged: {found.unjudged}.")
+    path = (bundles / version / REPORT).absolute()
+    print(path)
+    if show_it and not webbrowser.open(path.as_uri()):
+        raise RequestError("There is no browser to show it.", f"Open {path} yourself.")
+
+
+def list_all(home: Path, *, check: bool) -> None:
+    """List all bundles, and warn where the current one's calibration drifts as served."""
+    homes.refuse_missing(home)
+    found = registry.models(home / "bundles")
+    figures = {one.version: _findings(home, one) for one in found}
+    console = show.console()
+    console.print(show_bundles.models_table(found, figures))
+    held = _served(home, found, figures) if check else ()
+    for one in held:
+        if one.drifted:
+            console.print(Text(show_bundles.alarm(one), "red"))
+    if held and not any(one.drifted for one in held):
+        console.print(Text(f"Calibration as served holds for {', '.join(one.head for one in held)}.", "dim"))
+
+
+def _findings(home: Path, one: registry.Listed) -> Findings | None:
+    return findings_of(home / "bundles" / one.version) if one.bundle else None
+
+
+def _served(home: Path, found: list[registry.Listed], figures: dict[str, Findings | None]) -> tuple[Held, ...]:
+    now = next((one for one in found if one.current), None)
+    if now is None or now.bundle is None or now.promotion is None:
+        return ()
+    with homes.open_log(home) as log, patiently("reading what was served"):
+        return served(log, now.bundle, now.promotion.at_ms, figures[now.version], lambda _done, _of: None)
+
+
+def show_one(home: Path, name: str) -> None:
+    """Show a bundle, its figures and its promotions."""
+    homes.refuse_missing(home)
+    bundles = home / "bundles"
+    version = registry.find(bundles, name)
+    entries = [entry for entry in registry.promotions(bundles) if entry.version == version]
+    found = findings_of(bundles / version)
+    is_current = registry.current_version(bundles) == version
+    show.console().print(show_bundles.model_view(load(bundles / version), found, entries, is_current=is_current))
+
+
+def diff(home: Path, before: str, after: str) -> None:
+    """Compare two bundles."""
+    homes.refuse_missing(home)
+    bundles = home / "bundles"
+    places = [bundles / registry.find(bundles, name) for name in (before, after)]
+    rows = [found.rows if (found := findings_of(place)) else () for place in places]
+    show.console().print(show_bundles.changes_view(compare(load(places[0]), load(places[1]), *rows)))
+
+
+def promote(home: Path, name: str, *, reason: str) -> None:
+    """Make a bundle the current one."""
+    homes.refuse_missing(home)
+    bundles = home / "bundles"
+    version = registry.find(bundles, name)
+    if registry.current_version(bundles) == version:
+        print(f"Bundle {version} is current in {home} already.")
+        return
+    _told(home, registry.promote(bundles, version, wall_ms(), how="by hand", reason=reason or "by hand"))
+
+
+def rollback(home: Path, *, reason: str) -> None:
+    """Make the bundle current that was so before."""
+    homes.refuse_missing(home)
+    _told(home, registry.rollback(home / "bundles", wall_ms(), reason))
+
+
+def _told(home: Path, entry: registry.Promotion) -> None:
+    instead = f", in place of {entry.previous}" if entry.previous else ""
+    print(f"Bundle {entry.version} is current in {home} since {iso(entry.at_ms)}{instead}.")

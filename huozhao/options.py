@@ -1,0 +1,17 @@
+"""Options that many commands take."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+Home = Annotated[Path | None, Parameter(name="--home", show_default=False)]
+Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=2**32 - 1))]
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+def home_of(home: Path | None) -> Path:
+    """The home that was named, else that of the environment."""
+    return home or Path(os.environ.get("HUOZHAO_HOME") or ".huozhao")

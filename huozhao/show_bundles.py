@@ -1,0 +1,104 @@
+"""Bundles as people read them: all in one table, one by itself, and two side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from huozhao.times import iso
+from ranking.bundle import Bundle
+from training.compare import Changes
+from training.evaluate import OURS
+from training.findings import Findings
+from training.registry import Listed, Promotion
+from training.served import Held
+
+HEADLINES = (("complete", "gauc"), ("value", "ndcg5"), ("complete", "slope"), ("complete", "ratio"))
+
+
+def models_table(found: Sequence[Listed], figures: Mapping[str, Findings | None]) -> RenderableType:
+    """One line a bundle: figures on its own stretch, and its last promotion; a damaged one with its fault."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, width in (("  bundle", 14), ("trained until", 16)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    for head, metric in HEADLINES:
+        table.add_column(metric, justify="right", no_wrap=True, min_width=6, style="" if head == "value" else "cyan")
+    table.add_column("promoted", no_wrap=True, min_width=16)
+    table.add_column("why", overflow="ellipsis", no_wrap=True)
+    for one in found:
+        name = Text(f"{'→' if one.current else ' '} {one.version}", "green" if one.current else "")
+        if one.bundle is None:
+            table.add_row(name, Text("damaged", "red"), *[""] * len(HEADLINES), "", Text(one.fault))
+            continue
+        values = [_headline(figures[one.version], *name) for name in HEADLINES]
+        entry = one.promotion
+        when, why = (iso(entry.at_ms)[:16], f"{entry.how}: {entry.reason}") if entry else ("", "")
+        table.add_row(name, iso(one.bundle.trained.until_ms)[:16], *values, when, Text(why))
+    under = (
+        "gauc, slope and ratio are of complete, ndcg5 of the value, each on what came after the bundle's own training."
+    )
+    return Group(table, Text(under if found else "There is no bundle: train one with `huozhao train`.", "dim"))
+
+
+def _headline(found: Findings | None, head: str, metric: str) -> str:
+    for row in found.rows if found else ():
+        if (row.system, row.metric, row.head, row.kind, row.slice) == (OURS, metric, head, "all", "all"):
+            return "–" if not math.isfinite(row.value) else f"{row.value:.3f}"
+    return "–"
+
+
+def alarm(held: Held) -> str:
+    """A head whose calibration drifted, as a sentence."""
+    return (
+        f"Calibration drifts: {held.head} was predicted {held.ratio:.2f} times as often as it happened since the "
+        f"promotion [{held.low:.2f}, {held.high:.2f}], {held.reported:.2f} times in the report; {held.positives:,} "
+        "positives. Train anew, or roll back."
+    )
+
+
+def model_view(
+    bundle: Bundle, found: Findings | None, entries: Sequence[Promotion], *, is_current: bool
+) -> RenderableType:
+    """A bundle by itself."""
+    trained = bundle.trained
+    lines = [
+        f"Bundle {bundle.version}{', served now' if is_current else ''}, fingerprint {bundle.fingerprint}.",
+        f"Trained on {iso(trained.since_ms)} to {iso(trained.until_ms)}, {trained.end:,} records, seed {trained.seed}.",
+        f"{len(bundle.feature_set.columns)} columns, {len(bundle.factors.item_ids):,} items with factors.",
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("head", no_wrap=True)
+    for name in ("weight", "window, h", "trees", "gauc", "slope", "ratio"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for head, known in bundle.heads.items():
+        values = [_headline(found, head, metric) for metric in ("gauc", "slope", "ratio")]
+        trees = bundle.models[head].count("\nTree=")
+        weight = getattr(bundle.weights, head, 0.0)
+        table.add_row(head, f"{weight:g}", f"{known.window_ms / 3.6e6:.1f}", str(trees), *values)
+    said = [f"{iso(entry.at_ms)} {entry.how}: {entry.reason}" for entry in entries] or ["Never promoted by name."]
+    if found is not None and found.unjudged:
+        said.append(f"Not judged: {found.unjudged}.")
+    return Group(*map(Text, lines), "", table, "", *(Text(line, "dim") for line in said))
+
+
+def changes_view(changes: Changes) -> RenderableType:
+    """What is other in the second of two bundles."""
+    named = (("heads added", changes.heads_added), ("heads gone", changes.heads_gone),
+             ("columns added", changes.columns_added), ("columns gone", changes.columns_gone))  # fmt: skip
+    windows = {head: (a / 3.6e6, b / 3.6e6) for head, (a, b) in changes.windows_ms.items()}
+    lines = [f"{changes.before} → {changes.after}"]
+    lines += [f"{what}: {', '.join(names)}" for what, names in named if names]
+    for what, pairs in (("weight", changes.weights), ("window in hours", windows), ("trees", changes.trees)):
+        lines += [f"{what} of {head}: {a:g} → {b:g}" for head, (a, b) in pairs.items()]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("metric", "head"):
+        table.add_column(name, no_wrap=True)
+    for name in ("before", "after", "by"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in changes.figures:
+        by = "" if one.before is None or one.after is None else f"{one.after - one.before:+.4f}"
+        table.add_row(one.metric, one.head, *("–" if x is None else f"{x:.4f}" for x in (one.before, one.after)), by)
+    under = "Each bundle's figures are of its own stretch." if changes.figures else "Neither has been judged."
+    return Group(*map(Text, lines), "", table, Text(under, "dim"))

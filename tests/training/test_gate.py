@@ -1,0 +1,124 @@
+"""The gate: what is as good passes, what is worse is named, by how much."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from features.live import HomeLog
+from ranking.bundle import current, load
+from training.bootstrap import Bootstrap
+from training.findings import find, from_json, to_json
+from training.gate import SLOWER, Verdict, judge
+from training.stretch import Read, Stretch
+
+BOOT = Bootstrap(100)
+
+
+@pytest.fixture(scope="module")
+def read(tiny_home: Path) -> Read:
+    bundle = load(current(tiny_home / "bundles"))
+    with HomeLog(tiny_home / "log", writer=False) as log:
+        return Read.of(bundle, Stretch.read(log, bundle.trained.until_ms), lambda _done, _of: None)
+
+
+def even() -> Callable[[], float]:
+    """A clock by which everything takes a second."""
+    return map(float, count()).__next__
+
+
+def verdict(ours: Read, theirs: Read, timer: Callable[[], float] | None = None) -> Verdict:
+    return judge(ours, theirs, timer or even(), BOOT)
+
+
+def test_a_bundle_as_good_as_the_current_one_passes(read: Read) -> None:
+    found = verdict(read, read)
+    assert found.passed
+    assert {check.measure for check in found.checks} == {"gauc", "calibration", "latency"}
+    assert all(check.by == 0 for check in found.checks if check.measure != "latency")
+
+
+def test_worse_order_is_named_with_its_head_and_by_how_much(read: Read) -> None:
+    shuffled = read.score.copy()
+    np.random.default_rng(0).shuffle(shuffled)
+    found = verdict(replace(read, score=shuffled), read)
+    assert not found.passed
+    assert {check.measure for check in found.worse} == {"gauc"}
+    click = next(check for check in found.worse if check.head == "click")
+    assert click.low < click.by < click.high < 0
+    assert f"{click.by:+.4f}" in found.reason
+    assert "gauc of click" in found.reason
+
+
+def test_worse_probabilities_are_named_although_the_order_is_the_same(read: Read) -> None:
+    found = verdict(replace(read, probabilities=read.probabilities * 0.5), read)
+    assert {check.measure for check in found.worse} == {"calibration"}
+    assert verdict(read, replace(read, probabilities=read.probabilities * 0.5)).passed
+
+
+def test_a_forest_that_takes_longer_than_allowed_is_named(read: Read) -> None:
+    def slowed(by: float) -> Callable[[], float]:
+        # Every other timing is ours: in the first round theirs comes first, then they take turns.
+        ours_first = [number % 2 == 1 for number in range(100)]
+        steps = [step for first in ours_first for step in ((by, 1.0) if first else (1.0, by))]
+        times = np.cumsum(np.column_stack([np.zeros(len(steps)), steps]).ravel())
+        return iter(times.tolist()).__next__
+
+    assert verdict(read, read, slowed(SLOWER * 0.9)).passed
+    found = verdict(read, read, slowed(SLOWER * 1.1))
+    assert [check.measure for check in found.worse] == ["latency"]
+    assert "1.38 times as long" in found.reason
+
+
+def test_a_head_that_the_current_bundle_has_and_the_new_one_has_not_is_a_loss(read: Read) -> None:
+    heads = {head: known for head, known in read.bundle.heads.items() if head != "click"}
+    without = replace(read.bundle, heads=heads, models={head: read.bundle.models[head] for head in heads})
+    found = verdict(Read.of(without, read.stretch, lambda _done, _of: None), read)
+    assert "head click is lost" in found.reason
+
+
+def test_each_bundle_answers_for_its_own_windows(read: Read) -> None:
+    """A bundle whose heads wait longer is judged on the impressions for which both windows have closed."""
+    heads = {
+        head: msgspec.structs.replace(known, window_ms=known.window_ms // 2)
+        for head, known in read.bundle.heads.items()
+    }
+    short = Read.of(replace(read.bundle, heads=heads), read.stretch, lambda _done, _of: None)
+    assert verdict(read, short).since_ms == read.stretch.since_ms
+    assert short.mature("complete").sum() > read.mature("complete").sum()
+
+
+def test_what_was_found_is_what_is_read_again(read: Read) -> None:
+    found = msgspec.structs.replace(find(read.bundle, {}, read, boot=BOOT), verdict=verdict(read, read))
+    again = from_json(to_json(found), "here")
+    assert to_json(again) == to_json(found)
+    assert again.verdict == found.verdict
+
+
+def test_reliability_bins_hold_every_impression_that_matured(read: Read) -> None:
+    found = find(read.bundle, {}, read, boot=BOOT)
+    click = next(curve for curve in found.reliability if (curve.head, curve.kind) == ("click", "all"))
+    mature = read.mature("click")
+    assert sum(point.rows for point in click.points) == mature.sum()
+    assert sum(point.positives for point in click.points) == read.labels.of("click")[mature].sum()
+    predicted = [point.predicted for point in click.points]
+    assert predicted == sorted(predicted)
+    assert all(point.low <= point.happened <= point.high for point in click.points)
+
+
+def test_importances_are_shares_of_the_columns_that_are_split_on(read: Read) -> None:
+    for shares in find(read.bundle, {}, read, boot=BOOT).importances.values():
+        assert sum(shares.values()) == pytest.approx(1)
+        assert set(shares) <= set(read.bundle.feature_set.names)
+
+
+def test_a_bundle_that_predicts_half_of_what_happens_has_a_ratio_of_a_half(read: Read) -> None:
+    def ratio(one: Read) -> float:
+        rows = find(one.bundle, {}, one, boot=BOOT).rows
+        return next(r.value for r in rows if (r.metric, r.head, r.kind, r.slice) == ("ratio", "click", "all", "all"))
+
+    assert ratio(replace(read, probabilities=read.probabilities / 2)) == pytest.approx(ratio(read) / 2)

@@ -1,0 +1,141 @@
+"""The report: one page without a network, with nothing of a log in it that is not escaped; and feature drift."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.schema import Category, Column, FeatureSet
+from ranking.bundle import Trained
+from training.drift import drift_of, psi, reference_of
+from training.evaluate import OURS, Row
+from training.findings import Curve, Findings, Point
+from training.report import page
+
+EVIL = "<script>alert(1)</script>&\"'"
+FEATURES = FeatureSet((Column("item.price"), Category("item.category")))
+EIGHT_MS = 8 * 3_600_000
+
+
+def row(system: str, metric: str, head: str, value: float, part: str = "all") -> Row:
+    return Row(system, head, "all", part, metric, value, value - 0.05, value + 0.05, 100, 50, 200)
+
+
+def findings(name: str = "complete") -> Findings:
+    rng = np.random.default_rng(0)
+    table = rng.random((500, 2)).astype(np.float32)
+    reference = reference_of(table, FEATURES)
+    return Findings(
+        format=1,
+        version="0123456789ab",
+        trained=Trained(1_650_000_000_000, 1_650_400_000_000, 10, 3),
+        packages={name: "1"},
+        columns=(name,),
+        heads=(name,),
+        dropped={name: name},
+        since_ms=1_650_400_000_000,
+        until_ms=1_650_500_000_000,
+        judged={"impressions": 500, "slates": 100, "people": 30},
+        unjudged="",
+        rows=(
+            *(row(system, "gauc", name, value) for system, value in ((OURS, 0.7), (name, 0.6))),
+            row(OURS, "gauc", name, 0.4, name),
+            row(OURS, "ratio", name, 1.2, name),
+            row(OURS, "slope", name, float("nan")),
+        ),
+        reliability=(Curve(name, "all", (Point(0.1, 0.12, 0.1, 0.2, 50, 6), Point(0.4, 0.3, 0.2, 0.5, 50, 15))),),
+        importances={name: {name: 1.0}},
+        drift=drift_of(reference, table[:200] * 3, FEATURES),
+    )
+
+
+class Tags(HTMLParser):
+    """What a browser would open, and close again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.names: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "rect", "line", "circle", "polyline"):
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("rect", "line", "circle", "polyline"):
+            assert self.opened.pop() == tag
+
+
+def read(html: bytes) -> Tags:
+    tags = Tags()
+    tags.feed(html.decode())
+    assert tags.opened == []
+    return tags
+
+
+def test_the_page_is_whole_and_asks_nothing_of_a_network() -> None:
+    html = page(findings(), EIGHT_MS)
+    tags = read(html)
+    assert tags.links == []
+    assert "script" not in tags.names
+    assert not re.search(rb"url\(|@import|https?://", html)
+    assert {"svg", "table", "details", "figure"} <= tags.names
+    for heading in (b"Beside the others", b"Do the probabilities hold", b"Where it is weakest", b"What has moved"):
+        assert heading in html
+
+
+def test_no_name_of_a_log_is_read_as_markup() -> None:
+    html = page(findings(EVIL), EIGHT_MS)
+    assert read(html).names == read(page(findings(), EIGHT_MS)).names
+    assert b"<script" not in html
+
+
+def test_a_bundle_that_nothing_could_judge_says_why_and_shows_the_rest() -> None:
+    bare = msgspec.structs.replace(
+        findings(), rows=(), reliability=(), drift=(), judged={}, unjudged="the log ends with the training"
+    )
+    html = page(bare, EIGHT_MS)
+    read(html)
+    assert b"Nothing was judged: the log ends with the training" in html
+    assert b"What each head looks at" in html
+    assert b"Beside the others" not in html
+
+
+shares = st.lists(st.floats(0.001, 1), min_size=2, max_size=12).map(lambda xs: np.array(xs) / sum(xs))
+
+
+@given(shares, st.integers(1, 10_000))
+def test_the_index_is_0_for_the_same_shares_and_never_below(then: np.ndarray, rows: int) -> None:
+    assert psi(then, then, rows, rows) == 0
+    assert psi(then, then[::-1], rows, rows) >= 0
+    assert psi(then, then[::-1], rows, rows) == pytest.approx(psi(then[::-1], then, rows, rows))
+
+
+@given(st.integers(0, 50))
+def test_rows_of_the_same_kind_have_not_moved_and_others_come_first(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = np.column_stack([rng.normal(size=4000), rng.integers(0, 30, 4000)]).astype(np.float32)
+    table[rng.random(4000) < 0.1, 0] = np.nan
+    reference = reference_of(table[:2000], FEATURES)
+    assert all(abs(sum(column.shares) - 1) < 1e-9 for column in reference.values())
+    assert max(one.psi for one in drift_of(reference, table[2000:], FEATURES)) < 0.05
+    moved = table[2000:].copy()
+    moved[:, 1] = rng.integers(30, 60, 2000)
+    first = drift_of(reference, moved, FEATURES)[0]
+    assert first.name == "item.category"
+    assert first.psi > 0.25
+
+
+def test_a_column_that_is_always_missing_or_one_value_can_be_compared(tmp_path: Path) -> None:
+    table = np.column_stack([np.full(50, np.nan), np.zeros(50)]).astype(np.float32)
+    reference = reference_of(table, FEATURES)
+    assert [one.psi for one in drift_of(reference, table, FEATURES)] == [0, 0]
+    assert drift_of(reference, np.nan_to_num(table), FEATURES)[0].psi > 1
