@@ -155,8 +155,9 @@ def _points(read: Read, head: str, chosen: BoolArray, boot: Bootstrap) -> Iterat
     place = ((np.cumsum(count) - count / 2) * CURVE_BINS / len(p)).astype(np.int64)[level]
     for number in np.unique(place).tolist():
         inside = place == number
-        by_user = np.stack([np.bincount(rows.user_code[inside], each[inside], rows.users) for each in (y, y * 0 + 1)])
-        figure = Sums("rate", by_user.T, ratio, int(y[inside].sum()), 0, 0).figure(boot)
+        user = rows.user_code[inside]
+        sums = [np.bincount(user, each, rows.users).astype(np.float64) for each in (y[inside], np.ones(len(user)))]
+        figure = Sums("rate", np.stack(sums, axis=1), ratio, int(y[inside].sum()), 0, 0).figure(boot)
         low, high = (figure.low, figure.high) if np.isfinite(figure.low) else (figure.value, figure.value)
         yield Point(float(p[inside].mean()), figure.value, low, high, int(inside.sum()), figure.positives)
 

@@ -150,11 +150,11 @@ def psi_bars(drifts: Sequence[Drift]) -> str:
         parts += [text(scale(mark), 10, short(mark, 2), "tick", "middle")]
     for place, one in enumerate(drifts):
         y = 18 + place * step
-        mark = "bad" if one.psi > MOVED else "warn" if one.psi > STIRRED else "calm"
+        colour = "bad" if one.psi > MOVED else "warn" if one.psi > STIRRED else "calm"
         end = scale(min(one.psi, 1.0))
         parts += [
             text(left - 10, y + 11, _fitting(one.name, 42), "label", "end"),
-            bar(left, y + 2, end - left, 11, mark),
+            bar(left, y + 2, end - left, 11, colour),
         ]
         parts.append(text(end + 6, y + 11, short(one.psi) + ("" if one.psi <= 1 else " →"), "number"))
     words = "; ".join(f"{one.name} {one.psi:.3f}" for one in drifts)

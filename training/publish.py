@@ -18,7 +18,7 @@ from training.findings import Findings, find, from_json, to_json
 from training.gate import Verdict, judge, unjudged
 from training.pipeline import Learned, keep
 from training.progress import Progress, quiet, staged
-from training.registry import Promotion, current_version, promote, promotions, served_before
+from training.registry import How, Promotion, current_version, promote, promotions, served_before
 from training.report import page
 from training.stretch import Read, Stretch
 
@@ -73,8 +73,9 @@ def publish(
         write(place, findings, bundle)
     promotion = None
     if against != bundle.version and (verdict.passed or force):
-        how = "forced" if force and not verdict.passed else "gate"
-        said = f"{force} (the gate: {verdict.reason})" if how == "forced" else verdict.reason
+        forced = not verdict.passed
+        said = f"{force} (the gate: {verdict.reason})" if forced else verdict.reason
+        how: How = "forced" if forced else "gate"
         promotion = promote(bundles, bundle.version, now_ms, how=how, reason=said, verdict=verdict)
     return Published(place, verdict, findings, promotion)
 

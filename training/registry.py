@@ -17,6 +17,7 @@ from ranking.bundle import Bundle, current, load, turn
 from training.gate import Check, Verdict
 
 FILE = "promotions.jsonl"
+How = Literal["gate", "forced", "by hand", "rollback"]
 
 
 class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,7 +29,7 @@ class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     previous: str
     at_ms: int
-    how: Literal["gate", "forced", "by hand", "rollback"]
+    how: How
     reason: str
     checks: tuple[Check, ...] = ()
 
@@ -77,7 +78,7 @@ def promote(
     version: str,
     now_ms: int,
     *,
-    how: Literal["gate", "forced", "by hand", "rollback"],
+    how: How,
     reason: str,
     verdict: Verdict | None = None,
 ) -> Promotion:

@@ -7,7 +7,7 @@ import numpy as np
 from features.history import IMPRESSION
 from features.log import DAY_MS
 from features.outcomes import KIND_NAMES
-from features.types import BoolArray, IntArray
+from features.types import BoolArray, IntArray, RowArray
 from training import metrics
 from training.bootstrap import Bootstrap, Figure, Sums, ratio
 from training.evaluate import OURS, Row
@@ -45,7 +45,7 @@ def subsets(read: Read) -> dict[str, BoolArray]:
     return {name: part for name, part in parts.items() if part.any() and not part.all()}
 
 
-def _seen_before(stretch: Stretch, codes: IntArray, names: int) -> IntArray:
+def _seen_before(stretch: Stretch, codes: RowArray, names: int) -> IntArray:
     """How often each name was shown, or to each person something was, before the stretch."""
     events = stretch.history.events
     before = (events.action == IMPRESSION) & (events.received_ms < stretch.since_ms)
@@ -77,7 +77,7 @@ def ratio_of(read: Read, head: str, chosen: BoolArray) -> Sums:
     """What was predicted for the impressions that are marked (n,), by what happened: 1 is calibrated in the large."""
     rows, y = read.stretch.rows(chosen), read.labels.of(head)[chosen].astype(np.float64)
     p = read.probabilities[chosen, read.column(head)]
-    by_user = np.stack([np.bincount(rows.user_code, each, rows.users) for each in (p, y)], axis=1)
+    by_user = np.stack([np.bincount(rows.user_code, each, rows.users).astype(np.float64) for each in (p, y)], axis=1)
     return Sums("ratio", by_user, ratio, int(y.sum()), rows.slates, 0)
 
 

@@ -120,8 +120,8 @@ def test_a_bundle_of_another_format_is_refused_by_its_format_whatever_its_first_
 
 def test_two_bundles_are_compared_by_what_differs() -> None:
     one = bundle()
-    heads, models = ({"like": of["like"]} for of in (one.heads, one.models))
-    other = replace(one, heads=heads, models=models, weights=Weights(complete=5.0))
+    alone = {"like": one.models["like"]}
+    other = replace(one, heads={"like": one.heads["like"]}, models=alone, weights=Weights(complete=5.0))
     changes = compare(one, other)
     assert changes.heads_gone == ("complete",)
     assert changes.weights == {"complete": (4.0, 5.0)}
