@@ -26,6 +26,7 @@ from ranking.mixer import best_first
 from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker
 from ranking.show import shown
+from ranking.successor import Maker, MakeRanker
 from ranking.types import (
     Ack,
     Candidates,
@@ -54,19 +55,20 @@ class Engine:
     Made by ``Engine.open``; close it when done, or use it as a context manager.
     """
 
-    def __init__(self, home: Path, log: HomeLog, generation: Generation, *, writer: bool) -> None:
+    def __init__(self, home: Path, log: HomeLog, generation: Generation, maker: Maker, *, writer: bool) -> None:
         self._home = home
         self._log = log
         self._generation = generation
+        self._maker = maker
+        self._since_ms = 0
         self._is_writer = writer
+        self._taking = threading.Lock()
         self._writing = threading.RLock()
         self._mutex = threading.Lock()
         self._served: list[Served] = []
 
     @classmethod
-    def open(
-        cls, home: Path, *, writer: bool = True, ranker: Callable[[Bundle, FeatureState], Ranker] = bundled
-    ) -> Self:
+    def open(cls, home: Path, *, writer: bool = True, ranker: MakeRanker = bundled) -> Self:
         """Open a home: the newest snapshot, the rest of the log folded, the current bundle.
 
         Parameters
@@ -86,16 +88,16 @@ class Engine:
         policy = load_policy(home / "policy.toml")
         log = HomeLog(home / "log", writer=writer)
         try:
-            layout = bundle.feature_set.layout
-            state = snapshot.newest(layout, home / "state", log.end()) or FeatureState(layout)
-            for batch in log.read(state.offset):
-                state.fold(batch)
-            scores = ranker(bundle, state)
-            generation = Generation(bundle, policy, state, scores, lists=home / "index", keeps=writer)
-            return cls(home, log, generation, writer=writer)
+            maker = Maker(home, log, ranker, keeps=writer)
+            return cls(home, log, maker.anew(bundle, policy), maker, writer=writer)
         except BaseException:
             log.close()
             raise
+
+    @property
+    def bundles(self) -> Path:
+        """The folder of the home's bundles."""
+        return self._home / "bundles"
 
     def __enter__(self) -> Self:
         return self
@@ -226,6 +228,7 @@ class Engine:
             generation, state = self._generation, self._generation.state
             return Status(
                 bundle=generation.bundle.version,
+                bundle_since_ms=self._since_ms,
                 policy=generation.policy.version,
                 offset=state.offset,
                 received_ms=state.received_ms,
@@ -236,6 +239,27 @@ class Engine:
                 repeated_watches=int(state.ignored[1]),
                 writer=self._is_writer,
             )
+
+    def take_up(self, bundle: Bundle, now_ms: Callable[[], int]) -> None:
+        """Serve another bundle from now on; a page that has begun is finished with the one before.
+
+        A state of the same layout goes on, and appends wait while its vectors and indexes are made anew; for another
+        layout the log is folded beside what is served. Pages are asked for and answered all the while.
+        """
+        with self._taking:
+            policy, state = self._generation.policy, self._generation.state
+            made = None
+            if bundle.feature_set.layout != state.layout:
+                made = self._maker.anew(bundle, policy)
+                self._maker.catch_up(made)
+            with self._writing:
+                if made is None:
+                    made = self._maker.over(state, bundle, policy)
+                else:
+                    self._maker.catch_up(made)
+                with self._mutex:
+                    before, self._generation, self._since_ms = self._generation, made, now_ms()
+            before.close()
 
     def flush(self) -> None:
         """Write down the pages that still wait for the log, as received when the last of them was asked for.
@@ -277,7 +301,8 @@ class Engine:
     ) -> Feed:
         batch, query = scored.batch, scored.batch.query
         with self._mutex:
-            page, gone = generation.fit(scored, slate)
+            # The last check goes by what is served now: only its state is folded on.
+            page, gone = self._generation.fit(scored, slate)
         feed = Feed(
             request_id=query.request_id,
             user_id=query.user_id,
@@ -294,6 +319,10 @@ class Engine:
             with self._mutex:
                 self._served.append(record_of(feed, query.context))
                 waiting = len(self._served)
-            if waiting >= SERVED_KEPT:
-                self.flush()
+            # While another bundle is taken up pages go on, and wait for the log a little longer.
+            if waiting >= SERVED_KEPT and self._writing.acquire(blocking=waiting >= 64 * SERVED_KEPT):
+                try:
+                    self.flush()
+                finally:
+                    self._writing.release()
         return feed

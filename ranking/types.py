@@ -169,9 +169,13 @@ class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How the engine stands: what it serves with, how far it has folded, what it knows and what it ignored."""
+    """How the engine stands: what it serves with, how far it has folded, what it knows and what it ignored.
+
+    ``bundle_since_ms`` is when the bundle was taken up, 0 for the one that the engine was opened with.
+    """
 
     bundle: str
+    bundle_since_ms: int = 0
     policy: str
     offset: int
     received_ms: int

@@ -38,18 +38,18 @@ FEATURES = FeatureSet(
 )
 
 
-def bundle() -> Bundle:
+def bundle(features: FeatureSet = FEATURES) -> Bundle:
     rng = np.random.default_rng(0)
-    rows = rng.random((4000, len(FEATURES.columns)))
+    rows = rng.random((4000, len(features.columns)))
     margins = 4 * rows[:, 1] + rows[:, 2] - 2
-    table = lgb.Dataset(rows, rng.random(4000) < 1 / (1 + np.exp(-margins)), feature_name=model_names(FEATURES))
+    table = lgb.Dataset(rows, rng.random(4000) < 1 / (1 + np.exp(-margins)), feature_name=model_names(features))
     options = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "verbose": -1, "seed": 0}
     model = lgb.train(options, table, 20).model_to_string()
     knots = tuple(np.linspace(-4, 4, 33).tolist())
     calibrator = Calibrator(0.2, knots, tuple(1 / (1 + math.exp(-x)) for x in knots))
     head = Head(DAY_MS, (0.0, 0.2, 0.2, 0.2), {1: calibrator, 2: calibrator, 3: calibrator})
     return Bundle(
-        feature_set=FEATURES,
+        feature_set=features,
         codes=Codes({"item.category": ("c",), "context.device": ("phone",)}),
         factors=replace(
             Factors.empty(),
@@ -57,7 +57,7 @@ def bundle() -> Bundle:
             authors=rng.normal(size=(8, 8)).astype(np.float32),
             words=rng.normal(size=(BUCKETS, 8)).astype(np.float32),
         ),
-        bins=((),) * len(FEATURES.columns),
+        bins=((),) * len(features.columns),
         models={"like": model, "complete": model},
         heads={"like": head, "complete": head},
         weights=Weights(),

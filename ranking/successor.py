@@ -1,0 +1,52 @@
+"""The generation that comes next: another bundle over the same log, made beside the one that is served.
+
+A state gives an item its row by its place in the log, so that an item has one row in the states of all layouts.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from features import snapshot
+from features.live import HomeLog
+from features.state import FeatureState
+from ranking.bundle import Bundle
+from ranking.generation import Generation
+from ranking.policy import Policy
+from ranking.types import Ranker
+
+MakeRanker = Callable[[Bundle, FeatureState], Ranker]
+
+
+class Maker:
+    """Makes generations of a home.
+
+    Parameters
+    ----------
+    home : Path
+    log : HomeLog
+    ranker : callable
+        Makes what scores.
+    keeps : bool
+        Whether trained lists of the indexes are kept for the next start.
+    """
+
+    def __init__(self, home: Path, log: HomeLog, ranker: MakeRanker, *, keeps: bool) -> None:
+        self._home, self._log, self._ranker, self._keeps = home, log, ranker, keeps
+
+    def anew(self, bundle: Bundle, policy: Policy) -> Generation:
+        """Over a state of its own: the newest snapshot of the layout, and the rest of the log folded."""
+        layout = bundle.feature_set.layout
+        state = snapshot.newest(layout, self._home / "state", self._log.end()) or FeatureState(layout)
+        for batch in self._log.read(state.offset):
+            state.fold(batch)
+        return self.over(state, bundle, policy)
+
+    def over(self, state: FeatureState, bundle: Bundle, policy: Policy) -> Generation:
+        """Over a state that is there, and that nobody folds meanwhile."""
+        scores = self._ranker(bundle, state)
+        return Generation(bundle, policy, state, scores, lists=self._home / "index", keeps=self._keeps)
+
+    def catch_up(self, generation: Generation) -> None:
+        """Fold what the log has beyond a generation of its own state."""
+        for batch in self._log.read(generation.state.offset):
+            generation.fold(batch)

@@ -1,0 +1,185 @@
+"""Promotion while serving: no request is lost, every page names one bundle, and replay computes it again."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.live import HomeLog
+from features.reader import Reader
+from features.records import Action, Context, Event, Item, Kind
+from features.replay import Moment, Readers, read_moments
+from features.schema import Count, FeatureSet, Rate
+from ranking.bundle import Bundle, load, save
+from ranking.bundle import promote as turn
+from ranking.engine import Engine
+from ranking.generation import Generation
+from ranking.types import Batch, Feed, FeedRequest, Scored
+from ranking.value import Weights
+from serving.promotion import Promotions
+from tests.small_home import FEATURES, NOW, bundle
+
+WIDER = FeatureSet((*FEATURES.columns, Count("merchant", "order", half_life="30m"), Rate("user*category", "share")))
+PATIENCE_S = 60.0
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+class Crowd:
+    """People who ask for pages and send what they did, as fast as they are answered, until told to stop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.pages: list[Feed] = []
+        self.faults: list[BaseException] = []
+        self._engine = engine
+        self._stopped = threading.Event()
+        acts = (self._ask, self._do) * 2
+        self._threads = [threading.Thread(target=self._until_stopped, args=(act,)) for act in acts]
+
+    def __enter__(self) -> "Crowd":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def asks_and_does(self, begun: int) -> Callable[[], bool]:
+        """Whether since so many pages others were asked for, while records came."""
+        return lambda: len({page.read_offset for page in self.pages[begun:]}) > 5
+
+    def _until_stopped(self, each: Callable[[int], None]) -> None:
+        number = 0
+        while not self._stopped.is_set():
+            try:
+                each(number)
+            except Exception as fault:  # noqa: BLE001, any fault is a lost request
+                self.faults.append(fault)
+                return
+            number += 1
+
+    def _ask(self, number: int) -> None:
+        request = FeedRequest(user_id=f"u{number % 3}", count=10, explain=True)
+        self.pages.append(self._engine.feed(request, NOW, f"{threading.get_ident()}-{number}"))
+
+    def _do(self, number: int) -> None:
+        name = f"{threading.get_ident()}-{number}"
+        act = (Action.LIKE, Action.ORDER, Action.SHARE, Action.CLICK)[number % 4]
+        records = [
+            Event(name, NOW, f"i{number % 45}", act, f"u{number % 3}"),
+            Item(f"i{number % 45}", NOW, Kind.PRODUCT if number % 45 > 40 else Kind.VIDEO, author_id=f"a{number % 12}",
+                 merchant_id="m", category="c", listed=number % 5 > 0),
+        ]  # fmt: skip
+        assert {ack.status for ack in self._engine.append(records, NOW)} == {"accepted"}
+
+
+def assert_parity(home: Path, pages: list[Feed], known: dict[str, Bundle]) -> None:
+    for version, served in known.items():
+        mine = sorted((page for page in pages if page.bundle == version), key=lambda page: page.read_offset)
+        assert mine, f"no page of {version}"
+        mine = mine[:: max(1, len(mine) // 30)]
+        moments = [
+            Moment(page.read_offset, page.now_ms, page.user_id, [i.item_id for i in page.items], Context(page.surface))
+            for page in mine
+        ]
+        readers = Readers.always(Reader(served.feature_set, served.codes, served.factors))
+        with HomeLog(home / "log", writer=False) as log:
+            for page, rows in zip(mine, read_moments(log, readers, moments), strict=True):
+                for item, row in zip(page.items, rows, strict=True):
+                    answered = np.array([np.nan if x is None else x for x in item.features.values()], np.float32)
+                    assert answered.tobytes() == row.tobytes(), (version, page.request_id, item.item_id)
+
+
+def test_two_promotions_under_load_lose_no_request_and_every_page_is_of_one_bundle(home: Path) -> None:
+    first, second, third = bundle(), replace(bundle(), weights=Weights(complete=9.0)), bundle(WIDER)
+    with Engine.open(home) as engine, Crowd(engine) as crowd:
+        for upcoming in (second, third):
+            wait_for(crowd.asks_and_does(len(crowd.pages)))
+            engine.take_up(upcoming, lambda: NOW + 5)
+            # A page that was asked for before may still be of the one before; what is asked for now is not.
+            assert engine.feed(FeedRequest(user_id="u1"), NOW, f"after-{upcoming.version}").bundle == upcoming.version
+        wait_for(lambda: len([page for page in crowd.pages if page.bundle == third.version]) > 40)
+        status = engine.status(NOW)
+        assert (status.bundle, status.bundle_since_ms) == (third.version, NOW + 5)
+    assert crowd.faults == []
+    versions = [page.bundle for page in crowd.pages]
+    assert set(versions) == {first.version, second.version, third.version}
+    assert_parity(home, crowd.pages, {one.version: one for one in (first, second, third)})
+
+
+@pytest.mark.parametrize("upcoming", [replace(bundle(), weights=Weights(complete=9.0)), bundle(WIDER)])
+def test_what_a_home_serves_after_a_promotion_is_what_it_would_serve_opened_anew(home: Path, upcoming: Bundle) -> None:
+    def pages(engine: Engine) -> list[tuple[str, float]]:
+        found = engine.feed(FeedRequest(user_id="u1", count=100), NOW + 10, "r")
+        return [(item.item_id, item.value) for item in found.items]
+
+    with Engine.open(home) as engine:
+        engine.append([Event(f"e{n}", NOW, f"i{n}", Action.LIKE, "u1") for n in range(9)], NOW)
+        engine.take_up(upcoming, lambda: NOW)
+        engine.append([Item("new", NOW, Kind.VIDEO, title="new", author_id="a1", live_from_ms=NOW)], NOW)
+        found = pages(engine)
+        assert "new" in {name for name, _ in found}
+    turn(home / "bundles", save(upcoming, home / "bundles", {}).name)
+    with Engine.open(home) as engine:
+        assert pages(engine) == found
+
+
+def test_a_page_that_began_before_a_promotion_does_not_show_what_was_taken_down_after_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last check of an old page goes by the new state: the old one is folded no more."""
+    with Engine.open(home) as engine:
+        before = engine._generation
+        score = Generation.score
+        gone: list[str] = []
+
+        def slow(generation: Generation, batch: Batch) -> Scored:
+            scored = score(generation, batch)
+            if not gone:
+                gone.append(engine._generation.state.items.names[scored.batch.rows[0]])
+                engine.take_up(bundle(WIDER), lambda: NOW)
+                engine.take_down(gone[0], NOW)
+            return scored
+
+        monkeypatch.setattr(Generation, "score", slow)
+        page = engine.feed(FeedRequest(user_id="u1", count=200), NOW, "r")
+        assert page.bundle == before.bundle.version
+        assert gone[0] not in {item.item_id for item in page.items}
+
+
+def test_the_pointer_is_followed_and_a_damaged_bundle_leaves_the_running_one(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundles = home / "bundles"
+    second = save(replace(bundle(), weights=Weights(complete=9.0)), bundles, {}).name
+    damaged = save(replace(bundle(), weights=Weights(complete=8.0)), bundles, {}).name
+    with Engine.open(home) as engine:
+        watch = Promotions(engine, bundles, lambda: NOW, every_s=0.01)
+        watch.start()
+        try:
+            turn(bundles, second)
+            wait_for(lambda: engine.status(NOW).bundle == second)
+            with caplog.at_level(logging.ERROR):
+                (bundles / "current.json").write_text(f'{{"version": "{damaged}"}}')
+                (bundles / damaged / "heads.json").unlink()
+                wait_for(lambda: f"{damaged} cannot be served" in caplog.text)
+            assert engine.status(NOW).bundle == second
+            (bundles / "current.json").write_text("{")
+            time.sleep(0.05)
+            turn(bundles, load(bundles / second).version)
+            assert engine.status(NOW).bundle == second
+        finally:
+            watch.stop()
+    assert f"Bundle {second} is served" in caplog.text
