@@ -10,7 +10,7 @@ from rich.text import Text
 from huozhao.times import iso
 from ranking.bundle import Bundle
 from training.compare import Changes
-from training.evaluate import OURS
+from training.figures import OURS
 from training.findings import Findings
 from training.registry import Listed, Promotion
 from training.served import Held

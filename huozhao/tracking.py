@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from features.errors import RequestError
-from training.evaluate import OURS
+from training.figures import OURS
 from training.pipeline import Learned
 from training.publish import METRICS, REPORT, Published
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ranking.bundle import Bundle
-from training.evaluate import OURS, Row
+from training.figures import OURS, Row
 
 SHOWN = ("gauc", "ndcg5", "logloss", "ece", "slope")
 

@@ -7,16 +7,15 @@ import msgspec
 import numpy as np
 
 from features.errors import BundleError
-from features.outcomes import KIND_NAMES
 from features.types import BoolArray
 from ranking.bundle import Bundle, Trained
 from training.bootstrap import Bootstrap, Sums, ratio
 from training.compare import Changes
 from training.drift import Drift, Reference, drift_of
-from training.evaluate import Row
+from training.figures import Row
 from training.gate import Verdict
+from training.ratios import kinds_of, ratio_rows
 from training.stretch import Read
-from training.subsets import ratio_of, row_of, subset_rows
 
 FORMAT = 1
 CURVE_BINS = 10
@@ -104,7 +103,7 @@ def find(
         until_ms=stretch.until_ms if stretch else 0,
         judged={"impressions": len(everyone), "slates": everyone.slates, "people": everyone.users} if everyone else {},
         unjudged=unjudged,
-        rows=(*rows, *_ratios(read, boot), *subset_rows(read, boot)) if read else tuple(rows),
+        rows=(*rows, *ratio_rows(read, boot)) if read else tuple(rows),
         reliability=tuple(_curves(read, boot)) if read else (),
         importances=importances(bundle),
         drift=drift_of(reference, read.features, bundle.feature_set) if read and reference else (),
@@ -125,23 +124,9 @@ def importances(bundle: Bundle) -> dict[str, dict[str, float]]:
     return found
 
 
-def _kinds(read: Read) -> Iterator[tuple[str, BoolArray]]:
-    yield "all", np.ones(len(read.labels.kind), np.bool_)
-    present = np.unique(read.labels.kind).tolist()
-    if len(present) > 1:
-        yield from ((name, read.labels.kind == code) for code, name in enumerate(KIND_NAMES) if code in present)
-
-
-def _ratios(read: Read, boot: Bootstrap) -> Iterator[Row]:
-    for head in read.bundle.heads:
-        for kind, of_kind in _kinds(read):
-            if (chosen := of_kind & read.mature(head)).any():
-                yield row_of(head, kind, "all", ratio_of(read, head, chosen).figure(boot))
-
-
 def _curves(read: Read, boot: Bootstrap) -> Iterator[Curve]:
     for head in read.bundle.heads:
-        for kind, of_kind in _kinds(read):
+        for kind, of_kind in kinds_of(read):
             chosen = of_kind & read.mature(head)
             if read.labels.of(head)[chosen].sum() >= LEAST_POSITIVES:
                 yield Curve(head, kind, tuple(_points(read, head, chosen, boot)))

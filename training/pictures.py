@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from training.drift import MOVED, STIRRED, Drift
-from training.evaluate import OURS, Row
+from training.figures import OURS, Row
 from training.findings import Curve
 
 WIDTH = 240

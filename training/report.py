@@ -13,13 +13,15 @@ import numpy as np
 from training import pictures
 from training.compare import Changes
 from training.drift import MOVED
-from training.evaluate import OURS, Row
+from training.figures import OURS, Row
 from training.findings import Findings
 from training.gate import Verdict
 from training.pictures import short
 
 FEWEST = 20
 """A figure of fewer positives or pairs says nothing, and is not drawn."""
+LEAST_PAIRS = 50
+"""A part with fewer would come first by chance."""
 WORST, MOST_MOVED, DRAWN, LOOKED_AT = 14, 14, 6, 8
 METRICS = ("gauc", "ndcg5", "auc", "gauc_user", "logloss", "ece", "slope", "ratio")
 
@@ -183,7 +185,8 @@ def _words(row: Row) -> str:
 def _slices(found: Findings) -> str:
     wholes = {row.head: row for row in _whole(found.rows, "gauc") if row.system == OURS}
     ratios = {(row.head, row.slice): row for row in found.rows if row.metric == "ratio" and row.slice != "all"}
-    parts = [row for row in found.rows if row.metric == "gauc" and row.slice != "all" and row.head in wholes]
+    parts = [row for row in found.rows if row.metric == "gauc" and row.slice != "all" and row.system == OURS]
+    parts = [row for row in parts if row.head in wholes and np.isfinite(row.value) and row.pairs >= LEAST_PAIRS]
     if not parts:
         return ""
     parts = sorted(parts, key=lambda row: (row.value - wholes[row.head].value, row.head, row.slice))[:WORST]

@@ -18,8 +18,8 @@ from ranking.bundle import Bundle
 from training.bootstrap import Bootstrap
 from training.findings import Findings
 from training.gate import LEVEL
+from training.ratios import ratio_of
 from training.stretch import Read, Stretch
-from training.subsets import ratio_of
 
 LEAST_POSITIVES = 50
 LEAST_RATIO = 1.1

@@ -12,10 +12,10 @@ from features.replay import Progress as Part
 from features.replay import Readers, replay
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
 from ranking.bundle import Bundle
-from training.baselines import judged
 from training.bootstrap import Rows
 from training.examples import known_until
 from training.labels import Labels, label
+from training.task import judged
 
 
 @dataclass(frozen=True, slots=True)

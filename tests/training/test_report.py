@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from features.schema import Category, Column, FeatureSet
 from ranking.bundle import Trained
 from training.drift import drift_of, psi, reference_of
-from training.evaluate import OURS, Row
+from training.figures import OURS, Row
 from training.findings import Curve, Findings, Point
 from training.report import page
 

@@ -1,0 +1,143 @@
+"""Bundles from the command line: trained, held back, forced, reported, listed, compared, promoted, rolled back."""
+
+import json
+import shutil
+import webbrowser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from huozhao import show, show_bundles
+from huozhao.cli import main
+from training import registry
+from training.publish import findings_of
+from training.served import Held
+
+
+@pytest.fixture(scope="module")
+def retrained(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny home after one more training, of another seed, by hand promoted in place of the first."""
+    home = Path(shutil.copytree(tiny_home, tmp_path_factory.mktemp("retrained") / "home"))
+    assert main(["train", "--seed", "5", "--force", "we know it", "--home", str(home)]) == 0
+    return home
+
+
+@pytest.fixture
+def home(retrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HUOZHAO_HOME", raising=False)
+    return Path(shutil.copytree(retrained, tmp_path / "home"))
+
+
+def said(capsys: pytest.CaptureFixture[str], home: Path, *arguments: str, code: int = 0) -> str:
+    capsys.readouterr()
+    assert main([*arguments, "--home", str(home)]) == code
+    heard = capsys.readouterr()
+    return heard.out if code == 0 else heard.err
+
+
+def test_a_training_is_judged_beside_the_current_bundle_and_reported(home: Path) -> None:
+    bundles = home / "bundles"
+    (entry,) = registry.promotions(bundles)
+    assert entry.version == registry.current_version(bundles) != entry.previous
+    found = findings_of(bundles / entry.version)
+    assert found is not None
+    assert found.verdict is not None
+    assert found.verdict.against == entry.previous
+    assert {check.measure for check in found.verdict.checks} == {"gauc", "calibration", "latency"}
+    assert {row.system for row in found.rows} >= {"huozhao", "popularity", "static"}
+    assert found.drift
+    assert found.reliability
+    assert found.changes is not None
+    assert found.changes.before == entry.previous
+    html = (bundles / entry.version / "report.html").read_text("utf-8")
+    assert entry.previous in html
+    metrics = json.loads((bundles / entry.version / "metrics.json").read_text("utf-8"))
+    assert metrics["version"] == entry.version
+
+
+def test_a_bundle_that_nothing_can_judge_is_kept_but_not_promoted_unless_forced(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = registry.current_version(home / "bundles")
+    arguments = ("train", "--until", "2022-07-01", "--no-report")
+    line = said(capsys, home, *arguments, code=2).splitlines()[-1]
+    assert "is kept, not promoted: the log holds no page" in line
+    assert "--force REASON" in line
+    assert registry.current_version(home / "bundles") == before
+    kept = next(v for v in registry.versions_of(home / "bundles") if v in line)
+    assert not (home / "bundles" / kept / "report.html").exists()
+    assert said(capsys, home, *arguments, "--force", "the day is over")
+    last = registry.promotions(home / "bundles")[-1]
+    assert (last.version, last.previous, last.how) == (kept, before, "forced")
+    assert last.reason.startswith("the day is over (the gate: ")
+    assert "Nothing was judged: the log holds no page" in said(capsys, home, "report")
+
+
+def test_bundles_are_listed_shown_and_compared(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = registry.current_version(home / "bundles")
+    (old,) = (version for version in registry.versions_of(home / "bundles") if version != new)
+    listed = said(capsys, home, "models")
+    assert f"→ {new}" in listed
+    assert f"  {old}" in listed
+    assert max(map(len, listed.splitlines())) <= 120
+    assert "served now" in said(capsys, home, "models", "show")
+    assert "served now" not in said(capsys, home, "models", "show", old[:6])
+    compared = said(capsys, home, "models", "diff", old[:6])
+    assert f"{old} → {new}" in compared
+    assert "gauc" in compared
+
+
+def test_one_command_goes_back_and_one_forth(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = registry.current_version(home / "bundles")
+    assert f"in place of {new}" in said(capsys, home, "rollback", "--reason", "complaints")
+    assert registry.promotions(home / "bundles")[-1].reason == "complaints"
+    assert new in said(capsys, home, "promote", new[:7])
+    assert "already" in said(capsys, home, "promote", new)
+    assert "has no 'nothing'" in said(capsys, home, "promote", "nothing", code=2)
+
+
+def test_a_report_is_where_it_says_and_shown_in_a_browser(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda uri: not shown.append(uri))
+    path = Path(said(capsys, home, "report", "--open").strip())
+    assert path.name == "report.html"
+    assert shown == [path.as_uri()]
+    path.write_text("torn")
+    assert "report.html is not as it was written" in said(capsys, home, "report", code=2)
+    path.unlink()
+    assert "--again" in said(capsys, home, "report", code=2)
+    assert Path(said(capsys, home, "report", "--again").strip()).exists()
+
+
+def test_a_damaged_bundle_is_listed_as_such(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = registry.current_version(home / "bundles")
+    (home / "bundles" / new / "bins.json").write_text("[]")
+    assert "damaged" in said(capsys, home, "models")
+    assert "bins.json" in said(capsys, home, "models", "show", code=2)
+
+
+def test_a_head_whose_calibration_drifts_is_an_alarm() -> None:
+    held = Held("click", 1.4, 1.3, 1.5, 1.02, 900, drifted=True)
+    words = show_bundles.alarm(held)
+    assert "click was predicted 1.40 times as often as it happened" in words
+    with (console := show.console()).capture():
+        console.print(words)
+    assert msgspec.json.decode(msgspec.json.encode(held), type=Held) == held
+
+
+def test_mlflow_is_asked_for_before_anything_is_trained(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        import mlflow
+    except ImportError:
+        line = said(capsys, home, "train", "--mlflow", "file:runs", code=2)
+        assert "huozhao[mlflow]" in line
+        assert "fitting" not in line
+        return
+    said(capsys, home, "train", "--seed", "5", "--mlflow", f"file:{home}/runs")
+    (run,) = mlflow.search_runs(experiment_names=["huozhao"], output_format="list")
+    assert run.data.params["version"] == registry.current_version(home / "bundles")
+    assert run.data.metrics["gauc.click"] > 0.5
