@@ -28,14 +28,14 @@ def models_table(found: Sequence[Listed], figures: Mapping[str, Findings | None]
     table.add_column("promoted", no_wrap=True, min_width=16)
     table.add_column("why", overflow="ellipsis", no_wrap=True)
     for one in found:
-        name = Text(f"{'→' if one.current else ' '} {one.version}", "green" if one.current else "")
+        version = Text(f"{'→' if one.current else ' '} {one.version}", "green" if one.current else "")
         if one.bundle is None:
-            table.add_row(name, Text("damaged", "red"), *[""] * len(HEADLINES), "", Text(one.fault))
+            table.add_row(version, Text("damaged", "red"), *[""] * len(HEADLINES), "", Text(one.fault))
             continue
         values = [_headline(figures[one.version], *name) for name in HEADLINES]
         entry = one.promotion
         when, why = (iso(entry.at_ms)[:16], f"{entry.how}: {entry.reason}") if entry else ("", "")
-        table.add_row(name, iso(one.bundle.trained.until_ms)[:16], *values, when, Text(why))
+        table.add_row(version, iso(one.bundle.trained.until_ms)[:16], *values, when, Text(why))
     under = (
         "gauc, slope and ratio are of complete, ndcg5 of the value, each on what came after the bundle's own training."
     )

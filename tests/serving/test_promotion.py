@@ -12,7 +12,7 @@ import pytest
 
 from features.live import HomeLog
 from features.reader import Reader
-from features.records import Action, Context, Event, Item, Kind
+from features.records import Action, Context, Event, Item, Kind, Record
 from features.replay import Moment, Readers, read_moments
 from features.schema import Count, FeatureSet, Rate
 from ranking.bundle import Bundle, load, save
@@ -77,7 +77,7 @@ class Crowd:
     def _do(self, number: int) -> None:
         name = f"{threading.get_ident()}-{number}"
         act = (Action.LIKE, Action.ORDER, Action.SHARE, Action.CLICK)[number % 4]
-        records = [
+        records: list[Record] = [
             Event(name, NOW, f"i{number % 45}", act, f"u{number % 3}"),
             Item(f"i{number % 45}", NOW, Kind.PRODUCT if number % 45 > 40 else Kind.VIDEO, author_id=f"a{number % 12}",
                  merchant_id="m", category="c", listed=number % 5 > 0),
