@@ -44,7 +44,7 @@ def served(
 ) -> tuple[Held, ...]:
     """How each head's predictions held in pages since a promotion.
 
-    Pages that another bundle ordered do not count. Where the log names no pages, all do. A head with fewer than 50
+    Pages that another bundle ordered do not count. Where the log names no pages or bundles, all do. A head with fewer than 50
     positives is left out; nothing is returned where nothing was shown yet.
     """
     try:
@@ -54,7 +54,7 @@ def served(
     history = stretch.history
     requests = history.events.request[stretch.event]
     pages = {code: history.served.get(history.requests[code]) for code in np.unique(requests).tolist()}
-    own = {code for code, page in pages.items() if page is None or page.bundle == bundle.version}
+    own = {code for code, page in pages.items() if page is None or page.bundle in ("", bundle.version)}
     marked = np.isin(requests, sorted(own))
     marked &= np.arange(len(marked)) >= len(marked) - RECENT
     if not marked.any():
