@@ -44,8 +44,8 @@ def served(
 ) -> tuple[Held, ...]:
     """How each head's predictions held in pages since a promotion.
 
-    Pages that another bundle ordered do not count. Where the log names no pages or bundles, all do. A head with fewer than 50
-    positives is left out; nothing is returned where nothing was shown yet.
+    Pages that another bundle ordered do not count. Where the log names no pages or bundles, all do. A head with fewer
+    than 50 positives is left out; nothing is returned where nothing was shown yet.
     """
     try:
         stretch = Stretch.read(log, promoted_ms)
