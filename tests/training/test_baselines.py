@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from features.errors import TrainingError
 from features.history import read_history
 from features.log import DAY_MS, Stored
 from features.records import Action, Event, Item, Kind, Record, User
 from features.types import DoubleArray
 from ranking.bundle import Bundle, current, load
+from ranking.policy import Policy
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
 from training.als import ALPHA, PENALTY, ImplicitFactors, solved
@@ -19,11 +21,13 @@ from training.bootstrap import Bootstrap
 from training.ease import PENALTY as RIDGE
 from training.ease import ShallowAutoencoder
 from training.evaluate import judge
-from training.figures import Judged, Row, rows_of
+from training.figures import Judged, Row, rows_of, to_json
 from training.fm import Machine
 from training.neighbours import SHRINK, ItemNeighbours
 from training.pipeline import train
 from training.preferences import Preferences, score_pairs
+from training.recall import DEPTHS
+from training.retrieval import evaluate_retrieval
 
 TRAINED_MS = MIDNIGHT_MS + 3 * DAY_MS
 
@@ -201,3 +205,29 @@ def test_preferences_before_a_time_hold_nothing_of_later(log: MemoryLog) -> None
     assert short.items == long.items
     assert np.array_equal(short.matrix.toarray(), long.matrix.toarray())
     assert short.matrix.nnz > 500
+
+
+def liked_later(log: MemoryLog) -> MemoryLog:
+    """The log, and after its last record: likes of everything by everybody, and other catalog rows."""
+    at_ms, end = log.stored[-1].received_ms + 1, len(log.stored)
+    more: list[Record] = [Item(f"i{i}", at_ms, Kind.VIDEO, "new", "a9", category="c9") for i in range(0, 40, 7)]
+    more += [Event(f"liked {u}", at_ms, f"i{u % 40}", Action.LIKE, f"u{u}") for u in range(80)]
+    return MemoryLog([*log.stored, *(Stored(end + i, at_ms, record) for i, record in enumerate(more))], 8192)
+
+
+def test_what_sources_and_peers_find_is_counted_once_and_knows_nothing_of_later(log: MemoryLog, bundle: Bundle) -> None:
+    rows = evaluate_retrieval(log, bundle, Policy.default(), resamples=20)
+    assert to_json(evaluate_retrieval(liked_later(log), bundle, Policy.default(), resamples=20)) == to_json(rows)
+    found = {(row.system, row.kind, row.slice, row.metric): row for row in rows}
+    for kind, personal in (("video", "videos"), ("product", "products")):
+        most = found["legal", kind, "all", "recall@all"]
+        for system in (personal, "trending", "fresh", "union", f"union − {personal}", "popularity", "ials", "ease"):
+            at = [found[system, kind, "all", f"recall@{depth}"] for depth in DEPTHS]
+            assert at[0].value <= at[1].value <= at[2].value <= most.value <= 1
+            assert (at[0].slates, at[0].positives) == (most.slates, most.positives)
+        # Twenty items of a kind: all of them fit into the first fifty places.
+        assert found["popularity", kind, "all", "recall@50"].value == most.value == 1
+        assert found["union", kind, "all", "recall@50_diff_vs_popularity"].value <= 0
+        assert found["legal", kind, "all", "new_share@100"].value == 0
+    with pytest.raises(TrainingError, match="before training ended"):
+        evaluate_retrieval(log, bundle, Policy.default(), since_ms=bundle.trained.until_ms - 1)
