@@ -10,7 +10,9 @@ Serving never imports this package: both meet in a bundle on disk.
 """
 
 from training.audit import audit
+from training.declared import read_features, read_objective
 from training.evaluate import Row, evaluate, to_json
+from training.grower import Growth
 from training.labels import HEADS, Labels, label
 from training.pipeline import Learned, TrainResult, learn, train
 from training.progress import Progress
@@ -20,6 +22,7 @@ from training.rolling import rolling
 
 __all__ = [
     "HEADS",
+    "Growth",
     "Labels",
     "Learned",
     "Progress",
@@ -32,6 +35,8 @@ __all__ = [
     "label",
     "learn",
     "publish",
+    "read_features",
+    "read_objective",
     "rolling",
     "to_json",
     "train",

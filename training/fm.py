@@ -13,8 +13,8 @@ from numba import njit
 from scipy.special import expit, logit
 
 from features.types import BoolArray, DoubleArray, IntArray
-from training.heads import Table, kinds_of
 from training.labels import Catalog
+from training.table import Table, kinds_of
 from training.task import Scores, Task
 
 DIMS = 8

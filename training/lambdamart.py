@@ -10,7 +10,7 @@ import numpy as np
 
 from features.types import BoolArray, DoubleArray, IntArray
 from ranking.value import gain
-from training.heads import PARAMETERS, PATIENCE, ROUNDS
+from training.grower import PARAMETERS, PATIENCE, ROUNDS
 from training.task import Scores, Task, by_slate, in_first_slot
 
 TOP = 5

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from features.errors import TrainingError
 from features.factors import Factors
 from features.history import History, read_history, slates_of
 from features.log import EventLog
@@ -21,7 +22,7 @@ from training.audit import audit, audit_codes, audit_factors
 from training.drift import REFERENCE, Reference, reference_of
 from training.examples import Slices, choose_codes, default_features, known_until, last_day_ms, slices_of
 from training.factors import fit_by_day
-from training.heads import Table, fit_heads
+from training.heads import Growth, Table, fit_heads
 from training.labels import Labels, label
 from training.progress import Progress, quiet, staged
 
@@ -71,6 +72,9 @@ def train(
     until_ms: int | None = None,
     seed: int = 0,
     feature_set: FeatureSet | None = None,
+    weights: Weights | None = None,
+    growth: Growth | None = None,
+    warm: Bundle | None = None,
     progress: Progress = quiet,
 ) -> TrainResult:
     """Train a bundle and make it the current one.
@@ -85,14 +89,31 @@ def train(
     until_ms : int, optional
         Nothing received from then on is used at all. Default: when the local day of the last impression began.
     feature_set : FeatureSet, optional
-        Default: ``features.standard.standard`` with every attribute of the catalog.
+        Default: ``features.standard.standard`` with every attribute of the catalog; ``training.declared`` reads one.
+    weights : Weights, optional
+        What the value weighs heads with where the policy says nothing else.
+    growth : Growth, optional
+        Seeds to average, and the share of negatives to learn from.
+    warm : Bundle, optional
+        The trees of its heads are kept and more are grown upon them, from the impressions since its training ended,
+        on its columns, its codes and its grid.
 
     Raises
     ------
     TrainingError
         If there is too little to learn from, or the features know what they could not.
     """
-    learned = learn(log, since_ms=since_ms, until_ms=until_ms, seed=seed, feature_set=feature_set, progress=progress)
+    learned = learn(
+        log,
+        since_ms=since_ms,
+        until_ms=until_ms,
+        seed=seed,
+        feature_set=feature_set,
+        weights=weights,
+        growth=growth,
+        warm=warm,
+        progress=progress,
+    )
     bundle = learned.bundle
     place = keep(learned, bundles)
     promote(bundles, bundle.version)
@@ -114,9 +135,14 @@ def learn(
     until_ms: int | None = None,
     seed: int = 0,
     feature_set: FeatureSet | None = None,
+    weights: Weights | None = None,
+    growth: Growth | None = None,
+    warm: Bundle | None = None,
     progress: Progress = quiet,
 ) -> Learned:
     """Learn a bundle, as ``train`` does, and write nothing."""
+    if warm:
+        feature_set, since_ms = _of_warm(warm, feature_set, since_ms)
     progress("reading the log", 0, 1)
     if until_ms is None:
         until_ms = last_day_ms(log, feature_set.utc_offset_ms if feature_set else UTC_OFFSET_MS)
@@ -127,9 +153,10 @@ def learn(
     slices = slices_of(history, since_ms, until_ms)
     slates = slates_of(history)
     labels = label(history, slates, slices.windows_ms)
-    codes = choose_codes(history, feature_set, slices.calibrate_ms)
+    codes = warm.codes if warm else choose_codes(history, feature_set, slices.calibrate_ms)
     fitted = fit_by_day(history, until_ms, feature_set.utc_offset_ms, seed, staged(progress, "fitting factors"))
-    audit_codes(log, feature_set, codes, slices.calibrate_ms)
+    if not warm:
+        audit_codes(log, feature_set, codes, slices.calibrate_ms)
     audit_factors(log, fitted, feature_set.utc_offset_ms, seed=seed)
     readers = readers_of(feature_set, codes, history, fitted)
     keep = labels.begins >= slices.since_ms
@@ -137,7 +164,7 @@ def learn(
     audited = audit(log, readers, table, moments_of(history, slates, keep), seed=seed)
     kept = labels.take(keep)
     positions = Table(table, feature_set, kept, slices)
-    heads = fit_heads(positions, seed, staged(progress, "fitting heads"))
+    heads = fit_heads(positions, seed, staged(progress, "fitting heads"), growth=growth, warm=warm)
     bundle = Bundle(
         feature_set=feature_set,
         codes=codes,
@@ -145,11 +172,22 @@ def learn(
         bins=heads.bins,
         models=heads.models,
         heads=heads.heads,
-        weights=Weights(),
+        weights=weights or Weights(),
         trained=Trained(slices.since_ms, until_ms, history.end, seed),
     )
     rows, positives = _counts(kept, slices)
     return Learned(bundle, reference_of(table, feature_set), slices, rows, positives, heads.dropped, audited)
+
+
+def _of_warm(warm: Bundle, feature_set: FeatureSet | None, since_ms: int | None) -> tuple[FeatureSet, int]:
+    """The columns of a bundle to go on from, and since when its trees know nothing."""
+    if feature_set not in (None, warm.feature_set):
+        what = "The bundle to go on from has other columns than are asked for."
+        raise TrainingError(what, "Go on with its columns, or train anew.")
+    if since_ms is not None and since_ms < warm.trained.until_ms:
+        what = "The bundle to go on from knows a part of what it would be held against."
+        raise TrainingError(what, "Leave out --since, or train anew.")
+    return warm.feature_set, warm.trained.until_ms if since_ms is None else since_ms
 
 
 def readers_of(

@@ -23,7 +23,8 @@ from features.types import BoolArray, ByteArray, DoubleArray, IntArray
 from training import metrics
 from training.bootstrap import Bootstrap, Rows, Sums, added, ratio
 from training.cohorts import durations_of
-from training.heads import PARAMETERS, PATIENCE, ROUNDS, WORKERS
+from training.grower import PARAMETERS, PATIENCE, ROUNDS
+from training.heads import WORKERS
 from training.labels import watched_ms
 from training.task import Task, in_first_slot
 

@@ -22,9 +22,9 @@ from training.audit import audit
 from training.baselines import BASELINES
 from training.evaluate import evaluate, to_json
 from training.examples import choose_codes, default_features, last_day_ms, slices_of
-from training.heads import MOST_CUTS, bins_of
 from training.labels import HEADS, label
 from training.pipeline import TrainResult, train
+from training.table import MOST_CUTS, bins_of
 
 UTC_OFFSET_MS = 8 * 3_600_000
 MIDNIGHT_MS = 19_098 * DAY_MS - UTC_OFFSET_MS
