@@ -19,7 +19,7 @@ from training.stacking import own_rate, shares
 
 @pytest.fixture(scope="module")
 def log() -> MemoryLog:
-    return taste_log(slates=1_000, days=5)
+    return taste_log(slates=700, days=5)
 
 
 @pytest.fixture(scope="module")
