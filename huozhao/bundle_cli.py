@@ -1,8 +1,10 @@
 """The commands that make bundles, show them and choose which one is served; ``bundles`` does what they say."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from huozhao.options import Flag, Home, Seed, home_of
 
@@ -15,6 +17,10 @@ def train(
     since: str | None = None,
     until: str | None = None,
     seed: Seed = 0,
+    features: Path | None = None,
+    objective: Path | None = None,
+    seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=20))] = 1,
+    warm: Flag = False,
     force: str = "",
     report: bool = True,
     mlflow: Annotated[str | None, Parameter(env_var="HUOZHAO_MLFLOW", show_env_var=False)] = None,
@@ -31,6 +37,14 @@ def train(
         Use nothing received from then on; the last day's midnight, if not given.
     seed
         The same log and seed give the same bundle.
+    features
+        A TOML or JSON file with the columns to learn from; all that the catalog has, if not given.
+    objective
+        A TOML or JSON file with what the value weighs heads with, as like = 3.0; the default weights, if not given.
+    seeds
+        So many models a head are grown and averaged.
+    warm
+        Go on from the current bundle: keep its columns and trees, and grow more from what came after its training.
     force
         Make it current whatever the gate says, and keep this reason in the file of promotions.
     report
@@ -42,7 +56,17 @@ def train(
     from huozhao import bundles
 
     bundles.train(
-        home_of(home), since=since, until=until, seed=seed, force=force, with_report=report, mlflow=mlflow or ""
+        home_of(home),
+        since=since,
+        until=until,
+        seed=seed,
+        features=features,
+        objective=objective,
+        seeds=seeds,
+        warm=warm,
+        force=force,
+        with_report=report,
+        mlflow=mlflow or "",
     )
 
 

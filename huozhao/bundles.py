@@ -13,23 +13,50 @@ from huozhao.stages import Stages, patiently
 from huozhao.times import iso, optional_ms, wall_ms
 from huozhao.tracking import Tracker
 from ranking.attached import read_attached
-from ranking.bundle import load
+from ranking.bundle import current, load
 from training import registry
 from training.compare import compare
+from training.declared import read_features, read_objective
 from training.findings import Findings
+from training.grower import Growth
 from training.pipeline import learn
 from training.publish import REPORT, findings_of, publish, report_of
 from training.served import Held, served
 
 
 def train(
-    home: Path, *, since: str | None, until: str | None, seed: int, force: str, with_report: bool, mlflow: str
+    home: Path,
+    *,
+    since: str | None,
+    until: str | None,
+    seed: int,
+    features: Path | None,
+    objective: Path | None,
+    seeds: int,
+    warm: bool,
+    force: str,
+    with_report: bool,
+    mlflow: str,
 ) -> None:
     """Train a bundle, judge it, and make it the current one if the gate or the person lets it."""
     since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
+    feature_set = read_features(features) if features else None
+    weights = read_objective(objective) if objective else None
+    homes.refuse_missing(home)
+    begun = load(current(home / "bundles")) if warm else None
     tracker = Tracker(mlflow) if mlflow else None
     with homes.open_log(home) as log, Stages() as stages:
-        learned = learn(log, since_ms=since_ms, until_ms=until_ms, seed=seed, progress=stages)
+        learned = learn(
+            log,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            seed=seed,
+            feature_set=feature_set,
+            weights=weights,
+            growth=Growth(seeds=seeds),
+            warm=begun,
+            progress=stages,
+        )
         made = publish(
             log,
             learned,

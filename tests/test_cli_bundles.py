@@ -147,3 +147,26 @@ def test_mlflow_is_asked_for_before_anything_is_trained(home: Path, capsys: pyte
     (run,) = mlflow.search_runs(experiment_names=["huozhao"], output_format="list")
     assert run.data.params["version"] == registry.current_version(home / "bundles")
     assert run.data.metrics["gauc.click"] > 0.5
+
+
+def test_columns_and_weights_are_read_from_files_and_a_wrong_name_is_answered_with_the_nearest(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "features.toml").write_text(
+        'columns = [{ type = "rate", of = "item", action = "click" }, { type = "context", source = "position" }]'
+    )
+    (tmp_path / "objective.toml").write_text("like = 3.5")
+    files = ("--features", "features.toml", "--objective", "objective.toml")
+    said(capsys, home, "train", *files, "--seeds", "2", "--no-report", "--force", "small")
+    shown = said(capsys, home, "models", "show")
+    assert "2 columns" in shown
+    assert "3.5" in shown
+    (tmp_path / "objective.toml").write_text("liek = 3.5")
+    assert "like" in said(capsys, home, "train", *files, code=2)
+    assert "new/bundles has no current bundle" in said(capsys, _empty(home, tmp_path), "train", "--warm", code=2)
+
+
+def _empty(home: Path, tmp_path: Path) -> Path:
+    """A home with the log alone."""
+    shutil.copytree(home / "log", tmp_path / "new" / "log")
+    return tmp_path / "new"
