@@ -43,10 +43,10 @@ def run(*, quick: bool) -> Report:
         before = resident_gib()
         started = time.perf_counter()
         with Engine.open(home) as engine:
-            generation = engine._generation
+            generation = engine.generation
             state = generation.state
             people = people_of(state)
-            ours = asking(engine, [state.users.names[user] for user in people])
+            ours = asking(engine, [state.users.name(user) for user in people])
             for _ in people:
                 ours()
             for index in generation.indexes.values():
@@ -57,10 +57,10 @@ def run(*, quick: bool) -> Report:
             took, theirs = _beside_naive(report, home, engine, people, 100 if quick else 500)
             report.rows += stage_rows(generation, people, PAGE, 2 if quick else 8)
             report.rows += light_rows(generation, people[: 2 if quick else 8])
-            report.rows += _churn(engine, state, ours, 200 if quick else 2_000)
+            report.rows += _churn(engine, ours, 200 if quick else 2_000)
             report.rows.append(_swap(home))
         with served(home, NOW_MS) as server:
-            names, rooms = [state.users.names[user] for user in people], [f"i{n}" for n in range(market.rooms)]
+            names, rooms = [state.users.name(user) for user in people], [f"i{n}" for n in range(market.rooms)]
             churned = tail(server.address, NOW_MS, names, rooms, 400 if quick else 3_000)
     heads = (
         f"{market.rooms} rooms + {market.products} products, 5 heads x {market.trees} trees x {market.leaves} leaves"
@@ -80,20 +80,20 @@ def _beside_naive(
     report: Report, home: Path, engine: Engine, people: Sequence[int], times: int
 ) -> tuple[list[float], list[float]]:
     """Milliseconds of both systems' feeds, in turn; the naive one is gone when this returns."""
-    generation = engine._generation
+    generation = engine.generation
     bundle, policy, state = load(current(home / "bundles")), load_policy(home / "policy.toml"), generation.state
     naive = Naive(bundle, policy, generation.reader, state, people, NOW_MS)
     turns = itertools.cycle(people)
-    ours = asking(engine, [state.users.names[user] for user in people])
+    ours = asking(engine, [state.users.name(user) for user in people])
     took, theirs = interleaved([ours, lambda: naive.feed(next(turns), PAGE)], times)
     _judge(report, engine, naive, people, state)
     return took, theirs
 
 
-def _churn(engine: Engine, state: FeatureState, ask: Callable[[], Feed], times: int) -> list[Row]:
+def _churn(engine: Engine, ask: Callable[[], Feed], times: int) -> list[Row]:
     """Feeds beside a writer, with a mutex that keeps who waits."""
-    waits = Waits()
-    vars(engine)["_mutex"] = waits
+    engine.mutex = waits = Waits()
+    state = engine.generation.state
     people = state.users.names[1 : 1 + ACTIVE]
     return churn_rows(ask, Writer(engine, people, state.items.names[1:], NOW_MS), waits, times)
 
@@ -128,7 +128,7 @@ def _judge(report: Report, engine: Engine, naive: Naive, people: Sequence[int], 
     """Same candidates, same scores: what the naive stack found, scored by both; and how alike the pages are."""
     worst, far, scored, shared, gains = 0.0, 0, 0, 0, []
     for user in people[:16]:
-        name, page = state.users.names[user], naive.feed(user, PAGE)
+        name, page = state.users.name(user), naive.feed(user, PAGE)
         ids = [naive.names[row] for row in page.candidates.tolist()]
         value = {item.item_id: item.value for item in _ranked(engine, name, ids).items}
         apart = np.abs(np.array([value.get(one, np.inf) for one in ids]) - page.values)
@@ -171,7 +171,7 @@ def _memory(state: FeatureState, before_gib: float) -> Row:
         "bytes_a_user": _bytes_a_row(of_users),
         "bytes_an_item": _bytes_a_row(of_items),
         "arrays_gib": sum(array.nbytes for array in leaves(arrays)) / 2**30,
-        "payloads_gib": sum(map(len, state.payloads)) / 2**30,
+        "payloads_gib": state.payloads.nbytes / 2**30,
         "before_gib": before_gib,
         "resident_gib": resident_gib(),
     }

@@ -46,7 +46,7 @@ def _row(stage: str, kept: int, took: float, mean: float, most: float) -> Row:
 def _batch(generation: Generation, user: int) -> Batch:
     """Random candidates: nearer ones would all be alike, and the cut easier."""
     state = generation.state
-    query = generation.query("light", state.users.names[user], PAGE, Context("feed"), NOW_MS)
+    query = generation.query("light", state.users.name(user), PAGE, Context("feed"), NOW_MS)
     drawn = np.random.default_rng(user).choice(state.described(), min(2 * FOUND, len(state.items) // 2), replace=False)
     legal, _ = generation.legal(query, Candidates(drawn, np.zeros(len(drawn), np.uint8)))
     return generation.assemble(query, Candidates(legal.rows[:FOUND], legal.source[:FOUND]))

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import snapshot
 from features.factors import BUCKETS, Factors
 from features.live import HomeLog
 from features.log import DAY_MS, SCHEMA, events_table, records_table
@@ -213,6 +214,7 @@ def _make(home: Path, market: Market) -> None:
         state = FeatureState(features().layout)
         for batch in log.read():
             state.fold(batch)
+    snapshot.save(state, home / "state")
     reader = reader_of(market)
     reader.catch_up(state, state.described())
     bundle = train(market, reader, sample_rows(market, reader, state))

@@ -143,7 +143,7 @@ def _people(state: FeatureState) -> list[str]:
     """Some who engaged with something: nothing is near to others."""
     known = np.flatnonzero(state.arrays.rings.item[: len(state.users)].any(axis=1))
     chosen = np.random.default_rng(4).choice(known, min(PEOPLE, len(known)), replace=False)
-    return [state.users.names[user] for user in chosen.tolist()]
+    return [state.users.name(user) for user in chosen.tolist()]
 
 
 def _ask(engine: Engine, people: list[str], feeds: int, took: list[float], pages: list[int]) -> None:

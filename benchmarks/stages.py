@@ -28,7 +28,7 @@ def stage_rows(generation: Generation, people: Sequence[int], page: int, rounds:
 def _once(generation: Generation, user: int, page: int) -> list[float]:
     """Milliseconds of each stage of one feed."""
     at = [time.perf_counter()]
-    name = generation.state.users.names[user]
+    name = generation.state.users.name(user)
     query = generation.query("stages", name, page, Context("feed"), NOW_MS)
     at.append(time.perf_counter())
     found = generation.retrieve(query)

@@ -14,6 +14,8 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
+from features.errors import FeatureError
+from features.ids import Ids
 from features.records import Item, Kind
 from features.types import FloatArray, RowArray
 
@@ -85,7 +87,7 @@ class Factors:
             ((), self.words),
         ):
             digest.update("\0".join(names).encode())
-            digest.update(np.ascontiguousarray(matrix).tobytes())
+            digest.update(np.ascontiguousarray(matrix).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()[:12]
 
     @classmethod
@@ -95,44 +97,55 @@ class Factors:
         return cls((), none, (), none, (), none, np.zeros((BUCKETS, dims), np.float32))
 
     @cached_property
-    def _rows(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-        names = (self.item_ids, self.author_ids, self.category_ids)
-        items, authors, categories = ({name: row for row, name in enumerate(one)} for one in names)
-        return items, authors, categories
+    def _rows(self) -> tuple[dict[str, int], dict[str, int]]:
+        authors, categories = (
+            {name: row for row, name in enumerate(one)} for one in (self.author_ids, self.category_ids)
+        )
+        return authors, categories
+
+    @cached_property
+    def _known(self) -> Ids:
+        known = Ids(self.item_ids)
+        if len(known) != len(self.item_ids) + 1:
+            raise FeatureError("The factors name an item twice, or one without an id.", "Train the bundle anew.")
+        return known
 
     def vectors_of(self, items: Sequence[Item]) -> FloatArray:
         """Unit vectors (n, dims) float32 of items; zeros for one of which nothing is known."""
+        own = self._known.find_all([item.item_id for item in items])
+        known, new = np.flatnonzero(own > 0), np.flatnonzero(own == 0)
+        out = np.zeros((len(items), self.dims), np.float32)
+        # Ids have rows from 1 on, their vectors from 0.
+        out[known] = self.items[own[known] - 1]
+        out[new] = self._summed([items[row] for row in new.tolist()])
+        _normalise(out)
+        return out
+
+    def _summed(self, items: Sequence[Item]) -> FloatArray:
+        """The sums (n, dims) of the parts of items that training did not know."""
         out = np.zeros((len(items), self.dims), np.float32)
         if items:
             words = words_of(items)
             _sum_words(words.indptr, words.indices, words.weights, self.words, out)
-            for row, item in enumerate(items):
-                self._add_parts(item, out[row])
-            _normalise(out)
+        authors, categories = self._rows
+        for row, item in enumerate(items):
+            if (author := authors.get(item.author_id)) is not None:
+                out[row] += self.authors[author]
+            if (category := categories.get(item.category)) is not None:
+                out[row] += self.categories[category]
+            if item.kind is Kind.ROOM and item.products:
+                sold = self._known.find_all(item.products)
+                for product in sold[sold > 0].tolist():
+                    out[row] += self.items[product - 1] / np.float32((sold > 0).sum())
         return out
-
-    def _add_parts(self, item: Item, out: FloatArray) -> None:
-        known, authors, categories = self._rows
-        own = known.get(item.item_id)
-        if own is not None:
-            out[:] = self.items[own]
-            return
-        if (author := authors.get(item.author_id)) is not None:
-            out += self.authors[author]
-        if (category := categories.get(item.category)) is not None:
-            out += self.categories[category]
-        if item.kind is Kind.ROOM:
-            sold = [known[product] for product in item.products if product in known]
-            for product in sold:
-                out += self.items[product] / np.float32(len(sold))
 
     def authors_of(self, names: Sequence[str]) -> FloatArray:
         """Unit vectors (n, dims) of authors; zeros for unknown ones."""
-        return self._named(self._rows[1], self.authors, names)
+        return self._named(self._rows[0], self.authors, names)
 
     def categories_of(self, names: Sequence[str]) -> FloatArray:
         """Unit vectors (n, dims) of categories; zeros for unknown ones."""
-        return self._named(self._rows[2], self.categories, names)
+        return self._named(self._rows[1], self.categories, names)
 
     def _named(self, rows: dict[str, int], matrix: FloatArray, names: Sequence[str]) -> FloatArray:
         out = np.zeros((len(names), self.dims), np.float32)

@@ -1,7 +1,7 @@
 """A batch of the log made ready for the kernel: its ids turned into rows, what the kernel cannot fold set apart."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 
 from features.arrays import Steps
 from features.counters import NO_ACTION
+from features.ids import Ids
 from features.records import Action, Control, Record, User, decode
 from features.schema import ACTION_CODE
 from features.types import HashArray, IntArray, RowArray
-from features.vocabulary import Vocabulary
 
+_OF_PEOPLE = pa.array(["user", "control"])
 _EVENT_OR_PAGE = pa.array(["event", "served"])
 """A served page is context for replay and changes nothing: the kernel passes over it."""
 
@@ -25,16 +26,19 @@ class Pending:
     ----------
     start : int
         The offset of its first record.
-    slow : sequence of (int, Record or None)
-        By position: records that are no events, and None for a hide, which is an event and more.
+    slow : sequence of int
+        Positions of what the kernel cannot fold: records that are no events, and hides, which are events and more.
+    payloads : pa.Array
+        The JSON of each of them, empty for a hide; read one by one, as many records at once would fill the memory.
     done, slow_done : int
         How many records, and how many of ``slow``, are folded.
     """
 
-    def __init__(self, start: int, steps: Steps, slow: Sequence[tuple[int, Record | None]]) -> None:
+    def __init__(self, start: int, steps: Steps, slow: Sequence[int], payloads: pa.Array) -> None:
         self.start = start
         self.steps = steps
         self.slow = slow
+        self.payloads = payloads
         self.done = 0
         self.slow_done = 0
 
@@ -44,12 +48,13 @@ class Pending:
         return self.start + len(self.steps.ts_ms)
 
 
-def prepare(batch: pa.RecordBatch, users: Vocabulary, items: Vocabulary) -> Pending:
+def prepare(batch: pa.RecordBatch, users: Ids, items: Ids) -> Pending:
     """Give the ids of a batch their rows, in the order of the log however it is cut into batches."""
-    slow = _slow_records(batch)
-    named = {i: _item_ids(record) for i, record in slow if record}
-    (user,) = _enroll(users, [batch["user_id"]], {})
-    item, via = _enroll(items, [batch["item_id"], batch["via_item_id"]], named)
+    changing = pc.invert(pc.is_in(batch["type"], value_set=_EVENT_OR_PAGE))
+    where = pc.indices_nonzero(pc.or_(changing, pc.equal(batch["action"], str(Action.HIDE))))
+    slow, payloads = where.to_pylist(), batch["payload"].take(where)
+    (user,) = users.enrol([batch["user_id"]])
+    item, via = _enrol_items(items, [batch["item_id"], batch["via_item_id"]], _named(batch))
     action = pc.fill_null(pc.index_in(batch["action"], value_set=pa.array(list(ACTION_CODE))), NO_ACTION)
     steps = Steps(
         action=action.to_numpy(zero_copy_only=False).astype(np.uint8),
@@ -61,16 +66,14 @@ def prepare(batch: pa.RecordBatch, users: Vocabulary, items: Vocabulary) -> Pend
         received_ms=batch["received_ms"].to_numpy(),
         request=_hashes(batch["request_id"]),
     )
-    return Pending(batch["offset"][0].as_py(), steps, slow)
+    return Pending(batch["offset"][0].as_py(), steps, slow, payloads)
 
 
-def _slow_records(batch: pa.RecordBatch) -> list[tuple[int, Record | None]]:
-    """Positions of what the kernel cannot fold: records that change the state and are no events, and hides (None)."""
-    changing = pc.invert(pc.is_in(batch["type"], value_set=_EVENT_OR_PAGE))
-    other = pc.or_(changing, pc.equal(batch["action"], str(Action.HIDE)))
-    where = pc.indices_nonzero(other)
-    payloads = batch["payload"].take(where).to_pylist()
-    return [(i, decode(text) if text else None) for i, text in zip(where.to_pylist(), payloads, strict=True)]
+def _named(batch: pa.RecordBatch) -> list[tuple[int, Sequence[str]]]:
+    """The ids of items that records about people name, by the position of the record."""
+    where = pc.indices_nonzero(pc.is_in(batch["type"], value_set=_OF_PEOPLE))
+    texts = batch["payload"].take(where).to_pylist()
+    return [(at, _item_ids(decode(text))) for at, text in zip(where.to_pylist(), texts, strict=True)]
 
 
 def _item_ids(record: Record) -> Sequence[str]:
@@ -83,17 +86,16 @@ def _item_ids(record: Record) -> Sequence[str]:
             return ()
 
 
-def _enroll(vocabulary: Vocabulary, columns: Sequence[pa.Array], named: Mapping[int, Sequence[str]]) -> list[RowArray]:
-    """Rows of ids in several columns and inside records, given in the order of the log however it is batched."""
-    encoded = [column.dictionary_encode() for column in columns]
-    first: list[tuple[int, int, Sequence[str]]] = [(i, len(columns), ids) for i, ids in named.items()]
-    for order, column in enumerate(encoded):
-        positions = np.unique(column.indices.to_numpy(), return_index=True)[1]
-        first += [(int(i), order, (name,)) for i, name in zip(positions, column.dictionary.to_pylist(), strict=True)]
-    for _, _, ids in sorted(first, key=lambda entry: entry[:2]):
-        for name in ids:
-            vocabulary.add(name)
-    return [vocabulary.find_all(c.dictionary.to_pylist())[c.indices.to_numpy()] for c in encoded]
+def _enrol_items(items: Ids, columns: Sequence[pa.Array], named: Sequence[tuple[int, Sequence[str]]]) -> RowArray:
+    """Rows (columns, n) of ids in columns, and rows for those inside records, which come after their line."""
+    parts, start = [], 0
+    for at, names in named:
+        if names:
+            parts.append(items.enrol([column.slice(start, at + 1 - start) for column in columns]))
+            items.enrol([pa.array(names, pa.string())])
+            start = at + 1
+    parts.append(items.enrol([column.slice(start) for column in columns]))
+    return np.concatenate(parts, axis=1)
 
 
 def _hashes(ids: pa.Array) -> HashArray:

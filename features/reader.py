@@ -194,7 +194,8 @@ class Reader:
 def _grown(matrix: FloatArray, rows: int) -> FloatArray:
     if rows <= len(matrix):
         return matrix
-    grown = aligned(max(rows, 2 * len(matrix)), matrix.shape[1])
+    # Twice as much takes no memory before it is used, and spares the next name a copy of all.
+    grown = aligned(2 * rows, matrix.shape[1])
     grown[: len(matrix)] = matrix
     return grown
 

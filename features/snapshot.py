@@ -17,6 +17,7 @@ import numpy as np
 
 from features.arrays import Arrays, Items, PairTable, Rings, Table, Users
 from features.errors import SnapshotError
+from features.ids import Ids
 from features.log import sync_folder
 from features.native import native_arrays
 from features.schema import ENTITIES, PAIRS, Layout
@@ -135,7 +136,7 @@ def _contents(state: FeatureState) -> _Contents:
         items=state.items.names[1:],
         columns={name: vocabulary.names[1:] for name, vocabulary in state.columns.items()},
         user_columns={name: vocabulary.names[1:] for name, vocabulary in state.user_columns.items()},
-        payloads=[payload.decode() for payload in state.payloads],
+        payloads=[payload.decode() for payload in state.payloads.first(len(state.items))],
         hidden={
             user: (sorted(hidden.items), sorted(hidden.authors), sorted(hidden.categories))
             for user, hidden in state.hidden.items()
@@ -170,10 +171,12 @@ def _restored(layout: Layout, contents: _Contents) -> FeatureState:
     state = FeatureState(layout)
     state.offset, state.received_ms = contents.offset, contents.received_ms
     state.ignored[:] = contents.ignored
-    state.users, state.items = Vocabulary(contents.users), Vocabulary(contents.items)
+    state.users, state.items = Ids(contents.users), Ids(contents.items)
     state.columns = {name: Vocabulary(contents.columns[name]) for name in state.columns}
     state.user_columns = {name: Vocabulary(contents.user_columns[name]) for name in state.user_columns}
-    state.payloads = [payload.encode() for payload in contents.payloads]
+    for row, payload in enumerate(contents.payloads):
+        if payload:
+            state.payloads[row] = payload.encode()
     state.hidden = {user: Hidden(*map(frozenset, rows)) for user, rows in contents.hidden.items()}
     return state
 

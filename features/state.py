@@ -3,7 +3,7 @@
 One writer folds; whoever reads holds the writer's mutex meanwhile (see ``ranking.engine``).
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +12,15 @@ import pyarrow as pa
 from features.arrays import RING, USER
 from features.counters import ROOM_END, ROOM_START, fold, push
 from features.errors import LogError
+from features.ids import Ids
 from features.log import SCHEMA
 from features.native import native_arrays, native_slots
 from features.outcomes import KIND_NAMES, ROOM_TYPE_CODES, SHOP_CODES
+from features.payloads import Payloads
 from features.pending import Pending, prepare
-from features.records import Control, Erase, Item, Record, User, decode, encode
-from features.schema import ITEM_NUMBERS, Layout
-from features.storage import allocate, grown, slot_arrays
+from features.records import Control, Erase, Item, Record, User, decode
+from features.schema import ENTITIES, ITEM_NUMBERS, Layout
+from features.storage import allocate, leaves, move, slot_arrays
 from features.types import RowArray
 from features.vocabulary import Vocabulary
 
@@ -61,16 +63,17 @@ class FeatureState:
         self.offset = 0
         self.received_ms = 0
         self.ignored = np.zeros(2, np.int64)
-        self.users = Vocabulary()
-        self.items = Vocabulary()
+        self.users = Ids()
+        self.items = Ids()
         self.columns = {name: Vocabulary() for name in layout.item_categories}
         self.columns |= {"kind": Vocabulary(KIND_NAMES[1:]), "shop": Vocabulary([*SHOP_CODES][1:])}
         self.columns["room_type"] = Vocabulary([*ROOM_TYPE_CODES][1:])
         self.user_columns = {name: Vocabulary() for name in layout.user_categories}
-        self.payloads: list[bytes] = [b""]
+        self.payloads = Payloads()
         self.hidden: dict[int, Hidden] = {}
         self.changed: list[int] = []
         self.edition = 0
+        self._names = 0
         self.native_slots = native_slots(slot_arrays(layout))
         self.arrays = allocate(layout, {})
         self.native = native_arrays(self.arrays)
@@ -78,9 +81,8 @@ class FeatureState:
 
     def item(self, row: int) -> Item | None:
         """The catalog's row of an item, None where the catalog has not described it."""
-        if not self.payloads[row]:
-            return None
-        record = decode(self.payloads[row])
+        text = self.payloads[row]
+        record = decode(text) if text else None
         return record if isinstance(record, Item) else None
 
     def take_changed(self) -> RowArray:
@@ -115,7 +117,6 @@ class FeatureState:
         if not batch.schema.equals(SCHEMA):
             raise LogError("A batch is not of the log's schema.", "Build it with features.log.")
         pending = prepare(batch, self.users, self.items)
-        self.payloads.extend([b""] * (len(self.items) - len(self.payloads)))
         self._reserve()
         return pending
 
@@ -123,33 +124,34 @@ class FeatureState:
         """Fold a prepared batch up to, not including, the offset ``stop``."""
         until = stop - pending.start
         while pending.done < until:
-            slow = pending.slow[pending.slow_done][0] if pending.slow_done < len(pending.slow) else until
+            slow = pending.slow[pending.slow_done] if pending.slow_done < len(pending.slow) else until
             if slow > pending.done:
                 upto = min(slow, until)
                 fold(self.native, self.native_slots, pending.steps, pending.done, upto, self.ignored)
                 pending.done = upto
                 continue
-            record = pending.slow[pending.slow_done][1]
-            if record is None:
-                fold(self.native, self.native_slots, pending.steps, slow, slow + 1, self.ignored)
-                self._hide(int(pending.steps.user[slow]), items={int(pending.steps.item[slow])})
+            user, item = int(pending.steps.user[slow]), int(pending.steps.item[slow])
+            payload = pending.payloads[pending.slow_done].as_py()
+            if payload:
+                self._apply(decode(payload), payload, user, item)
             else:
-                self._apply(record)
+                fold(self.native, self.native_slots, pending.steps, slow, slow + 1, self.ignored)
+                self._hide(user, items={item})
             pending.done, pending.slow_done = slow + 1, pending.slow_done + 1
         self.offset = pending.start + pending.done
         self.received_ms = int(pending.steps.received_ms[pending.done - 1]) if pending.done else self.received_ms
 
-    def _apply(self, record: Record) -> None:
+    def _apply(self, record: Record, payload: str, user: int, item: int) -> None:
         self.edition += 1
         match record:
             case Item():
-                self._apply_item(record)
+                self._apply_item(item, record)
+                self.payloads[item] = payload.encode()
             case User():
-                self._apply_user(record)
+                self._apply_user(user, record)
             case Control():
-                self._apply_control(record)
+                self._apply_control(user, record)
             case Erase():
-                user = self.users.find(record.user_id)
                 self._forget(user)
                 self.arrays.users.categories[user] = 0
                 self.arrays.users.numbers[user] = np.nan
@@ -159,8 +161,7 @@ class FeatureState:
             case _:
                 """No other record changes anything by itself."""
 
-    def _apply_item(self, record: Item) -> None:
-        row = self.items.find(record.item_id)
+    def _apply_item(self, row: int, record: Item) -> None:
         built_in = {
             "author": record.author_id,
             "merchant": record.merchant_id,
@@ -174,7 +175,9 @@ class FeatureState:
             vocabulary.add(built_in[name] if name in built_in else _text(record.attributes.get(name)))
             for name, vocabulary in self.columns.items()
         ]
-        self._reserve()
+        if self._names != (names := sum(map(len, self.columns.values()))):
+            self._names = names
+            self._reserve()
         items = self.arrays.items
         items.categories[row] = codes
         numbers = items.numbers[row]
@@ -183,11 +186,10 @@ class FeatureState:
             numbers[column] = _number(record.attributes.get(name))
         items.times[row, 0] = record.live_from_ms
         items.listed[row] = record.listed
-        self.payloads[row] = encode(record)
         self.changed.append(row)
 
-    def _apply_user(self, record: User) -> None:
-        row, users = self.users.find(record.user_id), self.arrays.users
+    def _apply_user(self, row: int, record: User) -> None:
+        users = self.arrays.users
         built_in = {"age_band": record.age_band, "gender": record.gender, "city_tier": record.city_tier}
         users.categories[row] = [
             vocabulary.add(built_in[name] if name in built_in else _text(record.attributes.get(name)))
@@ -202,8 +204,7 @@ class FeatureState:
                 item = self.items.find(item_id)
                 push(rings.item, rings.ms, rings.strength, rings.cursor, row, item, record.ts_ms, HISTORY_STRENGTH)
 
-    def _apply_control(self, record: Control) -> None:
-        user = self.users.find(record.user_id)
+    def _apply_control(self, user: int, record: Control) -> None:
         match record.command:
             case "personalisation_on" | "personalisation_off":
                 self.arrays.users.personalised[user] = record.command == "personalisation_on"
@@ -235,17 +236,24 @@ class FeatureState:
             for array in pair:
                 array[user] = 0
 
-    def _reserve(self) -> None:
-        wanted = {
-            "user": len(self.users),
-            "item": len(self.items),
-            **{name: len(self.columns[name]) for name in ("author", "merchant", "brand", "category", "kind")},
-        }
-        have = {name: len(self.arrays.tables[entity].stamp) for entity, name in enumerate(wanted)}
-        if any(wanted[name] > have[name] for name in wanted):
-            rows = {name: have[name] if wanted[name] <= have[name] else max(2 * wanted[name], 64) for name in wanted}
-            self.arrays = grown(self.arrays, allocate(self.layout, rows))
-            self.native = native_arrays(self.arrays)
+    def make_room(self) -> None:
+        """Room for a quarter more names at least, so that none that comes soon has to wait until all is copied.
+
+        Room is an address and takes no memory until it is used.
+        """
+        self._reserve(lambda rows: rows + rows // 4)
+
+    def _reserve(self, wanted: Callable[[int], int] = int) -> None:
+        have = [len(table.stamp) for table in self.arrays.tables]
+        used = [len(self.users), len(self.items), *(len(self.columns[name]) for name in ENTITIES[2:])]
+        if any(wanted(rows) > room for rows, room in zip(used, have, strict=True)):
+            rooms = [room if wanted(rows) <= room else max(2 * rows, 64) for rows, room in zip(used, have, strict=True)]
+            self._grow(dict(zip(ENTITIES, rooms, strict=True)))
+
+    def _grow(self, rows: dict[str, int]) -> None:
+        old, self.arrays = leaves(self.arrays), allocate(self.layout, rows)
+        self.native = native_arrays(self.arrays)
+        move(old, leaves(self.arrays))
 
 
 def _text(value: str | float | None) -> str:

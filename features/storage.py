@@ -78,11 +78,11 @@ def leaves(arrays: Arrays) -> list[AnyArray]:
     return [array for group in groups for array in group]
 
 
-def grown(old: Arrays, new: Arrays) -> Arrays:
-    """``new``, with the rows of ``old`` copied in."""
-    for source, target in zip(leaves(old), leaves(new), strict=True):
+def move(old: list[AnyArray], new: list[AnyArray]) -> None:
+    """Copy the rows of old leaves into new ones; each is let go when it is copied, and ``old`` is empty then."""
+    for target in reversed(new):
+        source = old.pop()
         target[: len(source)] = source
-    return new
 
 
 def slot_arrays(layout: Layout) -> SlotArrays:

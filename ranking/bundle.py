@@ -4,12 +4,12 @@ Its version is a hash of what was learned alone, so that two runs with one seed 
 """
 
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,9 @@ from features.factors import Factors
 from features.log import sync_folder
 from features.reader import Codes
 from features.schema import FeatureSet
-from features.types import DoubleArray, FloatArray
+from features.types import DoubleArray
 from ranking.calibration import Calibrator
+from ranking.matrices import Piece, from_npy, to_npy
 from ranking.value import Weights, scales
 
 T = TypeVar("T")
@@ -116,7 +117,7 @@ class Bundle:
     @cached_property
     def version(self) -> str:
         """Twelve hexadecimal digits over all that was learned."""
-        return version_of({name: hashlib.sha256(part).hexdigest() for name, part in self.files().items()})
+        return version_of({name: _digest(pieces) for name, pieces in self._parts()})
 
     def base_rates_of(self, heads: tuple[str, ...]) -> DoubleArray:
         """π (H, 4) by head and code of kind; 0 where a kind does not have the head."""
@@ -128,6 +129,10 @@ class Bundle:
 
     def files(self) -> dict[str, bytes]:
         """Every file of what was learned, by its path in the folder."""
+        return {path: b"".join(pieces) for path, pieces in self._parts()}
+
+    def _parts(self) -> Iterator[tuple[str, list[Piece]]]:
+        """The same, one after the other and in pieces: a matrix is not copied."""
         factors = self.factors
         names = Names(factors.item_ids, factors.author_ids, factors.category_ids)
         structured = {
@@ -138,11 +143,19 @@ class Bundle:
             "weights.json": self.weights,
             "factors/names.json": names,
         }
-        return {
-            **{path: msgspec.json.encode(part) for path, part in structured.items()},
-            **{f"heads/{head}.txt": text.encode() for head, text in self.models.items()},
-            **{f"factors/{name}.npy": _to_npy(getattr(factors, name)) for name in MATRICES},
-        }
+        for path, part in structured.items():
+            yield path, [msgspec.json.encode(part)]
+        for head, text in self.models.items():
+            yield f"heads/{head}.txt", [text.encode()]
+        for name in MATRICES:
+            yield f"factors/{name}.npy", to_npy(getattr(factors, name))
+
+
+def _digest(pieces: Iterable[Piece]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def version_of(sha256: dict[str, str]) -> str:
@@ -195,13 +208,12 @@ def load(place: Path) -> Bundle:
         If a file is missing or not as it was written, the format is unknown, or its parts do not fit each other.
     """
     manifest = read_manifest(place)
-    files = {path: _read(place, path) for path in manifest.sha256}
-    for path, part in files.items():
-        if hashlib.sha256(part).hexdigest() != manifest.sha256[path]:
+    for path, expected in manifest.sha256.items():
+        if _digest([_read(place, path)]) != expected:
             raise BundleError(f"{place / path} is not as it was written.", "Restore the bundle or train it anew.")
     if version_of(manifest.sha256) != manifest.version:
         raise BundleError(f"{place} does not hold version {manifest.version}.", "Restore the bundle or train it anew.")
-    bundle = _assembled(place, files, manifest)
+    bundle = _assembled(place, manifest)
     if bundle.fingerprint != manifest.fingerprint or bundle.version != manifest.version:
         raise BundleError(f"The parts of {place} are of different bundles.", "Restore the bundle or train it anew.")
     return bundle
@@ -217,16 +229,16 @@ def read_manifest(place: Path) -> Manifest:
     return _decoded(text, Manifest, place / "manifest.json")
 
 
-def _assembled(place: Path, files: dict[str, bytes], manifest: Manifest) -> Bundle:
+def _assembled(place: Path, manifest: Manifest) -> Bundle:
     def part(path: str, form: type[T]) -> T:
-        if path not in files:
+        if path not in manifest.sha256:
             raise BundleError(f"{place} has no {path}.", "Restore the bundle or train it anew.")
-        return _decoded(files[path], form, place / path)
+        return _decoded(_read(place, path), form, place / path)
 
     names, heads = part("factors/names.json", Names), part("heads.json", dict[str, Head])
-    matrices = [_from_npy(files.get(f"factors/{name}.npy", b""), place / f"factors/{name}.npy") for name in MATRICES]
+    matrices = [from_npy(place / f"factors/{name}.npy") for name in MATRICES]
     feature_set = part("features.json", FeatureSet)
-    models = {head: files.get(f"heads/{head}.txt", b"").decode() for head in heads}
+    models = {head: _read(place, f"heads/{head}.txt").decode() for head in heads}
     for head, text in models.items():
         check_model(head, text, feature_set, place)
     return Bundle(
@@ -266,22 +278,6 @@ def _decoded(text: bytes, form: type[T], path: Path) -> T:
         return msgspec.json.decode(text, type=form)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BundleError(f"{path} cannot be read: {error}.", "Restore the bundle or train it anew.") from error
-
-
-def _to_npy(matrix: FloatArray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(matrix), allow_pickle=False)
-    return file.getvalue()
-
-
-def _from_npy(text: bytes, path: Path) -> FloatArray:
-    try:
-        matrix = np.load(io.BytesIO(text), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BundleError(f"{path} cannot be read: {error}.", "Restore the bundle or train it anew.") from error
-    if matrix.dtype != np.float32 or matrix.ndim != 2:
-        raise BundleError(f"{path} holds {matrix.dtype} {matrix.shape}.", "Train the bundle anew.")
-    return np.asarray(matrix, np.float32)
 
 
 class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ while it finds candidates and reads their rows, scores outside it, and takes it 
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
@@ -53,18 +54,21 @@ class Engine:
     """A home, opened: its log, its state and what it is served with. Safe to call from many threads.
 
     Made by ``Engine.open``; close it when done, or use it as a context manager.
+
+    ``generation`` is what answers now, for those who measure it while nobody appends; ``mutex`` guards it, and another
+    that keeps who waits may be put in its place before anyone asks.
     """
 
     def __init__(self, home: Path, log: HomeLog, generation: Generation, maker: Maker, *, writer: bool) -> None:
         self._home = home
         self._log = log
-        self._generation = generation
+        self.generation = generation
         self._maker = maker
         self._since_ms = 0
         self._is_writer = writer
         self._taking = threading.Lock()
         self._writing = threading.RLock()
-        self._mutex = threading.Lock()
+        self.mutex: AbstractContextManager[object] = threading.Lock()
         self._served: list[Served] = []
 
     @classmethod
@@ -130,7 +134,7 @@ class Engine:
                 raise LogError(what, "Set the clock; if it ran ahead before, begin a new home.")
             served = tuple(self._served)
             offsets = self._keep([*served, *good], received_ms)[len(served) :]
-            with self._mutex:
+            with self.mutex:
                 del self._served[: len(served)]
         placed = zip(good, offsets, strict=True)
         return tuple(
@@ -144,8 +148,8 @@ class Engine:
         placed = [Stored(at, received_ms, r) for at, r in zip(offsets, records, strict=True) if at is not None]
         if placed:
             batch = to_batch(placed)
-            with self._mutex:
-                self._generation.fold(batch)
+            with self.mutex:
+                self.generation.fold(batch)
         return offsets
 
     def feed(self, request: FeedRequest, now_ms: int, request_id: str) -> Feed:
@@ -166,8 +170,8 @@ class Engine:
         """
         request, now_ms = asked(request, now_ms, request_id)
         context = Context(request.surface, request.device, request.city_tier, 0)
-        with self._mutex:
-            generation = self._generation
+        with self.mutex:
+            generation = self.generation
             count = min(request.count, generation.policy.page_most)
             query = generation.query(request_id, request.user_id, count, context, now_ms)
             legal, dropped = generation.legal(query, generation.retrieve(query))
@@ -184,8 +188,8 @@ class Engine:
         request, now_ms = asked(request, now_ms, request_id)
         context = Context(request.surface, request.device, request.city_tier, 0)
         names = tuple(dict.fromkeys(request.item_ids))
-        with self._mutex:
-            generation = self._generation
+        with self.mutex:
+            generation = self.generation
             query = generation.query(request_id, request.user_id, len(names), context, now_ms)
             rows = generation.state.items.find_all(names)
             known = rows[rows > 0]
@@ -200,8 +204,8 @@ class Engine:
 
     def similar(self, item_id: str, k: int, now_ms: int) -> tuple[FeedItem, ...]:
         """At most k presentable items of the same kind, nearest in taste first, ties by row."""
-        with self._mutex:
-            generation, state = self._generation, self._generation.state
+        with self.mutex:
+            generation, state = self.generation, self.generation.state
             row = state.items.find(item_id)
             if state.item(row) is None:
                 raise RequestError(f"Item {item_id!r} is not in the catalog.", "Put it there first.")
@@ -215,8 +219,8 @@ class Engine:
 
     def item(self, item_id: str) -> Item:
         """The catalog's row of an item."""
-        with self._mutex:
-            state = self._generation.state
+        with self.mutex:
+            state = self.generation.state
             found = state.item(state.items.find(item_id))
         if found is None:
             raise RequestError(f"Item {item_id!r} is not in the catalog.", "Put it there first.")
@@ -224,8 +228,8 @@ class Engine:
 
     def status(self, now_ms: int) -> Status:
         """How the engine stands."""
-        with self._mutex:
-            generation, state = self._generation, self._generation.state
+        with self.mutex:
+            generation, state = self.generation, self.generation.state
             return Status(
                 bundle=generation.bundle.version,
                 bundle_since_ms=self._since_ms,
@@ -247,7 +251,7 @@ class Engine:
         layout the log is folded beside what is served. Pages are asked for and answered all the while.
         """
         with self._taking:
-            policy, state = self._generation.policy, self._generation.state
+            policy, state = self.generation.policy, self.generation.state
             made = None
             if bundle.feature_set.layout != state.layout:
                 made = self._maker.anew(bundle, policy)
@@ -257,8 +261,8 @@ class Engine:
                     made = self._maker.over(state, bundle, policy)
                 else:
                     self._maker.catch_up(made)
-                with self._mutex:
-                    before, self._generation, self._since_ms = self._generation, made, now_ms()
+                with self.mutex:
+                    before, self.generation, self._since_ms = self.generation, made, now_ms()
             before.close()
 
     def flush(self) -> None:
@@ -271,11 +275,11 @@ class Engine:
 
     def close(self) -> None:
         """Write down what waits, keep a snapshot, let go of the log."""
-        self._generation.close()
+        self.generation.close()
         try:
             if self._is_writer:
                 self.flush()
-                snapshot.save(self._generation.state, self._home / "state")
+                snapshot.save(self.generation.state, self._home / "state")
         finally:
             self._log.close()
 
@@ -300,9 +304,9 @@ class Engine:
         relaxed: tuple[str, ...] = (),
     ) -> Feed:
         batch, query = scored.batch, scored.batch.query
-        with self._mutex:
+        with self.mutex:
             # The last check goes by what is served now: only its state is folded on.
-            page, gone = self._generation.fit(scored, slate)
+            page, gone = self.generation.fit(scored, slate)
         feed = Feed(
             request_id=query.request_id,
             user_id=query.user_id,
@@ -316,7 +320,7 @@ class Engine:
             relaxed=relaxed,
         )
         if self._is_writer:
-            with self._mutex:
+            with self.mutex:
                 self._served.append(record_of(feed, query.context))
                 waiting = len(self._served)
             # While another bundle is taken up pages go on, and wait for the log a little longer.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from features.counters import ROOM_PULSE
 from features.outcomes import KIND_CODES, PRODUCT, ROOM, VIDEO
 from features.reader import Reader
 from features.records import Context
@@ -66,6 +67,7 @@ class Generation:
         self.bundle = bundle
         self.policy = policy
         self.state = state
+        state.make_room()
         self.ranker = ranker
         self.reranker = reranker_of(policy.rerank)
         self._scales = bundle.scales_of(self.ranker.heads)
@@ -106,7 +108,7 @@ class Generation:
         """Fold a batch of the log and bring vectors, indexes, charts and the list of rooms up to it."""
         steps, changed = self.state.fold(batch).steps, self.state.take_changed()
         self._catch_up(changed)
-        self.on_air.follow(changed)
+        self.on_air.follow(np.concatenate([changed, steps.item[steps.action == ROOM_PULSE]]))
         spoken = np.concatenate([changed, steps.item, steps.via])
         for _, source in self.sources:
             if isinstance(source, Chart):

@@ -8,11 +8,15 @@ from features.state import FeatureState
 from features.types import BoolArray, IntArray, RowArray
 from ranking.eligibility import alive
 
+GONE_MS = 86_400_000
+"""A room that gave no pulse for so long before the log's last record is let go; longer than any ``room_ttl``."""
+
 
 class OnAir:
     """The listed rooms that started and did not end; which of them still pulse depends on the time, and is asked.
 
-    The caller holds the state's mutex.
+    A room whose host never says that it ended is let go a day after its last pulse, by the log's time, and comes back
+    with the next. The caller holds the state's mutex.
 
     Parameters
     ----------
@@ -25,6 +29,7 @@ class OnAir:
         self.state = state
         self.ttl_ms = ttl_ms
         self._size = 0
+        self._most = 64
         self._rows = np.zeros(64, np.int32)
         self._place = np.full(64, -1, np.int32)
         self._mask = np.zeros(64, np.bool_)
@@ -34,7 +39,14 @@ class OnAir:
         return self._size
 
     def follow(self, rows: RowArray) -> None:
-        """Take in item rows whose catalog row changed, or whose room started or ended."""
+        """Take in item rows whose catalog row changed, or whose room started, gave a pulse or ended."""
+        self._take(rows)
+        if self._size > self._most:
+            # Only when as many came as there were: the work stays in proportion to the log.
+            self._take(self._rows[: self._size].copy())
+            self._most = max(64, 2 * self._size)
+
+    def _take(self, rows: RowArray) -> None:
         known = len(self.state.items)
         if known > len(self._place):
             more = 2 * known - len(self._place)
@@ -45,6 +57,7 @@ class OnAir:
         items = self.state.arrays.items
         held = items.listed[rows] & (items.categories[rows, 4] == ROOM)
         held &= (items.times[rows, 1] != 0) & ~items.ended[rows]
+        held &= self.state.received_ms - items.pulse_ms[rows] <= max(GONE_MS, self.ttl_ms)
         self._size = _follow(self._rows, self._place, self._mask, self._size, rows, held)
 
     def mask(self, now_ms: int) -> BoolArray:

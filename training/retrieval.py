@@ -213,7 +213,7 @@ class _Peers:
         return cls(past, np.asarray(past.matrix.sum(axis=0)).ravel(), affinities)
 
     def found(self, state: FeatureState, query: Query, catalogue: RowArray) -> Iterator[tuple[str, RowArray]]:
-        place = np.array([self.past.items.get(state.items.names[row], -1) for row in catalogue.tolist()], np.int64)
+        place = np.array([self.past.items.get(state.items.name(row), -1) for row in catalogue.tolist()], np.int64)
         known, at = catalogue[place >= 0], place[place >= 0]
         yield "popularity", top_k(known, self.popular[at].astype(np.float32), DEPTHS[-1])[0]
         user = self.past.users.get(query.user_id, -1)

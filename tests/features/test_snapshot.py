@@ -52,7 +52,7 @@ def known(state: FeatureState) -> tuple[object, ...]:
     columns = {name: words.names for name, words in (state.columns | state.user_columns).items()}
     ignored = state.ignored.tolist()
     names = state.users.names, state.items.names, columns
-    return state.offset, state.received_ms, ignored, names, state.payloads, state.hidden
+    return state.offset, state.received_ms, ignored, names, [*state.payloads.first(len(state.items))], state.hidden
 
 
 def assert_same(left: FeatureState, right: FeatureState) -> None:

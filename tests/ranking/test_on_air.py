@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.log import Stored, to_batch
+from features.log import DAY_MS, Stored, to_batch
 from features.outcomes import ROOM
 from features.records import Action, Event, Item, Kind, Record
 from features.standard import standard
@@ -69,3 +69,25 @@ def test_the_list_is_what_a_look_at_every_item_finds(
             assert np.flatnonzero(rooms.mask(now_ms)).tolist() == expected
             assert rooms.count(now_ms) == len(expected)
             assert len(rooms) >= len(expected)
+
+
+def test_rooms_that_never_end_are_let_go_and_come_back_with_a_pulse() -> None:
+    state = FeatureState(LAYOUT)
+    on_air = OnAir(state, TTL)
+    most = 0
+    for day in range(6):
+        names = [f"{day}-{n}" for n in range(100)]
+        _receive(state, NOW + day * DAY_MS, [Item(name, NOW, Kind.ROOM) for name in names])
+        starts: list[Record] = [Event(name, NOW + day * DAY_MS, name, Action.ROOM_START) for name in names]
+        _receive(state, NOW + day * DAY_MS, starts)
+        on_air.follow(state.take_changed())
+        most = max(most, len(on_air))
+    assert most <= 400
+    assert on_air.count(NOW + 5 * DAY_MS) == 100
+    _receive(state, NOW + 5 * DAY_MS, [Event("back", NOW + 5 * DAY_MS, "0-7", Action.ROOM_PULSE)])
+    on_air.follow(state.items.find_all(["0-7"]))
+    assert on_air.count(NOW + 5 * DAY_MS) == 101
+
+
+def _receive(state: FeatureState, at_ms: int, records: list[Record]) -> None:
+    state.fold(to_batch([Stored(i, at_ms, record) for i, record in enumerate(records, state.offset)]))

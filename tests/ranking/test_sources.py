@@ -40,7 +40,7 @@ def _query(now_ms: int = NOW, vector: FloatArray | None = None) -> Query:
 
 
 def _found(state: FeatureState, source: Source, now_ms: int = NOW, k: int = 10) -> list[str]:
-    return [state.items.names[row] for row in source.retrieve(_query(now_ms), k)]
+    return [state.items.name(row) for row in source.retrieve(_query(now_ms), k)]
 
 
 def _rows(rows: Sequence[int]) -> RowArray:

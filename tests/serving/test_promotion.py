@@ -141,14 +141,14 @@ def test_a_page_that_began_before_a_promotion_does_not_show_what_was_taken_down_
 ) -> None:
     """The last check of an old page goes by the new state: the old one is folded no more."""
     with Engine.open(home) as engine:
-        before = engine._generation
+        before = engine.generation
         score = Generation.score
         gone: list[str] = []
 
         def slow(generation: Generation, batch: Batch) -> Scored:
             scored = score(generation, batch)
             if not gone:
-                gone.append(engine._generation.state.items.names[scored.batch.rows[0]])
+                gone.append(engine.generation.state.items.name(int(scored.batch.rows[0])))
                 engine.take_up(bundle(WIDER), lambda: NOW)
                 engine.take_down(gone[0], NOW)
             return scored
