@@ -26,6 +26,9 @@ _LEAF_BIT = 8  # of the number of a slot, as LEAF_SLOT is 256
 FOLD_FROM = 1.5
 """Tiles times the share of nodes whose outcome is known, from which the pass costs less than it saves."""
 
+FEW_ROWS = 2 * TILE
+"""So few are not looked at: three quarters of the nodes would have to be known."""
+
 
 @njit(nogil=True, cache=True)
 def known_outcomes(model: Model, codes: ByteArray, stride: int, n: int, used: int) -> OutcomeArray:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from features.types import ByteArray, DoubleArray, HashArray, IntArray
-from ranking.mask_fold import folded, known_outcomes, open_tests, worth_folding
+from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_tests, worth_folding
 from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, add_leaves, any_of, at_most, leaf_planes, split
 from ranking.mask_model import LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, aligned, stride_of
 
@@ -96,12 +96,12 @@ def add_trees(nodes: Nodes, limit: int, blocks: int, scratch: Scratch, scores: D
 def raw_scores(model: Model, codes: ByteArray, n: int, limit: int, used: int) -> DoubleArray:
     """Raw scores (n, heads) float64 of coded rows, by the first ``limit`` trees of each head, of ``used`` tests."""
     nodes, heads, stride = model.nodes, len(model.nodes.head_start) - 1, stride_of(n)
-    outcomes = known_outcomes(model, codes, stride, n, used)
-    if worth_folding(model.test_nodes, outcomes, n):
-        nodes = folded(nodes, outcomes, limit)
-        which = open_tests(outcomes)
-    else:
-        which = np.arange(used)
+    which = np.arange(used)
+    if n > FEW_ROWS:
+        outcomes = known_outcomes(model, codes, stride, n, used)
+        if worth_folding(model.test_nodes, outcomes, n):
+            nodes = folded(nodes, outcomes, limit)
+            which = open_tests(outcomes)
     scratch = new_scratch(model)
     scores = aligned(heads * TILE * 8).view(np.float64)
     out = np.empty((n, heads))

@@ -181,6 +181,16 @@ def test_two_threads_score_as_one(forest: Forest) -> None:
             np.testing.assert_array_equal(np.concatenate(halves), whole)
 
 
+def test_two_threads_score_shared_codes_as_one(forest: Forest) -> None:
+    rows = forest.coded(rows_of(np.random.default_rng(17), 3000, 0.1))
+    first, whole = forest.score(rows, 3), forest.score(rows)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            some, every = pool.map(lambda trees: forest.score(rows, trees), [3, None])
+            np.testing.assert_array_equal(some, first)
+            np.testing.assert_array_equal(every, whole)
+
+
 def test_more_than_255_known_categories_take_two_bytes() -> None:
     rng = np.random.default_rng(13)
     x = rows_of(rng, 6000, 0.0, categories=700)
