@@ -70,7 +70,15 @@ def train(
     )
 
 
-def report(bundle: str = "current", /, *, home: Home = None, again: Flag = False, open: Flag = False) -> None:  # noqa: A002
+def report(
+    bundle: str = "current",
+    /,
+    *,
+    home: Home = None,
+    again: Flag = False,
+    baselines: Flag = False,
+    open: Flag = False,  # noqa: A002
+) -> None:
     """Say where a bundle's report is, and make it if it has none.
 
     Parameters
@@ -81,12 +89,14 @@ def report(bundle: str = "current", /, *, home: Home = None, again: Flag = False
         The home whose bundle it is.
     again
         Judge it anew on all that came after its training.
+    baselines
+        Judge it anew beside everything that evaluate --baselines knows, which takes a minute or two.
     open
         Show it in the browser.
     """
     from huozhao import bundles
 
-    bundles.report(home_of(home), bundle, again=again, show_it=open)
+    bundles.report(home_of(home), bundle, again=again, baselines=baselines, show_it=open)
 
 
 @models.default

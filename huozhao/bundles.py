@@ -15,6 +15,7 @@ from huozhao.tracking import Tracker
 from ranking.attached import read_attached
 from ranking.bundle import current, load
 from training import registry
+from training.baselines import AT_TRAINING, BASELINES
 from training.compare import compare
 from training.declared import read_features, read_objective
 from training.findings import Findings
@@ -81,14 +82,15 @@ def train(
     print(f"Bundle {version} is current in {home}{why}.")
 
 
-def report(home: Path, name: str, *, again: bool, show_it: bool) -> None:
+def report(home: Path, name: str, *, again: bool, baselines: bool, show_it: bool) -> None:
     """Say where a bundle's report is, made anew if there is none."""
     homes.refuse_missing(home)
     bundles = home / "bundles"
     version = registry.find(bundles, name)
-    if again or read_attached(bundles / version, REPORT) is None:
+    if again or baselines or read_attached(bundles / version, REPORT) is None:
         with homes.open_log(home) as log, Stages() as stages:
-            found = report_of(log, bundles, version, stages)
+            beside = BASELINES if baselines else AT_TRAINING
+            found = report_of(log, bundles, version, baselines=beside, progress=stages)
         if found.unjudged:
             print(f"Nothing was judged: {found.unjudged}.")
     path = (bundles / version / REPORT).absolute()

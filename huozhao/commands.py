@@ -27,6 +27,7 @@ from training import evaluate as judge
 from training import evaluate_retrieval as judge_retrieval
 from training import rolling as judge_rolling
 from training import to_json
+from training.baselines import BASELINES
 
 LEAST = 20
 _PRODUCTS = '    { of = "product", at_most = 3, window = 10 },\n'
@@ -115,7 +116,8 @@ def evaluate(
             rows = judge_retrieval(log, bundle, policy, since_ms=since_ms, until_ms=until_ms, progress=stages)
         else:
             bundle = load(current(home / "bundles"))
-            rows = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=stages)
+            beside = BASELINES if baselines else ()
+            rows = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=beside, progress=stages)
     if json is not None:
         json.write_bytes(to_json(rows))
     if retrieval:

@@ -11,6 +11,7 @@ import pytest
 from huozhao import show, show_bundles
 from huozhao.cli import main
 from training import registry
+from training.baselines import AT_TRAINING
 from training.publish import findings_of
 from training.served import Held
 
@@ -46,7 +47,9 @@ def test_a_training_is_judged_beside_the_current_bundle_and_reported(home: Path)
     assert found.verdict is not None
     assert found.verdict.against == entry.previous
     assert {check.measure for check in found.verdict.checks} == {"gauc", "calibration", "latency"}
-    assert {row.system for row in found.rows} >= {"huozhao", "popularity", "static"}
+    systems = {row.system for row in found.rows}
+    assert systems >= {"huozhao", "previous", *AT_TRAINING}
+    assert not systems & {"static", "fm", "lambdamart"}
     assert found.drift
     assert found.reliability
     assert found.changes is not None

@@ -1,6 +1,7 @@
 """What ours must beat, on the same rows: from chance and popularity to a list-wise model of the gain itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from features.replay import Progress as Part
 from features.schema import Age, Column, Cosine, Count, Feature, FeatureSet, Rate, Recency
 from training.als import ImplicitFactors
 from training.fm import factorisation_machine
-from training.heads import Table, fit_heads
+from training.heads import WORKERS, Table, fit_heads
 from training.lambdamart import lambdamart
 from training.neighbours import ItemNeighbours
 from training.preferences import Affinity, Preferences, score_pairs
@@ -36,14 +37,20 @@ class Baseline:
     fitted_on: str
 
 
-def scored(task: Task, progress: Part) -> dict[str, Scores]:
-    """What every baseline says of the task's rows, by name; ``static`` is left out where no column is static."""
+def scored(task: Task, names: Collection[str], progress: Part) -> dict[str, Scores]:
+    """What baselines say of the task's rows, by name; ``static`` is left out where no column is static.
+
+    They are fitted side by side, the dearest first; each is the same however many there are.
+    """
+    columns = task.bundle.feature_set.columns
+    wanted = [name for name in BASELINES if name in names and (name != "static" or any(map(is_static, columns)))]
     systems = {}
-    for done, (name, baseline) in enumerate(BASELINES.items()):
-        progress(done, len(BASELINES))
-        if name != "static" or any(is_static(column) for column in task.bundle.feature_set.columns):
-            systems[name] = baseline.scores(task)
-    progress(len(BASELINES), len(BASELINES))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        fits = {name: pool.submit(BASELINES[name].scores, task) for name in reversed(wanted)}
+        for done, name in enumerate(wanted):
+            progress(done, len(wanted))
+            systems[name] = fits[name].result()
+    progress(len(wanted), len(wanted))
     return systems
 
 
@@ -133,3 +140,7 @@ BASELINES: dict[str, Baseline] = {
     "lambdamart": Baseline(lambdamart, "the training and early stopping slices, every column that ours has"),
 }
 """By name, cheapest first."""
+UNFITTED = ("random", "constant", "popularity", "latest", "shortest")
+"""Those that learn nothing, and so cost nothing to fit."""
+AT_TRAINING = ("popularity", "latest", "shortest")
+"""What every training is judged beside: some seconds. All take a minute."""

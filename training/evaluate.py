@@ -1,5 +1,7 @@
 """Judge a bundle as served: features of each slate's moment, on days it was not trained on, beside baselines."""
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 
 from features.errors import TrainingError
@@ -11,7 +13,7 @@ from features.replay import Readers, replay
 from features.schema import FeatureSet
 from ranking.bundle import Bundle
 from ranking.value import gain
-from training.baselines import needed, scored
+from training.baselines import UNFITTED, needed, scored
 from training.bootstrap import Bootstrap
 from training.cohorts import cohorts_of
 from training.duration import duration_rows
@@ -20,6 +22,7 @@ from training.factors import fit_by_day
 from training.figures import OURS, Judged, Row, rows_of, to_json
 from training.labels import label
 from training.progress import Progress, quiet, staged
+from training.stretch import Read
 from training.task import Task, judged
 from training.watch import HEAD, watch
 
@@ -32,7 +35,8 @@ def evaluate(
     *,
     since_ms: int | None = None,
     until_ms: int | None = None,
-    baselines: bool = False,
+    baselines: Collection[str] = (),
+    others: Mapping[str, Read] | None = None,
     resamples: int = 200,
     progress: Progress = quiet,
 ) -> list[Row]:
@@ -47,9 +51,12 @@ def evaluate(
         Default: where the bundle's training ended.
     until_ms : int, optional
         Default, and at most: the log's end.
-    baselines : bool
-        Judge every system of ``baselines.BASELINES`` on the same rows, how far ours is from each, and the best of
-        them by slice.
+    baselines : collection of str
+        Judge so many of ``baselines.BASELINES`` on the same rows, how far ours is from each, and the best of them by
+        slice; ``BASELINES`` itself for all.
+    others : mapping of str to Read, optional
+        Judge these bundles, too, as they read the same stretch: each by its own value. One without a head of ours is
+        left out.
     resamples : int
         Bootstrap draws of users for every interval.
 
@@ -58,7 +65,7 @@ def evaluate(
     TrainingError
         If the stretch holds no slate, or begins before the bundle's training ended.
     """
-    on = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, progress=progress)
+    on = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, others=others, progress=progress)
     boot = Bootstrap(resamples, bundle.trained.seed)
     return [*rows_of(on, boot, progress), *duration_rows(on, boot)]
 
@@ -70,7 +77,8 @@ def judge(
     since_ms: int | None = None,
     before_ms: int | None = None,
     until_ms: int | None = None,
-    baselines: bool = False,
+    baselines: Collection[str] = (),
+    others: Mapping[str, Read] | None = None,
     progress: Progress = quiet,
 ) -> Judged:
     """What ``evaluate`` draws its figures from, of slates that began before ``before_ms``, too (default: any)."""
@@ -87,10 +95,11 @@ def judge(
     if not test.any():
         raise TrainingError("No slate began in the stretch to judge on.", "Choose another --since or --until.")
     learned = (labels.begins >= bundle.trained.since_ms) & (labels.begins < bundle.trained.until_ms)
-    keep = test | learned if baselines else test
-    wide = _columns(bundle, baselines=baselines)
+    fits = not {*baselines} <= {*UNFITTED}
+    keep = test | learned if fits else test
+    wide = _columns(bundle, baselines)
     readers = Readers.always(Reader(wide, bundle.codes, bundle.factors))
-    if baselines:
+    if fits:
         readers = _readers_by_day(bundle, wide, history, slates.take(test), staged(progress, "fitting factors"))
     features = replay(log, history, slates, readers, keep, staged(progress, "reading features"))
     slates, labels, of_test = slates.take(keep), labels.take(keep), test[keep]
@@ -100,10 +109,14 @@ def judge(
     if baselines:
         slices = slices_of(history, bundle.trained.since_ms, bundle.trained.until_ms)
         task = Task(bundle, history, slates, labels, slices, features, wide, of_test)
-        systems |= scored(task, staged(progress, "fitting the baselines"))
-        progress("fitting watch times", 0, 1)
-        watches = watch(task) if HEAD in bundle.heads else None
+        systems |= scored(task, baselines, staged(progress, "fitting the baselines"))
+        if fits and HEAD in bundle.heads:
+            progress("fitting watch times", 0, 1)
+            watches = watch(task)
     slates, labels = slates.take(of_test), labels.take(of_test)
+    for name, other in (others or {}).items():
+        if {*bundle.heads} <= {*other.bundle.heads}:
+            systems[name] = other.scores(tuple(bundle.heads))
     heads = tuple(bundle.heads)
     got = gain(labels.y.astype(np.float64), heads, labels.kind, bundle.scales_of(heads), bundle.weights)
     mature = np.stack([labels.mature(head, until_ms) for head in heads], axis=1)
@@ -112,7 +125,7 @@ def judge(
     return Judged(user, slates.slate, labels, mature, got, systems, cohorts, watches)
 
 
-def _columns(bundle: Bundle, *, baselines: bool) -> FeatureSet:
+def _columns(bundle: Bundle, baselines: Collection[str]) -> FeatureSet:
     """The bundle's columns, then those that baselines read beside them."""
     ours = bundle.feature_set
     extra = needed(tuple(bundle.heads), ours.columns) if baselines else ()

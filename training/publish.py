@@ -1,6 +1,6 @@
 """From what was learned to what is served: write it, judge it, report it, and promote it if the gate lets it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from features.errors import BundleError, TrainingError
 from features.log import EventLog
 from ranking.attached import attach, read_attached
 from ranking.bundle import Bundle, load, read_manifest
+from training.baselines import AT_TRAINING
 from training.bootstrap import Bootstrap
 from training.compare import compare
 from training.drift import REFERENCE, Reference
 from training.evaluate import evaluate
+from training.figures import Row
 from training.findings import Findings, find, from_json, to_json
 from training.gate import Verdict, judge, unjudged
 from training.pipeline import Learned, keep
@@ -23,6 +25,8 @@ from training.report import page
 from training.stretch import Read, Stretch
 
 METRICS, REPORT = "metrics.json", "report.html"
+PREVIOUS = "previous"
+"""The bundle before, as a system of the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def publish(
     timer: Callable[[], float],
     force: str = "",
     report: bool = True,
+    baselines: Collection[str] = AT_TRAINING,
     progress: Progress = quiet,
 ) -> Published:
     """Write what was learned, judge it on what came after, and make it current if it is not worse than what is.
@@ -62,13 +67,17 @@ def publish(
         Why it is promoted whatever the gate says; kept in the file of promotions.
     report : bool
         Write ``report.html`` and ``metrics.json`` beside it.
+    baselines : collection of str
+        What the report judges beside it, of ``baselines.BASELINES``; the bundle before is always there.
     """
     place, bundle, against = keep(learned, bundles), learned.bundle, current_version(bundles)
     read, why = _read(log, bundle, progress)
-    verdict = _verdict(log, bundles, against, bundle, read, why, timer, progress)
+    theirs = _read_before(bundles, against, bundle, read, progress)
+    verdict = _verdict(log, bundles, against, bundle, read, theirs, why, timer, progress)
     findings = None
     if report:
-        findings = _found(log, place, bundle, read, why, against, learned.dropped, progress)
+        rows = _rows(log, read, theirs, baselines, progress)
+        findings = _found(place, bundle, read, why, rows, against, learned.dropped)
         findings = msgspec.structs.replace(findings, verdict=verdict)
         write(place, findings, bundle)
     promotion = None
@@ -80,7 +89,14 @@ def publish(
     return Published(place, verdict, findings, promotion)
 
 
-def report_of(log: EventLog, bundles: Path, version: str, progress: Progress = quiet) -> Findings:
+def report_of(
+    log: EventLog,
+    bundles: Path,
+    version: str,
+    *,
+    baselines: Collection[str] = AT_TRAINING,
+    progress: Progress = quiet,
+) -> Findings:
     """Judge a bundle of a folder on what came after its training, and write its report anew."""
     place = bundles / version
     bundle = load(place)
@@ -91,7 +107,9 @@ def report_of(log: EventLog, bundles: Path, version: str, progress: Progress = q
     )
     read, why = _read(log, bundle, progress)
     against = at or served_before(entries, version)
-    found = _found(log, place, bundle, read, why, against, before.dropped if before else {}, progress)
+    theirs = _read_before(bundles, against, bundle, read, progress)
+    rows = _rows(log, read, theirs, baselines, progress)
+    found = _found(place, bundle, read, why, rows, against, before.dropped if before else {})
     found = msgspec.structs.replace(found, verdict=before.verdict if before else None)
     write(place, found, bundle)
     return found
@@ -133,48 +151,53 @@ def _read(log: EventLog, bundle: Bundle, progress: Progress) -> tuple[Read | Non
     return Read.of(bundle, stretch, staged(progress, "reading what came after")), ""
 
 
+def _read_before(bundles: Path, against: str, bundle: Bundle, read: Read | None, progress: Progress) -> Read | None:
+    """The same stretch as the bundle before reads it, None where it cannot be read or has learned from a part."""
+    old = _bundle_before(bundles, against, bundle)
+    if read is None or old is None or old.trained.until_ms > read.stretch.since_ms:
+        return None
+    return Read.of(old, read.stretch, staged(progress, "reading as the bundle before"))
+
+
 def _verdict(
     log: EventLog,
     bundles: Path,
     against: str,
     bundle: Bundle,
     read: Read | None,
+    theirs: Read | None,
     why: str,
     timer: Callable[[], float],
     progress: Progress,
 ) -> Verdict:
     if against in ("", bundle.version):
         return Verdict(bundle.version, against)
-    try:
-        old = load(bundles / against)
-    except BundleError as error:
-        return unjudged(bundle, against, f"the current bundle cannot be read: {error}")
-    stage = staged(progress, "reading as the current bundle")
-    if read is not None and old.trained.until_ms > bundle.trained.until_ms:
-        # What the current bundle learned from judges neither.
+    if read is None:
+        return unjudged(bundle, against, why)
+    if theirs is None:
+        # It cannot be read, or what it learned from judges neither.
+        try:
+            old = load(bundles / against)
+        except BundleError as error:
+            return unjudged(bundle, against, f"the current bundle cannot be read: {error}")
         try:
             stretch = Stretch.read(log, old.trained.until_ms)
         except TrainingError:
             return unjudged(bundle, against, f"the current bundle {against} has learned from all that could judge both")
-        read = Read.of(bundle, stretch, stage)
-    if read is None:
-        return unjudged(bundle, against, why)
-    return judge(read, Read.of(old, read.stretch, stage), timer, Bootstrap(seed=bundle.trained.seed))
+        read, theirs = (Read.of(each, stretch, staged(progress, "reading for the gate")) for each in (bundle, old))
+    return judge(read, theirs, timer, Bootstrap(seed=bundle.trained.seed))
 
 
 def _found(
-    log: EventLog,
     place: Path,
     bundle: Bundle,
     read: Read | None,
     why: str,
+    rows: Sequence[Row],
     against: str,
     dropped: dict[str, str],
-    progress: Progress,
 ) -> Findings:
-    rows = evaluate(log, bundle, baselines=True, progress=progress) if read is not None else []
     reference = read_attached(place, REFERENCE)
-    progress("writing the report", 0, 0)
     found = find(
         bundle,
         read_manifest(place).packages,
@@ -184,9 +207,30 @@ def _found(
         dropped=dropped,
         unjudged=why,
     )
-    other = place.parent / against
-    if not against or against == bundle.version or not (other / "manifest.json").exists():
+    old = _bundle_before(place.parent, against, bundle)
+    if old is None:
         return found
-    before = _findings(other)
-    changes = compare(load(other), bundle, before.rows if before else (), rows)
+    before = _findings(place.parent / against)
+    changes = compare(old, bundle, before.rows if before else (), rows)
     return msgspec.structs.replace(found, changes=changes)
+
+
+def _rows(
+    log: EventLog, read: Read | None, theirs: Read | None, baselines: Collection[str], progress: Progress
+) -> list[Row]:
+    if read is None:
+        return []
+    others = {PREVIOUS: theirs} if theirs else {}
+    rows = evaluate(log, read.bundle, baselines=baselines, others=others, progress=progress)
+    progress("writing the report", 0, 0)
+    return rows
+
+
+def _bundle_before(bundles: Path, against: str, bundle: Bundle) -> Bundle | None:
+    """The bundle that this one is held against, None where there is none that can be read."""
+    if against in ("", bundle.version):
+        return None
+    try:
+        return load(bundles / against)
+    except BundleError:
+        return None

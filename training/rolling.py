@@ -10,6 +10,7 @@ from features.errors import TrainingError
 from features.log import DAY_MS, EventLog
 from features.schema import FeatureSet
 from features.types import BoolArray
+from training.baselines import BASELINES
 from training.bootstrap import Bootstrap
 from training.duration import duration_rows
 from training.evaluate import Judged, Row, judge, rows_of
@@ -60,7 +61,7 @@ def rolling(
         start_ms = last_ms - back * DAY_MS
         stage = _named(progress, f"day {days - back} of {days}")
         bundle = learn(log, until_ms=start_ms, seed=seed, feature_set=feature_set, progress=stage).bundle
-        judged.append(judge(log, bundle, before_ms=start_ms + DAY_MS, baselines=True, progress=stage))
+        judged.append(judge(log, bundle, before_ms=start_ms + DAY_MS, baselines=BASELINES, progress=stage))
     on, boot = pooled(judged), Bootstrap(resamples, seed)
     return [*rows_of(on, boot, progress), *duration_rows(on, boot)]
 

@@ -1,5 +1,6 @@
 """A stretch of log to judge bundles on: the same slates, read for each bundle as it would have read them in serving."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from ranking.bundle import Bundle
 from training.bootstrap import Rows
 from training.examples import known_until
 from training.labels import Labels, label
-from training.task import judged
+from training.task import Scores, judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ class Read:
     def mature(self, head: str) -> BoolArray:
         """(n,) whether a head's window had closed by the end of the stretch."""
         return self.labels.mature(head, self.stretch.until_ms)
+
+    def scores(self, heads: Sequence[str]) -> Scores:
+        """What the bundle says of some of its heads, in the order asked for."""
+        at = [self.column(head) for head in heads]
+        return Scores(self.score[:, at], self.value, self.probabilities[:, at])
 
     def column(self, head: str) -> int:
         """The head's column in ``score`` and ``probabilities``."""

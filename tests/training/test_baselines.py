@@ -44,7 +44,7 @@ def bundle(log: MemoryLog, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def judged(log: MemoryLog, bundle: Bundle) -> Judged:
-    return judge(log, bundle, baselines=True)
+    return judge(log, bundle, baselines=BASELINES)
 
 
 def said_later(log: MemoryLog) -> MemoryLog:
@@ -79,7 +79,7 @@ def told_otherwise(log: MemoryLog) -> MemoryLog:
 def test_what_is_said_after_the_last_impression_changes_no_score_of_any_system(
     log: MemoryLog, bundle: Bundle, judged: Judged
 ) -> None:
-    other = judge(said_later(log), bundle, baselines=True)
+    other = judge(said_later(log), bundle, baselines=BASELINES)
     assert other.labels.y.sum() > judged.labels.y.sum()
     assert {*other.systems} == {*judged.systems} == {"huozhao", *BASELINES}
     for name, scores in judged.systems.items():
@@ -95,7 +95,7 @@ def test_what_is_said_after_the_last_impression_changes_no_score_of_any_system(
 def test_what_is_fitted_alone_does_not_move_with_what_happens_in_the_stretch(
     log: MemoryLog, bundle: Bundle, judged: Judged
 ) -> None:
-    other = judge(told_otherwise(log), bundle, baselines=True)
+    other = judge(told_otherwise(log), bundle, baselines=BASELINES)
     assert (other.labels.y != judged.labels.y).any()
     for name in ("random", "constant", "latest", "shortest", "item_knn", "ials", "fm", "static"):
         assert np.array_equal(judged.systems[name].score, other.systems[name].score, equal_nan=True), name

@@ -7,6 +7,7 @@ from features.errors import TrainingError
 from features.log import DAY_MS
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
+from training.baselines import BASELINES
 from training.bootstrap import Bootstrap
 from training.duration import duration_rows
 from training.evaluate import judge, rows_of, to_json
@@ -24,7 +25,7 @@ def test_every_day_is_judged_by_what_was_learned_before_it_and_no_row_is_lost(lo
     starts = [MIDNIGHT_MS + day * DAY_MS for day in (2, 3)]
     bundles = [learn(log, until_ms=start).bundle for start in starts]
     parts = [
-        judge(log, bundle, before_ms=start + DAY_MS, baselines=True)
+        judge(log, bundle, before_ms=start + DAY_MS, baselines=BASELINES)
         for bundle, start in zip(bundles, starts, strict=True)
     ]
     both = pooled(parts)
