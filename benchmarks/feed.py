@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,13 +31,30 @@ PEOPLE = 64
 CLOSE = 1e-9
 ACTIVE = 100_000
 """People who do something beside the feeds."""
-FULL = Market(100_000, 1_000_000, 1_000_000, 4_000_000, 80_000, 300, 63)
-QUICK = Market(2_000, 20_000, 4_000, 100_000, 8_000, 40, 31)
+
+
+class Plan(NamedTuple):
+    """A market; feeds beside the naive stack, rounds of stages (the first warms up), feeds under churn, HTTP pages."""
+
+    market: Market
+    feeds: int
+    rounds: int
+    churned: int
+    pages: int
+
+
+FULL = Plan(Market(100_000, 1_000_000, 1_000_000, 4_000_000, 80_000, 300, 63), 500, 8, 2_000, 3_000)
+QUICK = Plan(Market(2_000, 20_000, 4_000, 100_000, 4_000, 40, 31), 60, 2, 200, 400)
 
 
 def run(*, quick: bool) -> Report:
     """100,000 rooms and 1M products, 5 heads of 300 trees; 2,000 and 20,000, of 40 trees, when quick."""
-    report, market = Report("feed"), QUICK if quick else FULL
+    return measure(QUICK if quick else FULL)
+
+
+def measure(plan: Plan) -> Report:
+    """Feeds beside the naive stack's, stage by stage, beside a writer, and over HTTP while the world changes."""
+    report, market = Report("feed"), plan.market
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         make_market(home, market)
@@ -54,14 +72,14 @@ def run(*, quick: bool) -> Report:
                     index.wait()
             report.rows.append(_memory(state, before) | {"opened_s": time.perf_counter() - started})
             report.ratios["feed.memory_gib"] = resident_gib()
-            took, theirs = _beside_naive(report, home, engine, people, 100 if quick else 500)
-            report.rows += stage_rows(generation, people, PAGE, 2 if quick else 8)
-            report.rows += light_rows(generation, people[: 2 if quick else 8])
-            report.rows += _churn(engine, ours, 200 if quick else 2_000)
+            took, theirs = _beside_naive(report, home, engine, people, plan.feeds)
+            report.rows += stage_rows(generation, people, PAGE, plan.rounds)
+            report.rows += light_rows(generation, people[: plan.rounds])
+            report.rows += _churn(engine, ours, plan.churned)
             report.rows.append(_swap(home))
         with served(home, NOW_MS) as server:
             names, rooms = [state.users.name(user) for user in people], [f"i{n}" for n in range(market.rooms)]
-            churned = tail(server.address, NOW_MS, names, rooms, 400 if quick else 3_000)
+            churned = tail(server.address, NOW_MS, names, rooms, plan.pages)
     heads = (
         f"{market.rooms} rooms + {market.products} products, 5 heads x {market.trees} trees x {market.leaves} leaves"
     )

@@ -10,7 +10,7 @@ from benchmarks.report import Report
 from benchmarks.served import Served, served
 
 FULL = Market(10_000, 100_000, 20_000, 400_000, 20_000, 100, 63)
-QUICK = Market(2_000, 20_000, 4_000, 100_000, 8_000, 40, 31)
+QUICK = Market(2_000, 20_000, 4_000, 100_000, 4_000, 40, 31)
 PEOPLE = tuple(f"u{n}" for n in range(64))
 SHARE = 0.7
 """Of its capacity, that a server is asked for in an open loop."""
@@ -23,7 +23,7 @@ def run(*, quick: bool) -> Report:
         home = Path(folder)
         make_market(home, QUICK if quick else FULL)
         with served(home, NOW_MS, PEOPLE * (4 if quick else 30), PAGE) as server:
-            _measure(report, server, 400 if quick else 4_000)
+            _measure(report, server, 300 if quick else 4_000)
     return report
 
 

@@ -25,11 +25,16 @@ FULL = Size(users=29_000, hosts=1_400, videos=44_000, products=13_000, days=5)
 
 
 def run(*, quick: bool) -> Report:
-    """Records a second of each step; the small world when quick, else ten million records. One thread."""
+    """The small world when quick, else ten million records."""
+    return measure(Size.small() if quick else FULL)
+
+
+def measure(size: Size) -> Report:
+    """Records a second of each step, in one thread."""
     report = Report("replay")
     with tempfile.TemporaryDirectory() as folder, HomeLog(Path(folder), writer=True) as log:
         spent: list[float] = []
-        log.import_tables(_timed(World.create(0, Size.small() if quick else FULL).log(), spent))
+        log.import_tables(_timed(World.create(0, size).log(), spent))
         records = log.end()
         _note(report, "simulate", records, sum(spent))
         started = time.perf_counter()

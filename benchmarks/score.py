@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -17,30 +18,46 @@ from ranking.trees import Forest
 HEADS, LEAVES, ROWS, COLUMNS = 4, 63, 1000, 64
 ITEM, CONSTANT = np.arange(24), np.arange(24, 44)
 """Columns as served: the item's, kept as codes; then the person's and the moment's; the rest varies by candidate."""
-CATALOG = 1_000_000
 CLOSE = 1e-6
 REQUESTS = 5
 """What a thread scores in a turn, so that starting it weighs little."""
+
+
+class Plan(NamedTuple):
+    """Trees a head, rows they are grown on, items whose codes are kept, and times each system is asked."""
+
+    trees: int
+    samples: int
+    items: int
+    times: int
+
+
+FULL = Plan(trees=300, samples=20_000, items=1_000_000, times=40)
+QUICK = Plan(trees=60, samples=10_000, items=100_000, times=10)
 
 Scores = Callable[[], DoubleArray]
 
 
 def run(*, quick: bool) -> Report:
-    """1,000 rows x 4 heads x 300 trees x 63 leaves (60 trees when quick), float32 in, binning included.
+    """1,000 rows x 4 heads x 300 trees x 63 leaves (60 trees when quick), float32 in, binning included."""
+    return measure(QUICK if quick else FULL)
+
+
+def measure(plan: Plan) -> Report:
+    """Every system that is there on the same rows, in turn.
 
     As served, codes of 24 columns are gathered by random row of a million, 20 columns are one value for all rows, and
     20 vary and are binned. We take turns with one system at a time, or the caches that others fill would be ours to
     fill again. Peers that are further than 1e-6 from LightGBM are shown but do not count.
     """
     report = Report("score")
-    trees = 60 if quick else 300
-    boosters = _boosters(trees)
+    boosters = _boosters(plan)
     texts = {f"head{i}": booster.model_to_string() for i, booster in enumerate(boosters)}
     forest = Forest.from_model_texts(texts)
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(ROWS, COLUMNS)).astype(np.float32)
-    served, as_served = _as_served(forest, rows, rng, 100_000 if quick else CATALOG)
-    turns = _Turns(report, f"{ROWS} rows x {HEADS} heads x {trees} trees x {LEAVES} leaves", 10 if quick else 40)
+    served, as_served = _as_served(forest, rows, rng, plan.items)
+    turns = _Turns(report, f"{ROWS} rows x {HEADS} heads x {plan.trees} trees x {LEAVES} leaves", plan.times)
 
     def floats() -> DoubleArray:
         return forest.raw(rows)
@@ -147,13 +164,14 @@ def _peers(texts: dict[str, str], rows: FloatArray, folder: Path) -> dict[str, S
     return {"tl2cgen": lambda: np.column_stack([one.predict(batch, pred_margin=True).ravel() for one in heads])}
 
 
-def _boosters(trees: int) -> list[lgb.Booster]:
+def _boosters(plan: Plan) -> list[lgb.Booster]:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(20_000, COLUMNS)).astype(np.float32)
+    x = rng.normal(size=(plan.samples, COLUMNS)).astype(np.float32)
     options = {"objective": "binary", "num_leaves": LEAVES, "max_bin": 254, "verbose": -1, "num_threads": 2, "seed": 0}
-    grid = lgb.Dataset(x, params={"bin_construct_sample_cnt": len(x), "max_bin": 254, "verbose": -1})
+    options["bin_construct_sample_cnt"] = len(x)
+    grid = lgb.Dataset(x, params=options)
     boosters = []
     for head in range(HEADS):
         y = x[:, head] * x[:, head + 4] + x[:, 8:16].sum(1) * 0.3 + rng.normal(size=len(x)) > 0.5
-        boosters.append(lgb.train(options, lgb.Dataset(x, y.astype(int), reference=grid), trees))
+        boosters.append(lgb.train(options, lgb.Dataset(x, y.astype(int), reference=grid), plan.trees))
     return boosters

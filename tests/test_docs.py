@@ -75,13 +75,13 @@ def _tried(language: str, text: str) -> str:
 
 
 def _sample(whole: Path, folder: Path) -> None:
-    """One in 32 people of KuaiRand, user 712 among them."""
+    """One in 128 people of KuaiRand, user 712 among them."""
     folder.mkdir(parents=True)
     for path in whole.glob("*.parquet"):
         table = pq.read_table(path)
         if "user_id" in table.column_names:
             user = pc.cast(table["user_id"], "int64")
-            table = table.filter(pc.equal(pc.subtract(user, pc.multiply(pc.divide(user, 32), 32)), 8))
+            table = table.filter(pc.equal(pc.subtract(user, pc.multiply(pc.divide(user, 128), 128)), 72))
         pq.write_table(table, folder / path.name)
 
 
