@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bars import BARS
+from benchmarks.bars import judged
 from benchmarks.plots import draw
 from benchmarks.report import Report
 
@@ -119,15 +119,6 @@ def show(report: Report, earlier: Mapping[str, float]) -> None:
         console.print(table)
     for fault in report.faults:
         console.print(f"WRONG: {fault}", style="bold red", markup=False)
-
-
-def judged(name: str, ratio: float) -> tuple[str, str, str]:
-    """The bar and the aim of a ratio and how it stands, where it has any."""
-    bar = BARS.get(name)
-    if bar is None:
-        return "", "", ""
-    aim = "" if bar.aim is None else f"{bar.sense} {bar.aim:g}"
-    return f"{bar.sense} {bar.bar:g}", aim, bar.verdict(ratio)
 
 
 def compared(name: str, ratio: float, earlier: Mapping[str, float]) -> str:

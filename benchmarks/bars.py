@@ -41,3 +41,12 @@ BARS = {
     "rules.dead_rooms": Bar("<=", 0),
 }
 """By the name of the ratio. They are set for full sizes: of a quick run the verdicts say little."""
+
+
+def judged(name: str, ratio: float) -> tuple[str, str, str]:
+    """The bar and the aim of a ratio and how it stands; empty where it has none."""
+    bar = BARS.get(name)
+    if bar is None:
+        return "", "", ""
+    aim = "" if bar.aim is None else f"{bar.sense} {bar.aim:g}"
+    return f"{bar.sense} {bar.bar:g}", aim, bar.verdict(ratio)

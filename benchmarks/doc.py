@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.bars import BARS
+from benchmarks.bars import judged
 from benchmarks.plots import DRAWN, RESULTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -31,7 +31,7 @@ def section(name: str) -> str:
         for columns in dict.fromkeys(tuple(row) for row in report["rows"])
     ]
     if report["ratios"]:
-        parts.append(table([judged(ratio, value) for ratio, value in report["ratios"].items()]))
+        parts.append(table([against_bar(ratio, value) for ratio, value in report["ratios"].items()]))
     if name in DRAWN and (RESULTS / f"{name}.svg").exists():
         parts.append(f"![{name}](../benchmarks/results/{name}.svg)\n")
     parts.append(f"{on(report['machine'], report['versions'])}\n")
@@ -54,14 +54,10 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def judged(name: str, value: float) -> dict[str, object]:
+def against_bar(name: str, value: float) -> dict[str, object]:
     """A ratio beside its bar and its aim."""
-    bar = BARS.get(name)
-    if bar is None:
-        return {"ratio": f"`{name}`", "measured": value, "bar": "", "aim": "", "verdict": ""}
-    aim = "" if bar.aim is None else f"{bar.sense} {bar.aim:g}"
-    held = {"bar": f"{bar.sense} {bar.bar:g}", "aim": aim, "verdict": bar.verdict(value)}
-    return {"ratio": f"`{name}`", "measured": value, **held}
+    columns = ("bar", "aim", "verdict")
+    return {"ratio": f"`{name}`", "measured": value, **dict(zip(columns, judged(name, value), strict=True))}
 
 
 def on(machine: Mapping[str, object], versions: Mapping[str, str]) -> str:

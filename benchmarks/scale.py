@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
+from benchmarks.feed import people_of
 from benchmarks.market import NOW_MS, Market, make_market
 from benchmarks.report import Report, Row, quantiles, resident_gib
 from features.state import FeatureState
@@ -121,7 +120,7 @@ def measure(home: Path, point: Point, feeds: int) -> Row:
     started = time.perf_counter()
     with Engine.open(home, writer=False, ranker=keeping) as engine:
         opened = time.perf_counter() - started
-        people = _people(kept[0])
+        people = [kept[0].users.name(user) for user in people_of(kept[0])]
         _ask(engine, people, PEOPLE, [], [])
         took: list[float] = []
         pages: list[int] = []
@@ -137,13 +136,6 @@ def measure(home: Path, point: Point, feeds: int) -> Row:
         per_second = len(took) / (time.perf_counter() - started)
         made: Row = {"page": min(pages), "open_s": opened, "resident_gib": resident_gib()}
     return made | {"feeds_per_second": per_second} | quantiles(took)
-
-
-def _people(state: FeatureState) -> list[str]:
-    """Some who engaged with something: nothing is near to others."""
-    known = np.flatnonzero(state.arrays.rings.item[: len(state.users)].any(axis=1))
-    chosen = np.random.default_rng(4).choice(known, min(PEOPLE, len(known)), replace=False)
-    return [state.users.name(user) for user in chosen.tolist()]
 
 
 def _ask(engine: Engine, people: list[str], feeds: int, took: list[float], pages: list[int]) -> None:

@@ -139,12 +139,6 @@ class FaissIndex:
             self._refit.wait()
             self._take()
 
-    def retrain(self) -> None:
-        """Train lists for what is there now, and wait for them; searches before and after see the same rows."""
-        self.wait()
-        self.train()
-        self.wait()
-
     def close(self) -> None:
         """Give up a training that is under way; its thread has ended when this returns."""
         if self._refit is not None:

@@ -53,8 +53,3 @@ class ItemCodes:
     def coded(self, features: FloatArray, rows: RowArray) -> Coded:
         """Codes of items (n,) from their kept bytes and their moving features (n, d)."""
         return self._forest.coded(features, self._columns, self._table, rows)
-
-    @property
-    def bytes_a_row(self) -> int:
-        """Memory that an item takes here."""
-        return len(self._columns)

@@ -287,7 +287,9 @@ def test_retraining_loses_no_row() -> None:
     index.put(np.arange(3000, dtype=np.int32), vectors)
     index.remove(np.arange(0, 3000, 2, dtype=np.int32))
     before = index.search(vectors[1], 60)
-    index.retrain()
+    index.wait()
+    index.train()
+    index.wait()
     after = index.search(vectors[1], 60)
     assert len(index) == 1500
     assert before[0].tolist() == after[0].tolist()
