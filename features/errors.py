@@ -39,7 +39,19 @@ class BundleError(HuozhaoError):
 
 
 class PolicyError(HuozhaoError):
-    """A policy names an unknown key or a value out of its range."""
+    """A policy names an unknown key or a value out of its range.
+
+    Parameters
+    ----------
+    what, way_out : str
+        See ``HuozhaoError``.
+    key : str
+        The key at fault, such as ``surfaces.feed.bounds[0].of``; empty where it is none's.
+    """
+
+    def __init__(self, what: str, way_out: str = "", key: str = "") -> None:
+        super().__init__(what, way_out)
+        self.key = key
 
 
 class RequestError(HuozhaoError):

@@ -43,13 +43,14 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for head in self.__struct_fields__:
             if not 0 <= getattr(self, head) < np.inf:
                 way_out = "Give 0 or more; those of hide and report are subtracted."
-                raise PolicyError(f"weights.{head} is {getattr(self, head)}.", way_out)
+                raise PolicyError(f"weights.{head} is {getattr(self, head)}.", way_out, key=f"weights.{head}")
         for more, less in pairwise(ORDER):
             if not getattr(self, more) > getattr(self, less):
                 what = f"weights.{less} = {getattr(self, less)} is not below weights.{more} = {getattr(self, more)}."
-                raise PolicyError(what, "The order is complete > like > comment > share > 0.")
+                raise PolicyError(what, "The order is complete > like > comment > share > 0.", key=f"weights.{less}")
         if self.share == 0:
-            raise PolicyError("weights.share is 0.", "The order is complete > like > comment > share > 0.")
+            way_out = "The order is complete > like > comment > share > 0."
+            raise PolicyError("weights.share is 0.", way_out, key="weights.share")
 
     def with_changes(self, changes: Mapping[str, float]) -> "Weights":
         """These weights with some replaced, checked as a whole.
@@ -63,7 +64,7 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if head not in self.__struct_fields__:
                 near = get_close_matches(head, self.__struct_fields__, 1)
                 hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(self.__struct_fields__)}."
-                raise PolicyError(f"weights.{head} is unknown.", hint)
+                raise PolicyError(f"weights.{head} is unknown.", hint, key=f"weights.{head}")
         return msgspec.structs.replace(self, **changes)
 
     def signed(self, heads: Sequence[str]) -> DoubleArray:

@@ -27,7 +27,7 @@ from huozhao.home import fill
 from huozhao.stages import Stages, patiently
 from huozhao.times import moment_ms, now_of, wall_ms
 from ranking.engine import Engine
-from ranking.policy import DEFAULT_TOML, Bound, Policy, parse
+from ranking.policy import DEFAULT_TOML, Bound, default, parse
 from ranking.types import Feed
 from training import Row
 
@@ -89,10 +89,10 @@ def test_a_world_without_a_start_ends_now_with_rooms_that_stay_on(
     with HomeLog(home / "log", writer=False) as log:
         last_ms = [batch["received_ms"][-1].as_py() for batch in log.read()][-1]
     assert began_ms - 600_000 < last_ms < wall_ms()
-    kept, default = parse((home / "policy.toml").read_text("utf-8")), Policy.default()
+    kept, usual = parse((home / "policy.toml").read_text("utf-8")), default()
     assert (home / "policy.toml").read_text("utf-8") == LIVE_TOML
-    assert (kept.room_ttl_ms, default.room_ttl_ms) == (7_200_000, 180_000)
-    assert set(kept.surface("feed").bounds) - set(default.surface("feed").bounds) == {Bound("video", 3, 5)}
+    assert (kept.room_ttl_ms, usual.room_ttl_ms) == (7_200_000, 180_000)
+    assert set(kept.surface("feed").bounds) - set(usual.surface("feed").bounds) == {Bound("video", 3, 5)}
 
 
 def test_the_figures_file_has_one_row_a_figure_and_every_system(

@@ -10,11 +10,11 @@ from features.records import Action, Context, Control, Event, Item, Kind, Record
 from features.standard import standard
 from features.state import FeatureState
 from ranking.eligibility import REASONS, alive, counts, fit_to_show, keep, presentable, seen_recently
-from ranking.policy import Policy
+from ranking.policy import default
 from ranking.types import Query
 
 NOW = 1_600_000_000_000
-POLICY = Policy.default()
+POLICY = default()
 TTL = POLICY.room_ttl_ms
 LAYOUT = standard({}, {}).layout
 

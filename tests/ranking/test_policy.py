@@ -5,23 +5,24 @@ import pytest
 
 from features.errors import PolicyError
 from features.records import Kind
-from ranking.policy import DEFAULT_TOML, Policy, load, parse
+from ranking.policy import DEFAULT_TOML, default, load, parse
+from ranking.policy.lines import line_of
 from ranking.value import Weights
 
 
 def test_a_home_without_a_policy_has_the_default_one(tmp_path: Path) -> None:
-    assert load(tmp_path / "policy.toml") == Policy.default()
+    assert load(tmp_path / "policy.toml") == default()
 
 
 def test_the_default_text_is_the_default_policy(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text(DEFAULT_TOML, "utf-8")
-    assert load(tmp_path / "policy.toml") == Policy.default() == parse("")
-    assert Policy.default().weights == Weights()
+    assert load(tmp_path / "policy.toml") == default() == parse("")
+    assert default().weights == Weights()
     assert set(tomllib.loads(DEFAULT_TOML)["weights"]) == set(Weights.__struct_fields__)
 
 
 def test_the_default_surfaces_show_what_their_names_say() -> None:
-    policy = Policy.default()
+    policy = default()
     assert policy.surface("feed").kinds == tuple(Kind)
     assert policy.surface("plaza").kinds == (Kind.ROOM,)
     assert policy.surface("mall").kinds == (Kind.PRODUCT,)
@@ -53,11 +54,89 @@ def test_durations_are_milliseconds() -> None:
 
 
 def test_the_version_follows_the_values_and_not_their_writing() -> None:
-    default = Policy.default().version
-    assert parse("# nothing").version == default
+    known = default().version
+    assert parse("# nothing").version == known
     assert parse("page_most = 200\ncandidates = 300").version == parse("candidates = 300\npage_most = 200").version
-    assert parse("candidates = 301").version != default
-    assert len(default) == 12
+    assert parse("candidates = 301").version != known
+    assert len(known) == 12
+
+
+WRITTEN = """\
+# a policy
+sources = [
+  "live",  # rooms first
+  'videos',
+]
+"candidates" = 200
+
+[weights]
+like = 3.5
+[surfaces.feed]
+kinds = [ "room", "video" ]
+bounds = [
+  { of = "author", at_most = 1, window = 4 },
+
+  { of = "room", at_most = 6,
+    window = 10 }, # the second
+]
+[surfaces.feed . weights]
+note = \"\"\"
+[not.a.table]
+\"\"\"
+order = 1.0
+[[rules]]
+name = "first"
+[[rules]]
+name = "second"
+kinds = ["room"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("sources", 2),
+        ("sources[1]", 4),
+        ("candidates", 6),
+        ("weights", 8),
+        ("weights.like", 9),
+        ("weights.share", 8),
+        ("surfaces.feed.kinds[1]", 11),
+        ("surfaces.feed.bounds[0].of", 13),
+        ("surfaces.feed.bounds[1]", 15),
+        ("surfaces.feed.bounds[1].window", 16),
+        ("surfaces.feed.weights.order", 22),
+        ("not.a.table", 0),
+        ("rules[0].name", 24),
+        ("rules[1].name", 26),
+        ("rules[1].kinds[0]", 27),
+        ("rules[1].until", 25),
+        ("nowhere", 0),
+    ],
+)
+def test_a_key_is_found_where_it_is_written(key: str, line: int) -> None:
+    assert line_of(WRITTEN, key) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("\n\n[weights]\nlike = 5.0\n", "policy.toml: line 4: weights.like"),
+        ("[weights]\n\nlke = 1.0", "policy.toml: line 3: weights.lke"),
+        ("page_most = 9\nroom_ttl = 3", "policy.toml: line 2: room_ttl"),
+        ("[surfaces.mall]\n[surfaces.mall.weights]\nlike = 9.0", "policy.toml: line 3: surfaces.mall: weights.like"),
+        (
+            "[surfaces.feed]\nbounds = [\n {of = 'room', at_most = 0, window = 1}]",
+            "policy.toml: line 3: surfaces.feed.b",
+        ),
+        ("[weights]\nlike = 0.5", "policy.toml: line 1: weights.comment"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(text: str, where: str, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(text, "utf-8")
+    with pytest.raises(PolicyError) as error:
+        load(tmp_path / "policy.toml")
+    assert error.value.what.startswith(where)
 
 
 @pytest.mark.parametrize(

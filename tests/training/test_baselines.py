@@ -12,7 +12,7 @@ from features.log import DAY_MS, Stored
 from features.records import Action, Event, Item, Kind, Record, User
 from features.types import DoubleArray
 from ranking.bundle import Bundle, current, load
-from ranking.policy import Policy
+from ranking.policy import default
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
 from training.als import ALPHA, PENALTY, ImplicitFactors, solved
@@ -216,8 +216,8 @@ def liked_later(log: MemoryLog) -> MemoryLog:
 
 
 def test_what_sources_and_peers_find_is_counted_once_and_knows_nothing_of_later(log: MemoryLog, bundle: Bundle) -> None:
-    rows = evaluate_retrieval(log, bundle, Policy.default(), resamples=20)
-    assert to_json(evaluate_retrieval(liked_later(log), bundle, Policy.default(), resamples=20)) == to_json(rows)
+    rows = evaluate_retrieval(log, bundle, default(), resamples=20)
+    assert to_json(evaluate_retrieval(liked_later(log), bundle, default(), resamples=20)) == to_json(rows)
     found = {(row.system, row.kind, row.slice, row.metric): row for row in rows}
     for kind, personal in (("video", "videos"), ("product", "products")):
         most = found["legal", kind, "all", "recall@all"]
@@ -230,4 +230,4 @@ def test_what_sources_and_peers_find_is_counted_once_and_knows_nothing_of_later(
         assert found["union", kind, "all", "recall@50_diff_vs_popularity"].value <= 0
         assert found["legal", kind, "all", "new_share@100"].value == 0
     with pytest.raises(TrainingError, match="before training ended"):
-        evaluate_retrieval(log, bundle, Policy.default(), since_ms=bundle.trained.until_ms - 1)
+        evaluate_retrieval(log, bundle, default(), since_ms=bundle.trained.until_ms - 1)

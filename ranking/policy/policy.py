@@ -1,0 +1,89 @@
+"""The policy as a whole: one struct of the tables, its version and what follows from its values."""
+
+import hashlib
+from functools import cached_property
+from typing import Annotated, Literal
+
+import msgspec
+
+from features.errors import FeatureError, PolicyError
+from features.schema import half_life_ms
+from ranking.policy.page import Light, Rerank, Surface
+from ranking.types import MAX_COUNT
+from ranking.value import Weights
+
+SourceName = Literal["live", "products", "videos", "trending", "fresh"]
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """All that is decided rather than learned; ``default.toml`` says what each key means.
+
+    Raises
+    ------
+    PolicyError
+        If a value is out of its range; the message names the key.
+    """
+
+    sources: tuple[SourceName, ...]
+    candidates: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    page_most: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
+    room_ttl: str
+    seen_window: str
+    light: Light
+    weights: Weights
+    rerank: Rerank
+    surfaces: dict[str, Surface]
+
+    def __post_init__(self) -> None:
+        if len(set(self.sources)) < len(self.sources):
+            raise PolicyError("sources names one twice.", "Name each recall channel once.", key="sources")
+        if "feed" not in self.surfaces:
+            raise PolicyError("surfaces.feed is missing.", "Other surfaces go by it.", key="surfaces")
+        _duration_ms("room_ttl", self.room_ttl)
+        _duration_ms("seen_window", self.seen_window)
+        if self.light.keep < self.page_most:
+            what = f"light.keep = {self.light.keep} is below page_most = {self.page_most}."
+            raise PolicyError(what, "Keep at least as many candidates as a page may hold.", key="light.keep")
+        self.weights_for("feed")
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve hexadecimal digits over every value; comments and the order of keys do not count."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+    @cached_property
+    def room_ttl_ms(self) -> int:
+        """Milliseconds a room is alive after its last pulse."""
+        return _duration_ms("room_ttl", self.room_ttl)
+
+    @cached_property
+    def seen_window_ms(self) -> int:
+        """Milliseconds within which an item shown counts as seen."""
+        return _duration_ms("seen_window", self.seen_window)
+
+    def surface(self, name: str) -> Surface:
+        """The rules of a surface; those of ``feed`` where it has none."""
+        return self.surfaces.get(name, self.surfaces["feed"])
+
+    def weights_for(self, name: str) -> Weights:
+        """The weights of a surface."""
+        return self._weights.get(name, self._weights["feed"])
+
+    @cached_property
+    def _weights(self) -> dict[str, Weights]:
+        return {name: self._checked_weights(name) for name in self.surfaces}
+
+    def _checked_weights(self, name: str) -> Weights:
+        try:
+            return self.weights.with_changes(self.surface(name).weights)
+        except PolicyError as error:
+            what = f"surfaces.{name}: {error.what}"
+            raise PolicyError(what, error.way_out, key=f"surfaces.{name}.{error.key}") from error
+
+
+def _duration_ms(key: str, text: str) -> int:
+    try:
+        return half_life_ms(text)
+    except FeatureError as error:
+        way_out = 'Write it as "90s", "30m" or "1h".'
+        raise PolicyError(f"{key}: {text!r} is not a duration.", way_out, key=key) from error
