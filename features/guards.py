@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import IO
 
 from features.errors import LogError, RecordError
-from features.records import Record, decode, encode, name_of
+from features.records import Record, Written, decode, encode, name_of
+
+REPAIR = "Restore it from a copy, or look with `huozhao log check`."
+"""What to do about a log that is not as it was written."""
 
 
-def written(record: Record) -> bytes:
-    """A record's JSON, which reads as the record: one that does not would make the log unreadable from there on."""
+def written(record: Record) -> Written:
+    """A record with its JSON, which reads as it: one that does not would make the log unreadable from there on."""
     try:
         body = encode(record)
         if decode(body) == record:
-            return body
+            return Written(record, body)
         fault = "it would be read as another record."
     except RecordError as error:
         fault = error.what
@@ -38,11 +41,12 @@ def locked(folder: Path) -> IO[str]:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Say which file SQLite speaks of."""
+def named(path: Path, offset: int | None = None) -> Iterator[None]:
+    """Say which file SQLite speaks of, and from which offset on it was read."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise LogError(f"{path}: {error}.", "Nothing was changed; mend the cause and try again.") from error
     except sqlite3.Error as error:
-        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
+        where = "" if offset is None else f" from offset {offset}"
+        raise LogError(f"{path} cannot be read{where}: {error}.", REPAIR) from error

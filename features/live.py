@@ -7,7 +7,7 @@ reader sees each record once, whenever either side stops.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from threading import Lock, RLock
 from types import TracebackType
@@ -16,28 +16,17 @@ from typing import IO, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import rows
 from features.errors import LogError, RecordError
-from features.guards import locked, named, written
-from features.log import BATCH_ROWS, DAY_MS, SCHEMA, Archive, Stored, sync_folder, to_batch
-from features.records import FUTURE_MS, LATE_MS, Event, Record, decode
+from features.guards import REPAIR, locked, named, written
+from features.log import BATCH_ROWS, DAY_MS, SCHEMA, Archive, sync_folder, to_batch
+from features.records import FUTURE_MS, LATE_MS, Record, Written
+from features.rows import Durability
 
-FORMAT = 1
 LAST_MS = 1 << 46
 """The last moment that a record may be received at, as it is the last that one may be stamped with."""
-KEPT_MS = LATE_MS + FUTURE_MS
-"""How long event ids are kept: an event sent again after that is late, and folded into nothing."""
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS records (offset INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS event_ids (event_id TEXT PRIMARY KEY, received_ms INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS archived (id INTEGER PRIMARY KEY CHECK (id = 0), stop INTEGER NOT NULL);
-INSERT OR IGNORE INTO archived VALUES (0, 0);
-"""
-_ARCHIVED = "SELECT stop FROM archived"
-_LAST = "SELECT offset, received_ms FROM records ORDER BY offset DESC LIMIT 1"
-_BATCH = "SELECT offset, received_ms, body FROM records WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
-_FROM_DAY = "SELECT offset FROM records WHERE received_ms >= ? ORDER BY offset LIMIT 1"
-_NEW_ID = "INSERT OR IGNORE INTO event_ids VALUES (?, ?)"
+KEPT_MS = LATE_MS + 2 * FUTURE_MS
+"""How long event ids are kept: an event sent again after that is late, though its clock, and then ours, ran ahead."""
 
 
 class HomeLog:
@@ -49,6 +38,8 @@ class HomeLog:
         Holds ``archive/``, ``live.sqlite`` and ``lock``; made by the first writer.
     writer : bool
         Whether to append. One writer at a time; readers may read while it writes, from any process.
+    durability : {"full", "relaxed"}
+        Whether an append waits until the disk holds it.
 
     Raises
     ------
@@ -56,7 +47,7 @@ class HomeLog:
         If another writer holds the folder, a reader finds no log, or a file is not as it was written.
     """
 
-    def __init__(self, folder: Path, *, writer: bool) -> None:
+    def __init__(self, folder: Path, *, writer: bool, durability: Durability = "full") -> None:
         self._folder = folder
         self._path = folder / "live.sqlite"
         self._archive = Archive(folder / "archive")
@@ -65,32 +56,24 @@ class HomeLog:
         self._writer: sqlite3.Connection | None = None
         self._end = self._last_ms = 0
         if writer:
-            self._open()
+            self._open(durability)
         elif not self._path.is_file():
             raise LogError(f"There is no log in {folder}.", "Import or simulate one, or name another home.")
 
-    def _open(self) -> None:
+    def _open(self, durability: Durability) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             self._held = locked(self._folder)
             with named(self._path):
-                self._writer = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-                self._prepare(self._writer)
+                self._writer = rows.opened(self._path, durability)
             self._follow_archive()
+            self._drop_archived()
         except BaseException:
             self.close()
             raise
         # The first commit made the write-ahead file; from here on it outlives a power cut.
         for folder in (self._folder, self._folder.parent):
             sync_folder(folder)
-
-    def _prepare(self, live: sqlite3.Connection) -> None:
-        found = live.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, FORMAT):
-            raise LogError(f"{self._path} is of format {found}, not {FORMAT}.", "Open it with a newer Huozhao.")
-        live.execute("PRAGMA journal_mode = WAL")
-        live.execute("PRAGMA synchronous = FULL")
-        live.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +102,7 @@ class HomeLog:
             return self._end
         with named(self._path), closing(self._reader()) as live:
             # The live part first: what leaves it in between is in the archive.
-            last, archived = live.execute(_LAST).fetchone(), live.execute(_ARCHIVED).fetchone()[0]
+            last, archived = live.execute(rows.LAST).fetchone(), live.execute(rows.ARCHIVED).fetchone()[0]
             return max(last[0] + 1 if last else 0, self._archive_end(archived))
 
     def append(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
@@ -142,23 +125,18 @@ class HomeLog:
         RecordError
             If one would not be read again as it is, naming it, or ``received_ms`` is no moment; none was kept.
         """
+        return self.append_written([written(record) for record in records], received_ms)
+
+    def append_written(self, kept: Sequence[Written], received_ms: int) -> list[int | None]:
+        """As ``append``, of records that are encoded already."""
         if type(received_ms) is not int or not 0 <= received_ms <= LAST_MS:
             raise RecordError(f"received_ms is {received_ms!r}.", "Give whole milliseconds since 1970 UTC.")
-        bodies = [written(record) for record in records]
         with self._lock:
             now_ms = max(received_ms, self._last_ms)
-            offsets: list[int | None] = []
-            rows: list[tuple[int, int, bytes]] = []
-            with self._transaction() as live:
-                for record, body in zip(records, bodies, strict=True):
-                    if isinstance(record, Event) and not live.execute(_NEW_ID, (record.event_id, now_ms)).rowcount:
-                        offsets.append(None)
-                        continue
-                    offsets.append(self._end + len(rows))
-                    rows.append((self._end + len(rows), now_ms, body))
-                live.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
-            if rows:
-                self._end, self._last_ms = self._end + len(rows), now_ms
+            with rows.transaction(self._live, self._path) as live:
+                offsets = rows.put(live, self._end, now_ms, kept)
+            if count := len(offsets) - offsets.count(None):
+                self._end, self._last_ms = self._end + count, now_ms
             return offsets
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[pa.RecordBatch]:
@@ -174,24 +152,24 @@ class HomeLog:
                     at += len(batch)
                 if at == stop:
                     return
-                with named(self._path):
-                    rows = live.execute(_BATCH, (at, stop, BATCH_ROWS)).fetchall()
-                if rows and rows[0][0] == at:
-                    yield to_batch(self._stored(rows))
-                    at += len(rows)
+                found = rows.rows(live, self._path, at, stop, BATCH_ROWS)
+                if found and found[0][0] == at:
+                    yield to_batch(rows.stored(self._path, found))
+                    at += len(found)
                 elif self._archive.end() <= at:
-                    raise LogError(f"{self._path} has lost the record at offset {at}.", "Restore it from a copy.")
+                    raise LogError(f"{self._path} has lost the record at offset {at}.", REPAIR)
 
     def archive(self, before_ms: int) -> int:
         """Move whole received UTC days before a moment to the Parquet archive; returns the number of records moved."""
         with self._archiving:
             with self._lock, named(self._path):
-                kept = self._live.execute(_FROM_DAY, (before_ms // DAY_MS * DAY_MS,)).fetchone()
+                kept = self._live.execute(rows.FROM_DAY, (before_ms // DAY_MS * DAY_MS,)).fetchone()
                 first, stop = self._archive.end(), kept[0] if kept else self._end
             if stop > first:
                 self._archive.write(pa.Table.from_batches(self.read(first, stop), SCHEMA))
             with self._lock:
                 self._follow_archive(known=stop)
+            self._drop_archived()
             return max(stop - first, 0)
 
     def import_tables(self, tables: Iterable[pa.Table]) -> int:
@@ -209,7 +187,7 @@ class HomeLog:
         """
         with self._archiving, self._lock:
             with named(self._path):
-                last = self._live.execute(_LAST).fetchone()
+                last = self._live.execute(rows.LAST).fetchone()
             if last:
                 raise LogError(f"The log in {self._folder} is live already.", "Import into a home of its own.")
             try:
@@ -231,14 +209,7 @@ class HomeLog:
     def _reader(self) -> sqlite3.Connection:
         with named(self._path):
             # A connection of its own for every reading: a generator may end in another thread than it began.
-            uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with named(self._path), self._live as live:
-            live.execute("BEGIN IMMEDIATE")
-            yield live
+            return rows.reader(self._path)
 
     def _archive_end(self, stop: int) -> int:
         """The end of the archive, which held the records before ``stop`` once."""
@@ -253,10 +224,10 @@ class HomeLog:
         for folder in (archive, self._folder) if archive.is_dir() else ():
             # A day's folder may be new: its name must outlive a power cut before the live part lets go.
             sync_folder(folder)
-        with self._transaction() as live:
-            stop = live.execute(_ARCHIVED).fetchone()[0]
+        with rows.transaction(self._live, self._path) as live:
+            stop = live.execute(rows.ARCHIVED).fetchone()[0]
             end = self._archive_end(stop)
-            last = live.execute(_LAST).fetchone()
+            last = live.execute(rows.LAST).fetchone()
             if last is None or last[0] < end:
                 tail = list(self._archive.read(end - 1, end))
                 last = (end - 1, tail[-1]["received_ms"][-1].as_py() if tail else 0)
@@ -264,19 +235,17 @@ class HomeLog:
             for batch in self._archive.read(stop if known is None else known, end):
                 fresh = pc.and_(pc.not_equal(batch["event_id"], ""), pc.greater_equal(batch["received_ms"], since_ms))
                 ids = batch.select(["event_id", "received_ms"]).filter(fresh)
-                live.executemany(_NEW_ID, zip(*(column.to_pylist() for column in ids.columns), strict=True))
-            live.execute("DELETE FROM event_ids WHERE received_ms < ?", (since_ms,))
-            live.execute("DELETE FROM records WHERE offset < ?", (end,))
+                live.executemany(rows.NEW_ID, zip(*(column.to_pylist() for column in ids.columns), strict=True))
             live.execute("UPDATE archived SET stop = ?", (end,))
         self._end, self._last_ms = last[0] + 1, last[1]
 
-    def _stored(self, rows: Sequence[tuple[int, int, bytes]]) -> list[Stored]:
-        stored = []
-        for expected, (offset, received_ms, body) in enumerate(rows, rows[0][0]):
-            if offset != expected:
-                raise LogError(f"{self._path} has lost the record at offset {expected}.", "Restore it from a copy.")
-            try:
-                stored.append(Stored(offset, received_ms, decode(body)))
-            except RecordError as error:
-                raise LogError(f"{self._path}, offset {offset}: {error.what}", "Restore it from a copy.") from error
-        return stored
+    def _drop_archived(self) -> None:
+        """Delete what is archived and ids that are old from the live part, in pieces, so that appends go on between."""
+        more = True
+        last_id: str | None = ""
+        while more:
+            with self._lock, rows.transaction(self._live, self._path) as live:
+                more = rows.drop_archived(live)
+        while last_id is not None:
+            with self._lock, rows.transaction(self._live, self._path) as live:
+                last_id = rows.drop_old_ids(live, last_id, self._last_ms - KEPT_MS)

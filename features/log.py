@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.errors import LogError
-from features.records import Context, Event, Item, Record, Served, decode, encode
+from features.records import Context, Event, Item, Lost, Record, Served, decode, encode
 
 SCHEMA = pa.schema(
     [
@@ -47,16 +48,18 @@ SCHEMA = pa.schema(
 UNPLACED = SCHEMA.remove(0)
 """The schema of records that have not been given their offsets yet, as sources of bulk records yield them."""
 
+NO_CONTEXT = Context(surface="")
 DAY_MS = 86_400_000
 BATCH_ROWS = 65_536
 
 
 class Stored(NamedTuple):
-    """A record in its place."""
+    """A record in its place, and its JSON where it is known already."""
 
     offset: int
     received_ms: int
     record: Record
+    body: bytes = b""
 
 
 class EventLog(Protocol):
@@ -85,34 +88,33 @@ class EventLog(Protocol):
         ...
 
 
-def _row(stored: Stored) -> dict[str, object]:
-    record = stored.record
-    context = record.context if isinstance(record, Event | Served) else Context(surface="")
-    event = record if isinstance(record, Event) else None
-    return {
-        "offset": stored.offset,
-        "received_ms": stored.received_ms,
-        "type": type(record).__name__.lower(),
-        "ts_ms": record.ts_ms,
-        "event_id": event.event_id if event else "",
-        "user_id": "" if isinstance(record, Item) else record.user_id,
-        "item_id": record.item_id if isinstance(record, Item | Event) else "",
-        "via_item_id": event.via_item_id if event else "",
-        "action": str(event.action) if event else "",
-        "value": event.value if event else 0,
-        "request_id": record.request_id if isinstance(record, Event | Served) else "",
-        "surface": context.surface,
-        "device": context.device,
-        "city_tier": context.city_tier,
-        "position": context.position,
-        "payload": "" if event else encode(record).decode(),
-    }
+def _row(stored: Stored) -> tuple[object, ...]:
+    """A record's columns, in the order of ``SCHEMA``."""
+    record, place = stored.record, (stored.offset, stored.received_ms)
+    if isinstance(record, Event):
+        context = record.context
+        return (
+            *place, "event", record.ts_ms, record.event_id, record.user_id, record.item_id, record.via_item_id,
+            record.action, record.value, record.request_id,
+            context.surface, context.device, context.city_tier, context.position, "",
+        )  # fmt: skip
+    user_id = "" if isinstance(record, Item | Lost) else record.user_id
+    item_id = record.item_id if isinstance(record, Item) else ""
+    request_id = record.request_id if isinstance(record, Served) else ""
+    context = record.context if isinstance(record, Served) else NO_CONTEXT
+    return (
+        *place, type(record).__name__.lower(), record.ts_ms, "", user_id, item_id, "",
+        "", 0, request_id,
+        context.surface, context.device, context.city_tier, context.position,
+        (stored.body or encode(record)).decode(),
+    )  # fmt: skip
 
 
 def to_batch(stored: Sequence[Stored]) -> pa.RecordBatch:
     """Records as one batch of ``SCHEMA``."""
-    rows = [_row(one) for one in stored]
-    return pa.RecordBatch.from_pydict({name: [row[name] for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+    columns = zip(*map(_row, stored), strict=True) if stored else [()] * len(SCHEMA)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
 def events_table(columns: Mapping[str, pa.Array | NDArray[np.generic]]) -> pa.Table:
@@ -249,13 +251,16 @@ class Archive:
         draft = folder / f"{first:012d}-{last + 1:012d}.draft"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(part, draft, compression="zstd", row_group_size=BATCH_ROWS)
+            pq.write_table(part, draft, compression="zstd", row_group_size=BATCH_ROWS, write_page_checksum=True)
             with draft.open("rb") as written:
                 os.fsync(written.fileno())
             draft.rename(draft.with_name(f"{draft.stem}-{_digest(draft)}.parquet"))
             for changed in (folder, self._folder):
                 sync_folder(changed)
         except (pa.ArrowException, OSError) as error:
+            # A disk that is full must get back what was taken of it.
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
             raise LogError(f"{draft} cannot be written: {error}.", "Mend the cause and try again.") from error
 
     def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:

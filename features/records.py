@@ -6,7 +6,7 @@ A record is what a client sends; the log adds an ``offset`` and a ``received_ms`
 
 import math
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,7 @@ from features.errors import RecordError
 FUTURE_MS = 5 * 60_000
 """A record may be stamped this much later than it was received; beyond it the sender's clock is wrong."""
 LATE_MS = 7 * 86_400_000
-"""An event older than this when received is kept, folded into nothing, and counted."""
+"""An event older than this when received is refused, as its id may be forgotten; an import folds it into nothing."""
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 OptionalId = Annotated[str, msgspec.Meta(max_length=128)]
@@ -170,7 +170,21 @@ class Erase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     ts_ms: TimeMs
 
 
-Record = Event | Item | User | Control | Served | Erase
+class Lost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="lost"):
+    """Stands where a repair found no readable record, so that those after it keep their offsets; changes nothing."""
+
+    ts_ms: TimeMs
+
+
+Record = Event | Item | User | Control | Served | Erase | Lost
+
+
+class Written(NamedTuple):
+    """A record as the log will hold it, and its JSON, which reads as the record."""
+
+    record: Record
+    body: bytes
+
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 _ENCODER = msgspec.json.Encoder()
@@ -208,10 +222,12 @@ def name_of(record: Record) -> str:
             return f"served {record.request_id!r}"
         case User() | Control() | Erase():
             return f"{type(record).__name__.lower()} {record.user_id!r}"
+        case Lost():
+            return f"lost record of {record.ts_ms}"
 
 
-def clean(record: Record) -> Record:
-    """The record as the log will hold it.
+def clean(record: Record) -> Written:
+    """The record as the log will hold it, encoded once on its way in.
 
     A struct made in Python may hold anything: a number for an id, a NaN, a float for a time. What the log cannot give
     back must never get in.
@@ -222,7 +238,8 @@ def clean(record: Record) -> Record:
         Naming the record and the field.
     """
     try:
-        return _DECODER.decode(_ENCODER.encode(record))
+        body = _ENCODER.encode(record)
+        return Written(_DECODER.decode(body), body)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{name_of(record)}: {error}.", "See docs/records.md for the fields.") from error
 
@@ -240,13 +257,7 @@ def check(record: Record, received_ms: int) -> None:
         ahead = (record.ts_ms - received_ms) / 1000
         raise RecordError(f"{name}: ts_ms is {ahead:.0f} s after it was received.", "Set the sender's clock.")
     if isinstance(record, Event):
-        if record.action in ROOM_ACTIONS:
-            if record.user_id:
-                raise RecordError(f"{name}: user_id must be empty for {record.action}.", "A room did it, not a person.")
-        elif not record.user_id:
-            raise RecordError(f"{name}: user_id is missing for {record.action}.", "Name the person who did it.")
-        if record.action is Action.ROOM_PIN and not record.via_item_id:
-            raise RecordError(f"{name}: via_item_id is missing for room_pin.", "Name the room that sells the product.")
+        _check_event(name, record, received_ms)
     if isinstance(record, Control) and record.command.startswith("hide_") != bool(record.target):
         raise RecordError(f"{name}: target does not fit {record.command}.", "Only a hide has a target, and needs one.")
     if isinstance(record, Served) and len({slot.item_id for slot in record.slots}) < len(record.slots):
@@ -257,3 +268,16 @@ def check(record: Record, received_ms: int) -> None:
                 raise RecordError(f"{name}: attributes.{key} is {value}.", "Leave out what is not known.")
     if isinstance(record, Item) and not all(abs(x) <= 1e6 for x in record.embedding):
         raise RecordError(f"{name}: embedding holds NaN or a number beyond ±1e6.", "Send finite numbers, or none.")
+
+
+def _check_event(name: str, record: Event, received_ms: int) -> None:
+    if received_ms - record.ts_ms > LATE_MS and record.action is not Action.ROOM_END:
+        days = (received_ms - record.ts_ms) / 86_400_000
+        raise RecordError(f"{name}: late: ts_ms is {days:.1f} days old, more than 7.", "Send events when they happen.")
+    if record.action in ROOM_ACTIONS:
+        if record.user_id:
+            raise RecordError(f"{name}: user_id must be empty for {record.action}.", "A room did it, not a person.")
+    elif not record.user_id:
+        raise RecordError(f"{name}: user_id is missing for {record.action}.", "Name the person who did it.")
+    if record.action is Action.ROOM_PIN and not record.via_item_id:
+        raise RecordError(f"{name}: via_item_id is missing for room_pin.", "Name the room that sells the product.")

@@ -15,9 +15,11 @@ import numpy as np
 
 from features import snapshot
 from features.errors import LogError, RequestError
+from features.guards import written
 from features.live import HomeLog
 from features.log import Stored, to_batch
-from features.records import FUTURE_MS, Context, Item, Record, Served
+from features.records import FUTURE_MS, Context, Item, Record, Served, Written
+from features.rows import Durability
 from features.state import FeatureState
 from ranking import eligibility
 from ranking.bundle import Bundle, current, load
@@ -72,7 +74,9 @@ class Engine:
         self._served: list[Served] = []
 
     @classmethod
-    def open(cls, home: Path, *, writer: bool = True, ranker: MakeRanker = bundled) -> Self:
+    def open(
+        cls, home: Path, *, writer: bool = True, ranker: MakeRanker = bundled, durability: Durability = "full"
+    ) -> Self:
         """Open a home: the newest snapshot, the rest of the log folded, the current bundle.
 
         Parameters
@@ -82,6 +86,8 @@ class Engine:
             Whether this engine appends to the log; one at a time may. A reader sees the log as it is now.
         ranker : callable
             Makes what scores; by default the bundle's own. To compare systems over the same stages.
+        durability : {"full", "relaxed"}
+            Whether an append waits until the disk holds it.
 
         Raises
         ------
@@ -90,7 +96,7 @@ class Engine:
         """
         bundle = load(current(home / "bundles"))
         policy = load_policy(home / "policy.toml")
-        log = HomeLog(home / "log", writer=writer)
+        log = HomeLog(home / "log", writer=writer, durability=durability)
         try:
             maker = Maker(home, log, ranker, keeps=writer)
             return cls(home, log, maker.anew(bundle, policy), maker, writer=writer)
@@ -133,19 +139,18 @@ class Engine:
                 what = f"The clock is {behind / 1000:.0f} s behind the log's last record ({self._log.last_ms} ms)."
                 raise LogError(what, "Set the clock; if it ran ahead before, begin a new home.")
             served = tuple(self._served)
-            offsets = self._keep([*served, *good], received_ms)[len(served) :]
+            offsets = self._keep([*map(written, served), *good], received_ms)[len(served) :]
             with self.mutex:
                 del self._served[: len(served)]
-        placed = zip(good, offsets, strict=True)
+        placed = iter(offsets)
         return tuple(
-            Ack("rejected", error=one) if isinstance(one, str) else acknowledged(*next(placed), received_ms)
-            for one in found
+            Ack("rejected", error=one) if isinstance(one, str) else acknowledged(next(placed)) for one in found
         )
 
-    def _keep(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
+    def _keep(self, kept: Sequence[Written], received_ms: int) -> list[int | None]:
         received_ms = max(received_ms, self._log.last_ms)
-        offsets = self._log.append(records, received_ms)
-        placed = [Stored(at, received_ms, r) for at, r in zip(offsets, records, strict=True) if at is not None]
+        offsets = self._log.append_written(kept, received_ms)
+        placed = [Stored(at, received_ms, *one) for at, one in zip(offsets, kept, strict=True) if at is not None]
         if placed:
             batch = to_batch(placed)
             with self.mutex:

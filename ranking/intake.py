@@ -5,26 +5,23 @@ from typing import TypeVar
 import msgspec
 
 from features.errors import RecordError, RequestError
-from features.records import LATE_MS, Action, Context, Event, Record, Served, Slot, check, clean
+from features.records import Context, Record, Served, Slot, Written, check, clean
 from ranking.types import Ack, Feed, FeedRequest, RankRequest
 
 
-def checked(record: Record, received_ms: int) -> Record | str:
+def checked(record: Record, received_ms: int) -> Written | str:
     """The record as the log will hold it, or why it is refused."""
     try:
         found = clean(record)
-        check(found, received_ms)
+        check(found.record, received_ms)
     except RecordError as error:
         return str(error)
     return found
 
 
-def acknowledged(record: Record, offset: int | None, received_ms: int) -> Ack:
+def acknowledged(offset: int | None) -> Ack:
     """What the sender is told of a record that the log has taken."""
-    if offset is None:
-        return Ack("duplicate")
-    late = isinstance(record, Event) and received_ms - record.ts_ms > LATE_MS and record.action != Action.ROOM_END
-    return Ack("accepted", offset, note="kept, but too late to be counted" if late else "")
+    return Ack("duplicate") if offset is None else Ack("accepted", offset)
 
 
 Asked = TypeVar("Asked", FeedRequest, RankRequest)
@@ -39,7 +36,7 @@ def asked(request: Asked, now_ms: int, request_id: str) -> tuple[Asked, int]:
         Naming the field.
     """
     try:
-        page = clean(Served(request_id, now_ms, 0))
+        page = clean(Served(request_id, now_ms, 0)).record
         return msgspec.convert(msgspec.to_builtins(request), type(request)), page.ts_ms
     except (RecordError, msgspec.MsgspecError, TypeError) as error:
         raise RequestError(f"This is not a request: {error}", "See docs/api.md for the fields.") from error

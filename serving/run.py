@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import uvicorn
 
@@ -48,7 +47,7 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
     settings.check()
     with _bound(settings) as bound:
         # The application closes the engine, after the last answer: a signal may end the process before we return.
-        app = create_app(_opened(settings.folder, now_ms), now_ms, threads=cores())
+        app = create_app(_opened(settings, now_ms), now_ms, threads=cores())
         sys.setswitchinterval(SWITCH_S)
         # What is there now stays: a collection that looked at all of it would hold up every page.
         gc.collect()
@@ -67,9 +66,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _opened(home: Path, clock_ms: clock.Clock) -> Engine:
+def _opened(settings: Settings, clock_ms: clock.Clock) -> Engine:
     """The engine of a home whose log is not ahead of the clock: nothing could be appended to it."""
-    engine = Engine.open(home)
+    home = settings.folder
+    engine = Engine.open(home, durability=settings.durability)
     last_ms, now_ms = engine.status(0).received_ms, clock_ms()
     if last_ms > now_ms + FUTURE_MS:
         engine.close()

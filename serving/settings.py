@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 
@@ -18,13 +18,15 @@ class SettingsError(HuozhaoError):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to serve; each can be given as ``HUOZHAO_`` and its name, or on the command line, which wins.
 
-    Port 0 takes any that is free. Beyond the loopback interface it is served only with ``allow_remote``.
+    Port 0 takes any that is free. Beyond the loopback interface it is served only with ``allow_remote``. With
+    ``durability`` relaxed a power cut may take the last records that were acknowledged; a kill takes none.
     """
 
     home: Annotated[str, msgspec.Meta(min_length=1)] = ".huozhao"
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
     allow_remote: bool = False
+    durability: Literal["full", "relaxed"] = "full"
 
     @classmethod
     def read(cls, environ: Mapping[str, str], given: Mapping[str, str | int | bool | None]) -> Self:

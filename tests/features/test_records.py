@@ -3,7 +3,21 @@
 import pytest
 
 from features.errors import RecordError
-from features.records import Action, Control, Event, Item, Kind, Record, Served, Slot, User, check, decode, encode
+from features.records import (
+    LATE_MS,
+    Action,
+    Control,
+    Event,
+    Item,
+    Kind,
+    Record,
+    Served,
+    Slot,
+    User,
+    check,
+    decode,
+    encode,
+)
 from tests.random_log import START_MS, random_log
 
 
@@ -51,7 +65,10 @@ def test_a_record_that_cannot_be_true_is_refused_by_name(record: Record, said: s
 
 def test_a_clock_five_minutes_ahead_and_any_clock_behind_are_accepted() -> None:
     check(Event("e", START_MS + 300_000, "i", Action.LIKE, "u"), START_MS)
-    check(Event("e", 0, "i", Action.LIKE, "u"), START_MS)
+    check(Event("e", START_MS - LATE_MS, "i", Action.LIKE, "u"), START_MS)
+    with pytest.raises(RecordError, match="late"):
+        check(Event("e", START_MS - LATE_MS - 1, "i", Action.LIKE, "u"), START_MS)
+    check(Event("e", 0, "i", Action.ROOM_END), START_MS)
 
 
 def test_every_record_survives_json() -> None:

@@ -227,22 +227,24 @@ def test_a_room_event_of_what_is_no_room_changes_nothing(home: Path) -> None:
         assert {"i1", "i2"} <= set(ids(feed(engine)))
 
 
-def test_who_sends_an_event_too_late_to_count_is_told(home: Path) -> None:
+def test_an_event_of_before_ids_are_kept_is_refused_as_late_by_name(home: Path) -> None:
     with Engine.open(home) as engine:
-        (ack,) = engine.append([Event("old", NOW - 8 * DAY_MS, "i1", Action.LIKE, "u1")], NOW)
-        assert ack.status == "accepted"
-        assert "too late" in ack.note
-        assert engine.status(NOW).late_events == 1
+        old, just = (Event(f"e{n}", NOW - 7 * DAY_MS - n, "i1", Action.LIKE, "u1") for n in (1, 0))
+        refused, taken = engine.append([old, just], NOW)
+        assert refused.status == "rejected"
+        assert "event 'e1': late" in refused.error
+        assert taken.status == "accepted"
 
 
 def test_a_clock_far_behind_the_log_is_refused_by_name_and_loses_nothing(home: Path) -> None:
+    later_ms = NOW + 8 * DAY_MS
     with Engine.open(home) as engine:
-        engine.append([like(1, "i7")], NOW + 8 * DAY_MS)
+        engine.append([Event("ahead", later_ms, "i7", Action.LIKE, "u1")], later_ms)
         end = engine.status(NOW).offset
         with pytest.raises(LogError, match="691200 s behind"):
             engine.append([like(2, "i7")], NOW)
         assert engine.status(NOW).offset == end
-        assert engine.append([like(2, "i7")], NOW + 8 * DAY_MS)[0].status == "accepted"
+        assert engine.append([Event("then", later_ms, "i7", Action.LIKE, "u1")], later_ms)[0].status == "accepted"
 
 
 def test_a_pulse_from_the_far_future_keeps_no_room_alive(home: Path) -> None:

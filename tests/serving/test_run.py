@@ -73,7 +73,8 @@ def test_a_server_is_ready_once_its_log_takes_records(server: Server) -> None:
 
 def test_an_acknowledged_event_outlives_a_server_that_is_killed(server: Server, home: Path) -> None:
     process, address = server
-    event = {"event_id": "e1", "ts_ms": 0, "item_id": "i1", "action": "like", "user_id": "u1"}
+    now_ms = time.time_ns() // 1_000_000
+    event = {"event_id": "e1", "ts_ms": now_ms, "item_id": "i1", "action": "like", "user_id": "u1"}
     assert httpx.post(f"{address}/v1/events", json=[event]).json()["results"][0]["status"] == "accepted"
     process.kill()
     process.wait()
