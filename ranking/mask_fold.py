@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from features.types import ByteArray, DoubleArray, HashArray, IntArray
+from features.types import BoolArray, ByteArray, DoubleArray, HashArray, IntArray
+from ranking.mask_lanes import BLOCK
 from ranking.mask_model import LEAF_SLOT, MAX_LEAVES, TILE, Members, Model, Nodes
 
 OutcomeArray = NDArray[np.int8]
@@ -49,8 +50,10 @@ def known_outcomes(model: Model, codes: ByteArray, stride: int, n: int, used: in
         elif places[c - ranks] < 0:
             outcomes[p] = OPEN
         else:
-            chosen = members.set_places[members.set_start[most] : members.set_start[most + 1]]
-            outcomes[p] = PASS if (chosen == places[c - ranks]).any() else FAIL
+            i = c - ranks
+            wide = members.known_start[i + 1] - members.known_start[i] + 1
+            word = members.word_start[i] + (most // BLOCK - members.chunk_start[i]) * wide + places[i]
+            outcomes[p] = PASS if members.words[word] >> np.uint64(most % BLOCK) & np.uint64(1) else FAIL
     return outcomes
 
 
@@ -67,13 +70,13 @@ def one_place(members: Members, i: int, codes: ByteArray, stride: int, n: int) -
 
 
 @njit(nogil=True, cache=True)
-def open_tests(outcomes: OutcomeArray) -> IntArray:
-    """The tests whose outcome is not known."""
-    which, found = np.empty(len(outcomes) + 1, np.int64), np.int64(0)
-    for p in range(len(outcomes)):
-        which[found] = p
-        found += 1 + (np.int64(outcomes[p]) >> 7)
-    return which[:found]
+def open_features(members: Members, outcomes: OutcomeArray) -> BoolArray:
+    """The features of categories (f,) whose tests are open: all of a feature's are, or none is."""
+    out = np.empty(len(members.feature), np.bool_)
+    for i in range(len(out)):
+        first = members.chunk_tests[members.chunk_start[i] * BLOCK]
+        out[i] = first < len(outcomes) and outcomes[first] >= 0
+    return out
 
 
 @njit(nogil=True, cache=True)

@@ -14,66 +14,95 @@ import numpy as np
 from numba import njit
 
 from features.types import ByteArray, DoubleArray, HashArray, IntArray
-from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_tests, worth_folding
-from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, add_leaves, any_of, at_most, leaf_planes, split
+from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_features, worth_folding
+from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, add_leaves, at_most, leaf_planes, split, turn_in, turn_out
 from ranking.mask_model import LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, aligned, stride_of
 
 
 class Scratch(NamedTuple):
-    """Slots of 8 words for one tile: the rows of each place, test, node and leaf, and bits of leaves."""
+    """Slots of 8 words for one tile: tests, rows of each node and leaf, bits of leaves, half-turned words of places.
 
-    places: HashArray
+    places (64, 8) int64, flat: by row of a block and block, where a row stands in a feature of categories.
+    """
+
     tests: HashArray
     rows: HashArray
     planes: HashArray
+    half: HashArray
+    places: IntArray
 
 
 @njit(nogil=True, cache=True)
 def new_scratch(model: Model) -> Scratch:
     """Scratch of one call."""
-    known = 0
-    for i in range(len(model.members.feature)):
-        known = max(known, model.members.known_start[i + 1] - model.members.known_start[i])
-    places, tests = aligned((known + 2) * SLOT_BYTES), aligned(len(model.nodes.test_column) * SLOT_BYTES)
+    tests = aligned((len(model.nodes.test_column) + 1) * SLOT_BYTES)
     rows, planes = aligned(SLOTS * SLOT_BYTES), aligned(8 * SLOT_BYTES)
-    return Scratch(places.view(np.uint64), tests.view(np.uint64), rows.view(np.uint64), planes.view(np.uint64))
+    half, places = aligned(BLOCK * SLOT_BYTES), aligned(BLOCK * SLOT_BYTES)
+    words = tests.view(np.uint64), rows.view(np.uint64), planes.view(np.uint64), half.view(np.uint64)
+    return Scratch(words[0], words[1], words[2], words[3], places.view(np.int64))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def make_tests(
-    model: Model, codes: ByteArray, stride: int, start: int, rows: int, which: IntArray, scratch: Scratch
+def make_rank_tests(
+    nodes: Nodes, codes: ByteArray, stride: int, start: int, blocks: int, which: IntArray, tests: HashArray
 ) -> None:
-    """The words of some tests of a tile, ranks first, then each feature of categories."""
-    nodes, ranks, blocks, tests = model.nodes, len(model.ranks.missing_code), -(-rows // BLOCK), scratch.tests
+    """The words of some tests of ranks in a tile."""
     for p in which:
-        column, most = int(nodes.test_column[p]), nodes.test_most[p]
-        if column < ranks:
-            for lane in range(blocks):
-                tests[p * LANES + lane] = at_most(codes, column * stride + start + lane * BLOCK, most)
-    members = model.members
-    for i in range(len(members.feature)):
-        find_places(members, i, codes, stride, start, rows, scratch.places)
-        for p in which:
-            if nodes.test_column[p] == ranks + i:
-                chosen = nodes.test_most[p]
-                first, stop = members.set_start[chosen], members.set_start[chosen + 1]
-                any_of(scratch.places, members.set_places, first, stop, tests, p)
+        at, most = int(nodes.test_column[p]) * stride + start, nodes.test_most[p]
+        for lane in range(blocks):
+            tests[p * LANES + lane] = at_most(codes, at + lane * BLOCK, most)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def find_places(members: Members, i: int, codes: ByteArray, stride: int, start: int, rows: int, out: HashArray) -> None:
-    """A slot for each place of a feature: the rows of a tile that stand there."""
-    out[: (members.known_start[i + 1] - members.known_start[i] + 2) * LANES] = 0
+def make_set_tests(
+    members: Members, i: int, codes: ByteArray, stride: int, start: int, rows: int, used: int, scratch: Scratch
+) -> None:
+    """The words of a feature's tests of categories in a tile, as far as they are among the first ``used`` tests.
+
+    A row's word has a bit for each of 64 sets, a test a bit for each row: bits are transposed.
+    """
+    wide = members.known_start[i + 1] - members.known_start[i] + 1
+    alike = find_places(members, i, codes, stride, start, rows, scratch.places)
+    for chunk in range(members.chunk_start[i], members.chunk_start[i + 1]):
+        first = chunk * BLOCK
+        if members.chunk_tests[first] >= used:
+            break
+        word = members.word_start[i] + (chunk - members.chunk_start[i]) * wide
+        if alike:
+            spread(members.words[word + scratch.places[0]], members.chunk_tests, first, scratch.tests)
+        else:
+            for row in range(0, BLOCK, 8):
+                turn_in(members.words, word, scratch.places, row, scratch.half)
+            for row in range(8):
+                turn_out(scratch.half, row, members.chunk_tests, first, scratch.tests)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def find_places(members: Members, i: int, codes: ByteArray, stride: int, start: int, rows: int, out: IntArray) -> bool:
+    """Where the rows of a tile stand in a feature; whether all at one place."""
     at, wide = members.place[i] * stride + start, members.place[i + 1] - members.place[i] == 2
+    out[:], alike = 0, True
     for j in range(rows):
-        place = np.intp(codes[at + j]) + (256 * np.intp(codes[at + stride + j]) if wide else 0)
-        out[place * LANES + j // BLOCK] |= np.uint64(1) << np.uint64(j % BLOCK)
+        place = np.int64(codes[at + j]) + (256 * np.int64(codes[at + stride + j]) if wide else 0)
+        out[j % BLOCK * LANES + j // BLOCK] = place
+        alike &= place == out[0]
+    return alike
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def spread(word: np.uint64, numbers: IntArray, first: int, tests: HashArray) -> None:
+    """Slots of 64 tests that all rows pass or none does, by the bits of a word."""
+    for bit in range(BLOCK):
+        passes = np.uint64(0) - (word >> np.uint64(bit) & np.uint64(1))
+        at = numbers[first + bit] * LANES
+        for lane in range(LANES):
+            tests[at + lane] = passes
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def add_trees(nodes: Nodes, limit: int, blocks: int, scratch: Scratch, scores: DoubleArray) -> None:
     """Add the first ``limit`` trees of each head to scores (heads * 512,) of a tile whose tests are made."""
-    _, tests, rows, planes = scratch
+    tests, rows, planes = scratch.tests, scratch.rows, scratch.planes
     for head in range(len(nodes.head_start) - 1):
         first = nodes.head_start[head]
         for t in range(first, min(first + limit, nodes.head_start[head + 1])):
@@ -96,19 +125,24 @@ def add_trees(nodes: Nodes, limit: int, blocks: int, scratch: Scratch, scores: D
 def raw_scores(model: Model, codes: ByteArray, n: int, limit: int, used: int) -> DoubleArray:
     """Raw scores (n, heads) float64 of coded rows, by the first ``limit`` trees of each head, of ``used`` tests."""
     nodes, heads, stride = model.nodes, len(model.nodes.head_start) - 1, stride_of(n)
-    which = np.arange(used)
+    members, open_sets = model.members, np.ones(len(model.members.feature), np.bool_)
+    which = model.rank_tests[: np.searchsorted(model.rank_tests, used)]
     if n > FEW_ROWS:
         outcomes = known_outcomes(model, codes, stride, n, used)
         if worth_folding(model.test_nodes, outcomes, n):
             nodes = folded(nodes, outcomes, limit)
-            which = open_tests(outcomes)
+            which = which[outcomes[which] >= 0]
+            open_sets[:] = open_features(members, outcomes)
     scratch = new_scratch(model)
     scores = aligned(heads * TILE * 8).view(np.float64)
     out = np.empty((n, heads))
     for start in range(0, n, TILE):
         here = min(TILE, n - start)
         scores[:] = 0.0
-        make_tests(model, codes, stride, start, here, which, scratch)
+        make_rank_tests(nodes, codes, stride, start, -(-here // BLOCK), which, scratch.tests)
+        for i in range(len(open_sets)):
+            if open_sets[i]:
+                make_set_tests(members, i, codes, stride, start, here, used, scratch)
         add_trees(nodes, limit, -(-here // BLOCK), scratch, scores)
         for j in range(here):
             for head in range(heads):

@@ -62,6 +62,15 @@ class _Call:
             first, undefined, ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
         )
 
+    def gather(self, unit: ir.Type, addresses: ir.Value) -> ir.Value:
+        """The numbers of 8 bytes at eight addresses."""
+        pointers, mask, kind = (ir.VectorType(one, LANES) for one in (unit.as_pointer(), _I1, unit))
+        name = f"llvm.masked.gather.v8{'f' if unit == ir.DoubleType() else 'i'}64.v8p0"
+        gather = _declared(self.build.module, ir.FunctionType(kind, [pointers, _I32, mask, kind]), name)
+        always, undefined = ir.Constant(mask, [1] * LANES), ir.Constant(kind, ir.Undefined)
+        where = self.build.inttoptr(addresses, pointers)
+        return self.build.call(gather, [where, ir.Constant(_I32, 8), always, undefined])
+
     def union(self, words: list[ir.Value]) -> ir.Value:
         total = words[0]
         for word in words[1:]:
@@ -92,33 +101,51 @@ def _at_most(typing: object, codes: types.Type, offset: types.Type, most: types.
     return types.uint64(codes, types.intp, types.uint8), _lowered(write)
 
 
+def _turned(call: _Call, rows: list[ir.Value], shift: int) -> list[ir.Value]:
+    """Eight rows of words after three steps of a transposition of bits: by 4, 2 and 1 times a shift."""
+    build = call.build
+    for apart in (4, 2, 1):
+        by = apart * shift
+        low = sum((1 << by) - 1 << start for start in range(0, BLOCK, 2 * by))
+        step, mask = ir.Constant(_WORDS, [by] * LANES), ir.Constant(_WORDS, [low] * LANES)
+        for k in range(8):
+            if k & apart == 0:
+                high = build.and_(build.xor(build.lshr(rows[k], step), rows[k + apart]), mask)
+                rows[k + apart] = build.xor(rows[k + apart], high)
+                rows[k] = build.xor(rows[k], build.shl(high, step))
+    return rows
+
+
 @intrinsic
-def _any_of(
-    typing: object,
-    masks: types.Type,
-    places: types.Type,
-    first: types.Type,
-    stop: types.Type,
-    tests: types.Type,
-    test: types.Type,
+def _turn_in(
+    typing: object, words: types.Type, first: types.Type, places: types.Type, row: types.Type, half: types.Type
 ) -> _Typed:
     def write(call: _Call) -> None:
-        build, (_, _, first, stop, _, test) = call.build, call.arguments
-        entry, loop, done = build.block, build.append_basic_block("places"), build.append_basic_block("some")
-        build.branch(loop)
-        build.position_at_end(loop)
-        at, before = build.phi(_I64), build.phi(_WORDS)
-        place = build.load(call.at(1, at, _I64), align=8)
-        rows = build.load(call.at(0, build.mul(place, _number(LANES)), _WORDS), align=8)
-        after, following = build.or_(before, rows), build.add(at, _number(1))
-        build.cbranch(build.icmp_signed("<", following, stop), loop, done)
-        for old, initial, new in ((at, first, following), (before, _NO_ROWS, after)):
-            old.add_incoming(initial, entry)
-            old.add_incoming(new, loop)
-        build.position_at_end(done)
-        build.store(after, call.at(4, build.mul(test, _number(LANES)), _WORDS), align=8)
+        build, (_, first, _, row, _) = call.build, call.arguments
+        base, rows = call.every(build.ptrtoint(call.at(0, first, _I8), _I64), _WORDS), []
+        for k in range(8):
+            slot = build.mul(build.add(row, _number(k)), _number(LANES))
+            place = build.load(call.at(2, slot, _WORDS), align=8)
+            rows.append(call.gather(_I64, build.add(base, build.shl(place, ir.Constant(_WORDS, [3] * LANES)))))
+        for k, word in enumerate(_turned(call, rows, 1)):
+            build.store(word, call.at(4, build.mul(build.add(row, _number(k)), _number(LANES)), _WORDS), align=8)
 
-    return types.void(masks, places, types.intp, types.intp, tests, types.intp), _lowered(write)
+    return types.void(words, types.intp, places, types.intp, half), _lowered(write)
+
+
+@intrinsic
+def _turn_out(
+    typing: object, half: types.Type, row: types.Type, numbers: types.Type, first: types.Type, tests: types.Type
+) -> _Typed:
+    def write(call: _Call) -> None:
+        build, (_, row, _, first, _) = call.build, call.arguments
+        places = [build.add(row, _number(8 * k)) for k in range(8)]
+        rows = [build.load(call.at(0, build.mul(place, _number(LANES)), _WORDS), align=8) for place in places]
+        for place, word in zip(places, _turned(call, rows, 8), strict=True):
+            test = build.load(call.at(2, build.add(first, place), _I64), align=8)
+            build.store(word, call.at(4, build.mul(test, _number(LANES)), _WORDS), align=8)
+
+    return types.void(half, types.intp, numbers, types.intp, tests), _lowered(write)
 
 
 @intrinsic
@@ -206,15 +233,11 @@ def _add_leaves(
         build, (_, lane, _, _, start, _, offset) = call.build, call.arguments
         number = _leaf_numbers(call, 0, lane, width)
         base = call.every(build.ptrtoint(call.at(3, start, _I8), _I64), _WORDS)
-        pointers, mask = ir.VectorType(ir.DoubleType().as_pointer(), LANES), ir.VectorType(_I1, LANES)
-        kind = ir.FunctionType(_DOUBLES, [pointers, _I32, mask, _DOUBLES])
-        gather = _declared(build.module, kind, "llvm.masked.gather.v8f64.v8p0")
-        always, undefined = ir.Constant(mask, [1] * LANES), ir.Constant(_DOUBLES, ir.Undefined)
         for row in range(0, BLOCK, LANES):
             some = ir.Constant(ir.VectorType(_I32, LANES), list(range(row, row + LANES)))
             eight = build.zext(build.shuffle_vector(number, ir.Constant(_BYTES, ir.Undefined), some), _WORDS)
             address = build.add(base, build.shl(eight, ir.Constant(_WORDS, [3] * LANES)))
-            value = build.call(gather, [build.inttoptr(address, pointers), ir.Constant(_I32, 8), always, undefined])
+            value = call.gather(ir.DoubleType(), address)
             place = call.at(5, build.add(offset, _number(row)), _DOUBLES)
             build.store(build.fadd(build.load(place, align=8), value), place, align=8)
 
@@ -226,8 +249,13 @@ _declared = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgu
 at_most = cast("Callable[[ByteArray, int, int], int]", _at_most)
 """``(codes, offset, most)``: a word whose bit j says ``codes[offset + j] <= most``."""
 
-any_of = cast("Callable[[HashArray, IntArray, int, int, HashArray, int], None]", _any_of)
-"""``(masks, places, first, stop, tests, test)``: a test's slot, the union of the slots of places first <= j < stop."""
+turn_in = cast("Callable[[HashArray, int, IntArray, int, HashArray], None]", _turn_in)
+"""``(words, first, places, row, half)``: for rows row <= j < row + 8 of every lane the words ``words[first + place]``,
+where ``places`` (64, 8) are by row and lane, and half of what makes rows of their bits, three steps of six."""
+
+turn_out = cast("Callable[[HashArray, int, IntArray, int, HashArray], None]", _turn_out)
+"""``(half, row, numbers, first, tests)``: the other half, for bits row, row + 8, … of a word: bit b of the words of 512
+rows is the slot of test ``numbers[first + b]``."""
 
 count_below = cast("Callable[[FloatArray, int, float], int]", _count_below)
 """``(cuts, offset, value)``: how many of 16 cuts from an offset are less than a value; 0 for NaN."""

@@ -42,15 +42,19 @@ class Members(NamedTuple):
     feature, known_start, known : (f,), (f + 1,), flat int64: the sorted categories in a feature's sets
     place : (f + 1,) int64 columns of codes: a category's place among the known from 1, 0 where unknown, in one byte or
         two, the lower first
-    set_start, set_places : (s + 1,), flat int64: the places in each set, at least one; one that none has if need be
+    chunk_start, word_start : (f + 1,) int64: a feature's sets in order of use, 64 a chunk, and where its words begin
+    words : flat uint64: of each chunk a word by place, whose bit b says that the place is in the chunk's set b
+    chunk_tests : (chunks * 64,) int64: the test of each set; beyond the last set, one more than there are
     """
 
     feature: IntArray
     known_start: IntArray
     known: IntArray
     place: IntArray
-    set_start: IntArray
-    set_places: IntArray
+    chunk_start: IntArray
+    word_start: IntArray
+    words: HashArray
+    chunk_tests: IntArray
 
 
 class Nodes(NamedTuple):
@@ -59,7 +63,8 @@ class Nodes(NamedTuple):
     Attributes
     ----------
     test_column, test_most : (p,) int32; a row passes when its rank is at most that; from ``len(missing_code)`` on
-        columns count the features of categories, and a row passes when its place is in the set of that number
+        columns count the features of categories, and a row passes when its place is in the set of that number, which
+        is 64 times its chunk and its bit
     head_start : (h + 1,) int64 trees of each head
     leaf_start : (t + 1,) int64 leaves of each tree, whose nodes start at ``leaf_start[t] - t``
     records : (n,) uint64: byte offsets of a node's test, left and right slot in 32, 16 and 16 bits; a slot is 8 words
@@ -75,12 +80,13 @@ class Nodes(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Compiled heads; test_nodes (p,) int64 counts the nodes that make each test."""
+    """Compiled heads; test_nodes (p,) int64 counts the nodes that make each test, rank_tests are those of ranks."""
 
     ranks: Ranks
     members: Members
     nodes: Nodes
     test_nodes: IntArray
+    rank_tests: IntArray
 
 
 @njit(nogil=True, cache=True)

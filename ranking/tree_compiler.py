@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from features.errors import BundleError
-from features.types import DoubleArray, FloatArray, IntArray
-from ranking.mask_lanes import SLOT_BYTES
+from features.types import DoubleArray, FloatArray, HashArray, IntArray
+from ranking.mask_lanes import BLOCK, SLOT_BYTES
 from ranking.mask_model import LEAF_SLOT, MAX_CUTS, MAX_LEAVES, Members, Model, Nodes, Ranks
 from ranking.mask_native import native_model
 
@@ -136,8 +136,9 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     tests = np.zeros((len(feature), 2), np.int64)  # column, most or set
     ranks, tests[numerical] = _rank_columns(feature[numerical], cuts[numerical], decision[numerical] >> 1)
     sets = [part for tree in trees for part in _category_sets(tree)]
-    members, tests[categorical] = _member_columns(feature[categorical], sets, len(ranks.missing_code))
+    tests[categorical] = _set_tests(feature[categorical], sets, len(ranks.missing_code))
     node_test, table, test_age = _in_order_of_use(tests, np.repeat(ages, sizes))
+    members = _in_chunks(np.unique(feature[categorical]), sets, table, len(ranks.missing_code))
     sibling = np.stack([left, right])
     slots = np.where(sibling >= 0, sibling, LEAF_SLOT + ~sibling)
     records = (node_test << 32 | slots[0] << 16 | slots[1]).astype(np.uint64) * np.uint64(SLOT_BYTES)
@@ -146,7 +147,8 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
         *(_starts([len(head) for head in heads]), _starts(sizes + 1)),
         *(records, _joined((t.leaves for t in trees), np.float64)),
     )
-    arrays = Model(ranks, members, nodes, np.bincount(node_test, minlength=len(table)))
+    rank_tests = np.flatnonzero(table[:, 0] < len(ranks.missing_code))
+    arrays = Model(ranks, members, nodes, np.bincount(node_test, minlength=len(table)), rank_tests)
     return Compiled(arrays, native_model(arrays), test_age)
 
 
@@ -207,26 +209,38 @@ def _category_sets(tree: Tree) -> list[IntArray]:
     return sets
 
 
-def _member_columns(feature: IntArray, sets: list[IntArray], first: int) -> tuple[Members, IntArray]:
-    """Places for the categories in sets, in columns from ``first``; each node's test: its feature's number, its set."""
+def _set_tests(feature: IntArray, sets: list[IntArray], first: int) -> IntArray:
+    """Each categorical node's test: its feature's number, from ``first`` on, and the first node of the same set."""
     tests = np.zeros((len(feature), 2), np.int64)
-    known, places = list[IntArray](), list[IntArray]()
-    used = np.unique(feature)
-    for i, f in enumerate(used):
-        at = np.flatnonzero(feature == f)
-        distinct = {sets[node].tobytes(): sets[node] for node in at}
-        number = {key: len(places) + n for n, key in enumerate(distinct)}
-        known.append(np.unique(np.concatenate(list(distinct.values()))))
-        nowhere = np.array([len(known[-1]) + 1])
-        places += [np.searchsorted(known[-1], one) + 1 if len(one) else nowhere for one in distinct.values()]
-        tests[at, 0] = first + i
-        tests[at, 1] = [number[sets[node].tobytes()] for node in at]
-    columns = first + _starts([1 if len(part) < 256 else 2 for part in known])
-    members = Members(
-        *(used, _starts([len(part) for part in known]), _joined(known, np.int64)),
-        *(columns, _starts([len(part) for part in places]), _joined(places, np.int64)),
+    tests[:, 0] = first + np.unique(feature, return_inverse=True)[1]
+    seen: dict[tuple[int, bytes], int] = {}
+    for node, (column, one) in enumerate(zip(tests[:, 0].tolist(), sets, strict=True)):
+        tests[node, 1] = seen.setdefault((column, one.tobytes()), node)
+    return tests
+
+
+def _in_chunks(features: IntArray, sets: list[IntArray], table: IntArray, first: int) -> Members:
+    """The sets of the tests in a table, whose numbers become their chunk and bit, in columns from ``first``."""
+    known, words, chunk_tests, chunks = list[IntArray](), list[HashArray](), list[IntArray](), [0]
+    for i in range(len(features)):
+        at = np.flatnonzero(table[:, 0] == first + i)
+        chosen = [sets[node] for node in table[at, 1]]
+        known.append(np.unique(np.concatenate(chosen)))
+        count = -(-len(at) // BLOCK)
+        member = np.zeros((count * BLOCK, len(known[-1]) + 1), np.bool_)
+        for row, one in zip(member, chosen, strict=False):
+            row[np.searchsorted(known[-1], one) + 1] = True
+        by_place = np.ascontiguousarray(member.reshape(count, BLOCK, -1).transpose(0, 2, 1))
+        words.append(np.packbits(by_place, axis=-1, bitorder="little").view("<u8").ravel().astype(np.uint64))
+        chunk_tests.append(np.pad(at, (0, count * BLOCK - len(at)), constant_values=len(table)))
+        table[at, 1] = chunks[-1] * BLOCK + np.arange(len(at))
+        chunks.append(chunks[-1] + count)
+    return Members(
+        *(features, _starts([len(part) for part in known]), _joined(known, np.int64)),
+        first + _starts([1 if len(part) < 256 else 2 for part in known]),
+        *(np.array(chunks, np.int64), _starts([len(part) for part in words])),
+        *(_joined(words, np.uint64), _joined(chunk_tests, np.int64)),
     )
-    return members, tests
 
 
 def _in_order_of_use(tests: IntArray, ages: IntArray) -> tuple[IntArray, IntArray, IntArray]:
