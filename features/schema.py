@@ -269,8 +269,10 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
                     counters[of].add((action, half_life))
                 case Recency(of=of, action=action):
                     recencies[of].add(action)
-        # Trending is read of every item, whatever the columns are.
+        # Trending is read of every item, and newcomers are judged by where they come from, whatever the columns are.
         counters["item"] |= {(action, TRENDING_HALF_LIFE) for action in TRENDING_ACTIONS}
+        for of in EVIDENCE_OF:
+            counters[of] |= {(action, EVIDENCE_HALF_LIFE) for action in EVIDENCE_ACTIONS}
         lives = sorted({half_life_ms(life) for pairs in counters.values() for _, life in pairs})
         return Layout(
             half_lives_ms=tuple(lives),
@@ -296,6 +298,9 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
 
 TRENDING_HALF_LIFE = "1h"
 TRENDING_ACTIONS = ("impression", "click", "complete", "long_view", "like", "order")
+EVIDENCE_HALF_LIFE = "7d"
+EVIDENCE_ACTIONS = ("impression", "complete")
+EVIDENCE_OF = ("item", "author", "brand", "category", "kind")
 
 
 def is_category(column: Feature) -> bool:

@@ -182,9 +182,10 @@ class Engine:
             legal, dropped = generation.legal(query, generation.retrieve(query))
             unseen, seen = generation.unseen(query, legal)
             batch = generation.assemble(query, unseen, explain=request.explain)
-        chosen, cut = generation.glance(batch)
+            lottery = generation.newcomers(query, batch)
+        chosen, cut = generation.glance(batch, lottery)
         scored = generation.score(chosen)
-        slate, relaxed = generation.compose(scored)
+        slate, relaxed = generation.compose(scored, lottery)
         dropped |= seen | cut
         return self._finish(generation, scored, slate, dropped, explain=request.explain, relaxed=relaxed)
 

@@ -5,6 +5,7 @@ changes.
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from features.reader import Reader
 from features.records import Context
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
-from ranking import eligibility
+from ranking import eligibility, exploration
 from ranking.bundle import Bundle
 from ranking.exact import ExactIndex
+from ranking.exploration import Lottery
 from ranking.index import FaissIndex
 from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
-from ranking.mixer import best_mask, mix
+from ranking.mixer import NONE, best_mask, fitting, mix, without
 from ranking.on_air import OnAir
 from ranking.policy import Policy
 from ranking.rerank import reranker_of
@@ -86,6 +88,7 @@ class Generation:
 
         self._listed = {PRODUCT: many("product"), VIDEO: many("video")}
         self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared), **self._listed}
+        self._evidence = exploration.evidence_slots(state.layout)
         self.on_air = OnAir(state, policy.room_ttl_ms)
         self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))
         state.take_changed()
@@ -170,10 +173,18 @@ class Generation:
         vectors = self.reader.vectors.item[:, : self._dims_read][rows]
         return Batch(query, rows, kinds, authors, chosen.source, features, vectors, self.state.offset, coded)
 
-    def glance(self, batch: Batch) -> tuple[Batch, dict[str, int]]:
+    def newcomers(self, query: Query, batch: Batch) -> Lottery | None:
+        """What newcomers among the candidates draw, if this page explores."""
+        rule = self.policy.explore
+        if not exploration.takes(rule, query.request_id):
+            return None
+        return exploration.hold(self.state, rule, self._evidence, query, self.policy.version, batch.rows)
+
+    def glance(self, batch: Batch, lottery: Lottery | None = None) -> tuple[Batch, dict[str, int]]:
         """The best of many by the first trees of each head, as the policy's ``[light]`` says; and how many were cut.
 
-        Of each kind as many as the page is long stay in any case, so that no bound gives way for the cut.
+        Of each kind as many as the page is long stay in any case, so that no bound gives way for the cut; and who may
+        win a lottery.
         """
         light = self.policy.light
         if len(batch.rows) <= light.keep:
@@ -183,6 +194,8 @@ class Generation:
         for kind in np.unique(batch.kinds):
             of_kind = np.flatnonzero(batch.kinds == kind)
             stays[of_kind[best_mask(value[of_kind], batch.rows[of_kind], batch.query.count)]] = True
+        if lottery:
+            stays[exploration.places_of(lottery.rows, batch.rows)] = True
         return batch.at(np.flatnonzero(stays)), {"light": int(len(stays) - stays.sum())}
 
     def score(self, batch: Batch) -> Scored:
@@ -194,11 +207,27 @@ class Generation:
         terms = value_terms(probabilities, self.ranker.heads, batch.kinds, self._scales, weights)
         return Scored(batch, probabilities, terms, value_of(terms))
 
-    def compose(self, scored: Scored) -> tuple[Slate, tuple[str, ...]]:
-        """A page within the surface's bounds, the reserve, and the bounds that gave way."""
+    def compose(self, scored: Scored, lottery: Lottery | None = None) -> tuple[Slate, tuple[str, ...]]:
+        """A page within the surface's bounds, the reserve, and the bounds that gave way.
+
+        Slots of the policy's ``[explore]`` are drawn by lot, each given the page so far.
+        """
         batch, query = scored.batch, scored.batch.query
-        order = self.reranker.order(query, scored)
-        return mix(self.policy.surface(query.context.surface), batch.kinds, batch.authors, order, query.count)
+        surface, order = self.policy.surface(query.context.surface), self.reranker.order(query, scored)
+        begun, drawn = NONE, dict[int, float]()
+        if lottery and len(lottery.rows):
+            asked = exploration.places_of(lottery.rows, batch.rows)
+            for slot in self.policy.explore.slots:
+                if slot >= min(query.count, len(order)):
+                    break
+                begun = mix(surface, batch.kinds, batch.authors, without(order, begun), slot, begun)[0].page
+                q = lottery.chances(fitting(surface, batch.kinds, batch.authors, begun, asked))
+                if q.any():
+                    won = lottery.pick(q, query.request_id, slot)
+                    begun = np.append(begun, asked[won])
+                    drawn[int(asked[won])] = float(q[won])
+        slate, relaxed = mix(surface, batch.kinds, batch.authors, without(order, begun), query.count, begun)
+        return replace(slate, drawn=drawn), relaxed
 
     def fit(self, scored: Scored, slate: Slate) -> tuple[Page, dict[str, int]]:
         """The page after its last check: what has gone meanwhile is dropped and the reserve moves up."""
@@ -209,7 +238,7 @@ class Generation:
             at = np.concatenate([slate.page, slate.reserve])
             at = at[self._still_fit(batch, at)][: batch.query.count]
         payloads = [self.state.payloads[row] for row in batch.rows[at].tolist()]
-        return Page(at, tuple(payloads)), {"gone": gone} if gone else {}
+        return Page(at, tuple(payloads), slate.drawn), {"gone": gone} if gone else {}
 
     def _still_fit(self, batch: Batch, at: IntArray) -> BoolArray:
         return eligibility.fit_to_show(self.state, self.policy, batch.rows[at], batch.query.now_ms)
@@ -218,11 +247,22 @@ class Generation:
         """The items of a page as an answer shows them."""
         at, heads = page.at, self.ranker.heads
         found = [source] * len(at) if source else [self.sources[one][1].name for one in scored.batch.source[at]]
-        columns = (page.payloads, found, scored.value[at].tolist(), scored.terms[at].tolist())
+        for slot in np.flatnonzero(np.isin(at, [*page.drawn])):
+            found[slot] = exploration.SOURCE
+        drawn = [page.drawn.get(one, 1.0) for one in at.tolist()]
+        columns = (page.payloads, found, drawn, scored.value[at].tolist(), scored.terms[at].tolist())
         features = self._explained(scored.batch.features[at]) if explain else [{}] * len(at)
         return tuple(
-            shown(payload, value, where, dict(zip(heads, terms, strict=True)), dict(zip(heads, odds, strict=True)), row)
-            for payload, where, value, terms, odds, row in zip(
+            shown(
+                payload,
+                value,
+                where,
+                dict(zip(heads, terms, strict=True)),
+                dict(zip(heads, odds, strict=True)),
+                row,
+                propensity,
+            )
+            for payload, where, propensity, value, terms, odds, row in zip(
                 *columns, scored.probabilities[at].tolist(), features, strict=True
             )
         )

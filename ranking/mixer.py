@@ -8,6 +8,9 @@ from features.types import BoolArray, ByteArray, DoubleArray, IntArray, RowArray
 from ranking.policy import Surface
 from ranking.types import Slate
 
+NONE = np.zeros(0, np.int64)
+"""No positions."""
+
 
 def best_first(value: DoubleArray, rows: RowArray) -> IntArray:
     """Positions (n,) by value, highest first, ties by item row, NaN last."""
@@ -31,8 +34,18 @@ def best_mask(value: DoubleArray, rows: RowArray, count: int) -> BoolArray:
     return mask
 
 
+def without(order: IntArray, some: IntArray) -> IntArray:
+    """An order without some positions."""
+    return order[~np.isin(order, some)] if len(some) else order
+
+
 def mix(
-    surface: Surface, kinds: ByteArray, authors: RowArray, order: IntArray, count: int
+    surface: Surface,
+    kinds: ByteArray,
+    authors: RowArray,
+    order: IntArray,
+    count: int,
+    begun: IntArray = NONE,
 ) -> tuple[Slate, tuple[str, ...]]:
     """Fill a page greedily: each slot takes the first item in ``order`` that breaks no bound.
 
@@ -49,6 +62,8 @@ def mix(
         Positions, best first; those not named are not used.
     count : int
         Slots of the page.
+    begun : IntArray
+        Positions (m,) that stand on the page already, from its first slot on; they are not in ``order``.
 
     Returns
     -------
@@ -58,23 +73,50 @@ def mix(
         The names of bounds that the page breaks, in their written order.
     """
     bounds = surface.bounds
+    keys, limits = _rules(surface, kinds, authors)
+    broken = np.zeros(len(bounds), np.bool_)
+    page, reserve = _fill(keys, limits, begun, np.ascontiguousarray(order, np.int64), count, broken)
+    return Slate(page, reserve), tuple(bound.name for bound, gave in zip(bounds, broken, strict=True) if gave)
+
+
+def fitting(surface: Surface, kinds: ByteArray, authors: RowArray, page: IntArray, asked: IntArray) -> BoolArray:
+    """Which positions (m,) may stand in the slot after a page so far: not on it yet, and breaking no bound."""
+    keys, limits = _rules(surface, kinds, authors)
+    return _fitting(keys, limits, np.append(page, 0), asked)
+
+
+def _rules(surface: Surface, kinds: ByteArray, authors: RowArray) -> tuple[RowArray, IntArray]:
+    """What each bound counts (bounds, n), and its most and its window (bounds, 2)."""
+    bounds = surface.bounds
     keys = np.zeros((len(bounds), len(kinds)), np.int32)
     for b, bound in enumerate(bounds):
         keys[b] = authors if bound.of == "author" else kinds == KIND_CODES[bound.of]
-    limits = np.array([(bound.at_most, bound.window) for bound in bounds], np.int64).reshape(-1, 2)
-    broken = np.zeros(len(bounds), np.bool_)
-    page, reserve = _fill(keys, limits, np.ascontiguousarray(order, np.int64), count, broken)
-    return Slate(page, reserve), tuple(bound.name for bound, gave in zip(bounds, broken, strict=True) if gave)
+    return keys, np.array([(bound.at_most, bound.window) for bound in bounds], np.int64).reshape(-1, 2)
+
+
+@njit(nogil=True, cache=True)
+def _fitting(keys: RowArray, limits: IntArray, page: IntArray, asked: IntArray) -> BoolArray:
+    slot = page.shape[0] - 1
+    out = np.empty(asked.shape[0], np.bool_)
+    for i in range(asked.shape[0]):
+        out[i] = _level(keys, limits, page, slot, asked[i]) == 0
+        for earlier in page[:slot]:
+            out[i] &= earlier != asked[i]
+    return out
 
 
 @njit(nogil=True, cache=True)
 def _fill(
-    keys: RowArray, limits: IntArray, order: IntArray, count: int, broken: BoolArray
+    keys: RowArray, limits: IntArray, begun: IntArray, order: IntArray, count: int, broken: BoolArray
 ) -> tuple[IntArray, IntArray]:
     rest = order.copy()
     left = rest.shape[0]
-    page = np.empty(min(count, left), np.int64)
-    for slot in range(page.shape[0]):
+    page = np.empty(min(count, begun.shape[0] + left), np.int64)
+    for slot in range(min(begun.shape[0], page.shape[0])):
+        page[slot] = begun[slot]
+        for b in range(limits.shape[0]):
+            broken[b] |= _breaks(keys[b], limits[b], page, slot, page[slot])
+    for slot in range(begun.shape[0], page.shape[0]):
         best, best_level = 0, limits.shape[0] + 1
         for i in range(left):
             level = _level(keys, limits, page, slot, rest[i])

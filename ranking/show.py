@@ -27,6 +27,7 @@ def shown(
     terms: dict[str, float] | None = None,
     heads: dict[str, float] | None = None,
     features: dict[str, float | None] | None = None,
+    propensity: float = 1.0,
 ) -> FeedItem:
     """The item of a catalog row's JSON, with its value and what that is the sum of."""
     face = _FACE.decode(payload)
@@ -41,5 +42,6 @@ def shown(
         terms=terms or {},
         heads=heads or {},
         source=source,
+        propensity=propensity,
         features=features or {},
     )

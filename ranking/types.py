@@ -4,7 +4,8 @@
 Items are rows of the feature state until the last step.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Protocol, Self
 
 import msgspec
@@ -145,18 +146,26 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """A page before its last check: positions (m,) into ``Scored``, in page order, then the reserve, best first."""
+    """A page before its last check: positions (m,) into ``Scored``, in page order, then the reserve, best first.
+
+    ``drawn`` has the propensity of each position that was drawn by lot.
+    """
 
     page: IntArray
     reserve: IntArray
+    drawn: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page after its last check: positions (m,) into ``Scored``, in page order, and the catalog rows as JSON."""
+    """A page after its last check: positions (m,) into ``Scored``, in page order, and the catalog rows as JSON.
+
+    ``drawn`` has the propensity of each position that was drawn by lot.
+    """
 
     at: IntArray
     payloads: tuple[bytes, ...]
+    drawn: Mapping[int, float] = field(default_factory=dict)
 
 
 class Ack(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,8 +4,9 @@
 them together, ``reading`` makes one of a text and ``lines`` says where in the text a key stands.
 """
 
+from ranking.policy.explore import Explore
 from ranking.policy.page import Bound, Light, Rerank, Surface
 from ranking.policy.policy import Policy
 from ranking.policy.reading import DEFAULT_TOML, default, load, parse
 
-__all__ = ["DEFAULT_TOML", "Bound", "Light", "Policy", "Rerank", "Surface", "default", "load", "parse"]
+__all__ = ["DEFAULT_TOML", "Bound", "Explore", "Light", "Policy", "Rerank", "Surface", "default", "load", "parse"]

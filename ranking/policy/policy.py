@@ -8,6 +8,7 @@ import msgspec
 
 from features.errors import FeatureError, PolicyError
 from features.schema import half_life_ms
+from ranking.policy.explore import Explore
 from ranking.policy.page import Light, Rerank, Surface
 from ranking.types import MAX_COUNT
 from ranking.value import Weights
@@ -32,6 +33,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     light: Light
     weights: Weights
     rerank: Rerank
+    explore: Explore
     surfaces: dict[str, Surface]
 
     def __post_init__(self) -> None:
