@@ -87,7 +87,7 @@ class Generation:
             return FaissIndex(dims, shared=shared, background=True, kept=kept)
 
         self._listed = {PRODUCT: many("product"), VIDEO: many("video")}
-        self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared), **self._listed}
+        self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared, coarse=True), **self._listed}
         self._evidence = exploration.evidence_slots(state.layout)
         self.on_air = OnAir(state, policy.room_ttl_ms)
         self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))

@@ -14,23 +14,25 @@ from numba.core import cgutils
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
-from features.types import BoolArray, FloatArray
+from features.types import BoolArray, CodeArray, FloatArray, RowArray
 
 LANES = 16
 """Numbers in one line of the processor's cache, and in the widest register."""
 BITS = 64
 """Rows of a mask that are looked at in one go."""
 
-_I32, _I64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
+_I8, _I16, _I32, _I64, _FLOAT = *(ir.IntType(width) for width in (8, 16, 32, 64)), ir.FloatType()
 _FLOATS, _BYTES = ir.VectorType(_FLOAT, LANES), ir.VectorType(ir.IntType(8), BITS)
 
 
 class _ArrayStruct(Protocol):
     data: ir.Value
+    nitems: ir.Value
 
 
 class _Context(Protocol):
     def make_array(self, kind: types.Type) -> Callable[["_Context", ir.IRBuilder, ir.Value], _ArrayStruct]: ...
+    def get_dummy_value(self) -> ir.Value: ...
 
 
 _Typed: TypeAlias = tuple[Signature, Callable[[_Context, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]]
@@ -70,6 +72,35 @@ def _lanes(typing: object, matrix: types.Type, at: types.Type, vector: types.Typ
 
 
 @intrinsic
+def _pair_sums(typing: object, codes: types.Type, at: types.Type, query: types.Type, out: types.Type) -> _Typed:
+    """The products of ``LANES`` slots of bytes with numbers of two bytes."""
+    sums, both = ir.VectorType(_I32, LANES), 2 * LANES
+    narrow, middle, wide = (ir.VectorType(kind, both) for kind in (_I8, _I16, _I32))
+
+    def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        codes, at, query, out = arguments
+        count = context.make_array(signature.args[2])(context, build, query).nitems
+        total, none = _variable(build, ir.Constant(sums, [0] * LANES)), ir.Constant(sums, ir.Undefined)
+        with cgutils.for_range(build, count) as loop:
+            place = build.add(at, build.mul(loop.index, _I64(both)))
+            code = build.load(_address(context, build, signature.args[0], codes, place, narrow), align=1)
+            pair = build.load(_address(context, build, signature.args[2], query, loop.index, _I32), align=4)
+            every = build.shuffle_vector(
+                build.insert_element(none, pair, _I32(0)), none, ir.Constant(sums, [0] * LANES)
+            )
+            # Widened in two steps and added by pairs: what LLVM knows as one multiply-add of processors.
+            left, right = build.sext(build.sext(code, middle), wide), build.sext(build.bitcast(every, middle), wide)
+            product = build.mul(left, right)
+            halves = (ir.Constant(sums, list(range(first, both, 2))) for first in (0, 1))
+            even, odd = (build.shuffle_vector(product, product, half) for half in halves)
+            build.store(build.add(build.load(total), build.add(even, odd)), total)
+        build.store(build.load(total), _address(context, build, signature.args[3], out, _I64(0), sums), align=4)
+        return context.get_dummy_value()
+
+    return types.void(codes, types.intp, query, out), write
+
+
+@intrinsic
 def _bits(typing: object, mask: types.Type, at: types.Type) -> _Typed:
     """The ``BITS`` flags of a mask from ``at``, the first in the lowest bit."""
 
@@ -104,6 +135,13 @@ dot = cast("Callable[[FloatArray, int, FloatArray, int], np.float32]", _lanes)
 """``(flat, at, vector, whole)``: the first ``whole`` numbers of a vector times those of a matrix from ``at``.
 
 ``whole`` is a multiple of ``LANES``. Lane j sums numbers j, j + 16, … in order; then lanes are folded in halves.
+"""
+
+pair_sums = cast("Callable[[CodeArray, int, RowArray, RowArray], None]", _pair_sums)
+"""``(codes, at, query, out)``: write the products (``LANES``,) of as many slots of bytes and of a query.
+
+``query`` holds two numbers of two bytes in each of four; ``codes`` from ``at`` two dimensions after two, both numbers
+of one slot after those of the last. No sum may pass 31 bits.
 """
 
 bits = cast("Callable[[BoolArray, int], np.uint64]", _bits)

@@ -33,6 +33,7 @@ EVERY = {
     "exact": lambda: ExactIndex(DIMS),
     "faiss below its threshold": lambda: FaissIndex(DIMS),
     "exact over a shared matrix": lambda: ExactIndex(DIMS, _shared),
+    "exact with bytes": lambda: ExactIndex(DIMS, coarse=True),
     "faiss with lists": lambda: FaissIndex(DIMS, threshold=300, probes=1.0),
     "faiss training beside": _beside,
 }
@@ -107,6 +108,32 @@ def test_whatever_was_put_and_removed_a_search_finds_the_best_of_what_is_left(
         assert (found.tolist(), scores.tolist()) == _expected(kept, query, k, allowed)
         assert found.dtype == np.int32
         assert len(index) == len(kept)
+
+
+@given(
+    dims=st.sampled_from([1, 3, 16, 20, 64, 67]),
+    k=st.integers(1, 60),
+    seed=st.integers(0, 1000),
+    power=st.sampled_from([-44, -38, -20, 0, 12, 18, 25, 28]),
+    near=st.sampled_from([0.0, 1e-6, 1e-3, 0.1, 1.0]),
+)
+def test_bytes_change_no_bit_of_an_answer(dims: int, k: int, seed: int, power: int, near: float) -> None:
+    random, rows = np.random.default_rng(seed), np.arange(500, dtype=np.int32)
+    index, plain = ExactIndex(dims, coarse=True), ExactIndex(dims)
+    # Alike up to a little, of any length, some of few numbers: where bounds are of least use.
+    vectors = random.normal(size=dims) + near * random.normal(size=(500, dims))
+    vectors *= 10.0**power * random.choice([0.5, 1.0, 1.0, 3.0], (500, 1)) * (random.random((500, dims)) < 0.9)
+    with np.errstate(under="ignore"):
+        small = vectors.astype(np.float32)
+    query = (random.normal(size=dims) * 10.0 ** min(power, 8)).astype(np.float32)
+    for one in (index, plain):
+        one.put(rows, small)
+        one.remove(rows[seed % 7 :: 9])
+    allowed = random.random(490) < 0.8
+    for mask in (None, allowed):
+        with np.errstate(over="ignore"):
+            (found, scores), (want, right) = index.search(query, k, mask), plain.search(query, k, mask)
+        assert (found.tolist(), scores.tolist()) == (want.tolist(), right.tolist())
 
 
 @every
