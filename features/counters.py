@@ -67,6 +67,10 @@ NO_ACTION = 255
 LATE, REPEATED_WATCH = 0, 1
 """Where the fold counts what it ignored."""
 
+FAR = 1000.0
+"""So many half-lives leave nothing."""
+POWERS = np.append(np.ldexp(1.0, -np.arange(int(FAR))), 0.0)
+"""What whole half-lives leave, exactly: a table, since loops that look something up are made vectors of."""
 TAYLOR = tuple((-math.log(2.0)) ** k / math.factorial(k) * math.sqrt(0.5) for k in range(13))
 
 
@@ -77,14 +81,13 @@ def exp2_neg(x: float) -> float:
     The polynomial is the Taylor series of 2^-f at f = 1/2, so that every machine computes the same bits; its
     remainder on [0, 1) is below 1e-15 of the value.
     """
-    if x >= 1000.0:
-        return 0.0
-    whole = math.floor(x)
-    f = x - whole - 0.5
+    near = min(x, FAR)
+    whole = math.floor(near)
+    f = near - whole - 0.5
     power = TAYLOR[12]
     for k in range(11, -1, -1):
         power = TAYLOR[k] + f * power
-    return math.ldexp(power, -int(whole))
+    return float(power * POWERS[np.uint64(whole)])
 
 
 @njit(nogil=True, cache=True)

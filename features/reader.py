@@ -5,7 +5,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from features.assemble import (
+from features.assemble import Vectors, View, assemble, context_row, user_vector
+from features.errors import FeatureError
+from features.factors import Factors
+from features.native import native_view
+from features.plan import (
     CONTEXT,
     COSINE,
     COUNT,
@@ -18,15 +22,7 @@ from features.assemble import (
     USER_CATEGORY,
     USER_NUMBER,
     Plan,
-    Vectors,
-    View,
-    assemble,
-    context_row,
-    user_vector,
 )
-from features.errors import FeatureError
-from features.factors import Factors
-from features.native import native_view
 from features.records import Context
 from features.schema import (
     CONTEXT_CATEGORIES,

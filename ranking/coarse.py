@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from features.lanes import LANES, pair_sums
 from features.types import BoolArray, CodeArray, FloatArray, RowArray
-from ranking.lanes import LANES, pair_sums
 
 MOST = 127
 """The largest code of a number."""

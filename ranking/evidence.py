@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from features.assemble import fade
+from features.faded import fade
 from features.outcomes import PRODUCT, ROOM
 from features.types import DoubleArray, FloatArray, IntArray, RowArray
 

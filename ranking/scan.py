@@ -1,14 +1,14 @@
 """Scans over vectors by row: inner products, the best of many rows, the rows that two masks share.
 
-A product is one float32 sum however and wherever it is computed: ``ranking.lanes.dot`` of as many numbers as fill its
+A product is one float32 sum however and wherever it is computed: ``features.lanes.dot`` of as many numbers as fill its
 lanes, then the rest one by one. Hence equal vectors tie to the bit.
 """
 
 import numpy as np
 from numba import njit
 
+from features.lanes import BITS, LANES, bits, dot, lowest, ones
 from features.types import BoolArray, FloatArray, RowArray
-from ranking.lanes import BITS, LANES, bits, dot, lowest, ones
 
 AHEAD = 32
 """Vectors that are fetched from memory at a time: their lines come side by side, not one after the other."""

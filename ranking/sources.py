@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from features.arrays import ITEM
-from features.assemble import fade
+from features.faded import fade
 from features.outcomes import PRODUCT, ROOM, VIDEO
 from features.schema import TRENDING_ACTIONS, TRENDING_HALF_LIFE, half_life_ms
 from features.state import NO_ROWS, FeatureState

@@ -1,4 +1,4 @@
-"""Vector operations that numba's loops would not give ``ranking.scan``: sixteen sums side by side, masks as bits.
+"""Vector operations that numba's loops would not give: sixteen sums side by side, masks as bits.
 
 Nothing here is of one machine: LLVM lowers sixteen lanes to AVX-512, AVX2, SSE or NEON. No product is fused with its
 sum, so that every machine gives the same bits.
