@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from features import rows
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, locked, named, written
-from features.log import BATCH_ROWS, DAY_MS, SCHEMA, Archive, sync_folder, to_batch
+from features.log import BATCH_ROWS, DAY_MS, SCHEMA, Archive, day_name, sync_folder, to_batch
 from features.records import FUTURE_MS, LATE_MS, Record, Written
 from features.rows import Durability
 
@@ -158,6 +158,16 @@ class HomeLog:
                     at += len(found)
                 elif self._archive.end() <= at:
                     raise LogError(f"{self._path} has lost the record at offset {at}.", REPAIR)
+
+    def since(self, received_ms: int) -> int:
+        """An offset before which all was received before the UTC day of a moment; the first where no day is told."""
+        day, end = day_name(received_ms), self.end()
+        for first, _, path in self._archive.files():
+            if path.parent.name >= day:
+                return first
+        with named(self._path), closing(self._reader()) as live:
+            found = live.execute(rows.FROM_DAY, (received_ms // DAY_MS * DAY_MS,)).fetchone()
+        return int(found[0]) if found else end
 
     def archive(self, before_ms: int) -> int:
         """Move whole received UTC days before a moment to the Parquet archive; returns the number of records moved."""

@@ -142,12 +142,16 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One item of a served page; ``propensity`` is 1 where nothing was drawn by lot."""
+    """One item of a served page; ``propensity`` is 1 where nothing was drawn by lot.
+
+    ``boost_spent`` are impressions of a boost's budget; ``sells`` says whether it was commerce when it was served.
+    """
 
     item_id: Id
     source: Name = ""
     propensity: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     boost_spent: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    sells: bool = False
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="served"):

@@ -269,10 +269,12 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
                     counters[of].add((action, half_life))
                 case Recency(of=of, action=action):
                     recencies[of].add(action)
-        # Trending is read of every item, and newcomers are judged by where they come from, whatever the columns are.
+        # What charts read of every item, newcomers are judged by and policies go by, whatever the columns are.
         counters["item"] |= {(action, TRENDING_HALF_LIFE) for action in TRENDING_ACTIONS}
         for of in EVIDENCE_OF:
             counters[of] |= {(action, EVIDENCE_HALF_LIFE) for action in EVIDENCE_ACTIONS}
+        for of in QUALITY_OF:
+            counters[of] |= {(action, QUALITY_HALF_LIFE) for action in QUALITY_ACTIONS}
         lives = sorted({half_life_ms(life) for pairs in counters.values() for _, life in pairs})
         return Layout(
             half_lives_ms=tuple(lives),
@@ -301,6 +303,9 @@ TRENDING_ACTIONS = ("impression", "click", "complete", "long_view", "like", "ord
 EVIDENCE_HALF_LIFE = "7d"
 EVIDENCE_ACTIONS = ("impression", "complete")
 EVIDENCE_OF = ("item", "author", "brand", "category", "kind")
+QUALITY_HALF_LIFE = "7d"
+QUALITY_ACTIONS = ("order", "refund", "complaint")
+QUALITY_OF = ("item", "merchant", "kind")
 
 
 def is_category(column: Feature) -> bool:

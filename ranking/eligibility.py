@@ -12,9 +12,9 @@ from features.types import BoolArray, ByteArray, FloatArray, IntArray, RowArray
 from ranking.policy import Policy
 from ranking.types import Query
 
-REASONS = ("", "unlisted", "kind", "dead_room", "no_stock", "hidden", "seen")
-"""Why an item was dropped, by code; the first is none. Where several hold, the lowest code is given."""
-UNLISTED, WRONG_KIND, DEAD_ROOM, NO_STOCK, HIDDEN, SEEN = range(1, len(REASONS))
+REASONS = ("", "unlisted", "kind", "dead_room", "no_stock", "hidden", "seen", "quality")
+"""Why an item was dropped, by code; the first is none. Codes beyond are the policy's rules, in order."""
+UNLISTED, WRONG_KIND, DEAD_ROOM, NO_STOCK, HIDDEN, SEEN, QUALITY = range(1, len(REASONS))
 
 
 def keep(state: FeatureState, policy: Policy, query: Query, rows: RowArray) -> tuple[BoolArray, ByteArray]:
@@ -59,10 +59,11 @@ def seen_recently(state: FeatureState, query: Query, rows: RowArray, window_ms: 
     return _among(rows, recent)
 
 
-def counts(reasons: ByteArray) -> dict[str, int]:
-    """How many items each reason dropped; those that dropped none are left out."""
-    numbers = np.bincount(reasons, minlength=len(REASONS))
-    return {REASONS[code]: int(numbers[code]) for code in range(1, len(REASONS)) if numbers[code]}
+def counts(reasons: ByteArray, rules: tuple[str, ...] = ()) -> dict[str, int]:
+    """How many items each reason dropped, the policy's rules by name; those that dropped none are left out."""
+    names = (*REASONS, *(f"rule {name}" for name in rules))
+    numbers = np.bincount(reasons, minlength=len(names))
+    return {names[code]: int(numbers[code]) for code in range(1, len(names)) if numbers[code]}
 
 
 @njit(nogil=True, cache=True)

@@ -21,11 +21,13 @@ from features.log import Stored, to_batch
 from features.records import FUTURE_MS, Context, Item, Record, Served, Written
 from features.rows import Durability
 from features.state import FeatureState
-from ranking import eligibility
+from ranking.boosts import Lift
 from ranking.bundle import Bundle, current, load
 from ranking.generation import Generation
 from ranking.intake import acknowledged, asked, checked, record_of
+from ranking.leases import Ledger
 from ranking.mixer import best_first
+from ranking.policy import Policy
 from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker
 from ranking.show import shown
@@ -38,7 +40,6 @@ from ranking.types import (
     FeedRequest,
     Ranker,
     RankRequest,
-    Scored,
     Slate,
     Status,
 )
@@ -57,6 +58,7 @@ class Engine:
 
     Made by ``Engine.open``; close it when done, or use it as a context manager.
 
+    ``policy_fault`` is what is wrong with a policy that was written since, as status tells it; whoever watches sets it.
     ``generation`` is what answers now, for those who measure it while nobody appends; ``mutex`` guards it, and another
     that keeps who waits may be put in its place before anyone asks.
     """
@@ -66,12 +68,14 @@ class Engine:
         self._log = log
         self.generation = generation
         self._maker = maker
-        self._since_ms = 0
+        self._ledger = Ledger(home / "boosts" / "leases.jsonl", writer=writer)
+        self._since_ms = self._policy_since_ms = 0
         self._is_writer = writer
         self._taking = threading.Lock()
         self._writing = threading.RLock()
         self.mutex: AbstractContextManager[object] = threading.Lock()
         self._served: list[Served] = []
+        self.policy_fault = ""
 
     @classmethod
     def open(
@@ -184,10 +188,10 @@ class Engine:
             batch = generation.assemble(query, unseen, explain=request.explain)
             lottery = generation.newcomers(query, batch)
         chosen, cut = generation.glance(batch, lottery)
-        scored = generation.score(chosen)
-        slate, relaxed = generation.compose(scored, lottery)
         dropped |= seen | cut
-        return self._finish(generation, scored, slate, dropped, explain=request.explain, relaxed=relaxed)
+        with generation.lift(generation.score(chosen), self._ledger) as lift:
+            slate, relaxed = generation.compose(lift.scored, lottery)
+            return self._finish(generation, lift, slate, dropped, explain=request.explain, relaxed=relaxed)
 
     def rank(self, request: RankRequest, now_ms: int, request_id: str) -> Feed:
         """The given items, best first for a person; legal rules hold, composition is the caller's."""
@@ -206,7 +210,8 @@ class Engine:
         scored = generation.score(batch)
         order = best_first(scored.value, batch.rows)
         slate = Slate(order, order[:0])
-        return self._finish(generation, scored, slate, dropped, explain=request.explain, source="request")
+        unlifted = Lift(scored, self._ledger, {})
+        return self._finish(generation, unlifted, slate, dropped, explain=request.explain, source="request")
 
     def similar(self, item_id: str, k: int, now_ms: int) -> tuple[FeedItem, ...]:
         """At most k presentable items of the same kind, nearest in taste first, ties by row."""
@@ -218,7 +223,7 @@ class Engine:
             index = generation.indexes[int(state.arrays.items.categories[row, 4])]
             # Twice as many as asked for, since some may have gone.
             rows, scores = index.search(generation.reader.vectors.item[row], 2 * k + 1)
-            fit = eligibility.fit_to_show(state, generation.policy, rows, now_ms) & (rows != row)
+            fit = generation.showable(rows, now_ms) & (rows != row)
             payloads = [state.payloads[found] for found in rows[fit][:k].tolist()]
         near = zip(payloads, scores[fit][:k].tolist(), strict=True)
         return tuple(shown(payload, score, "similar") for payload, score in near)
@@ -240,6 +245,8 @@ class Engine:
                 bundle=generation.bundle.version,
                 bundle_since_ms=self._since_ms,
                 policy=generation.policy.version,
+                policy_since_ms=self._policy_since_ms,
+                policy_fault=self.policy_fault or self._ledger.fault,
                 offset=state.offset,
                 received_ms=state.received_ms,
                 users=len(state.users) - 1,
@@ -271,6 +278,13 @@ class Engine:
                     before, self.generation, self._since_ms = self.generation, made, now_ms()
             before.close()
 
+    def go_by(self, policy: Policy, now_ms: Callable[[], int]) -> None:
+        """Serve under another policy from now on; a page that has begun is finished under the one before."""
+        with self._taking, self._writing:
+            made = self._maker.under(self.generation, policy)
+            with self.mutex:
+                self.generation, self._policy_since_ms = made, now_ms()
+
     def flush(self) -> None:
         """Write down the pages that still wait for the log, as received when the last of them was asked for.
 
@@ -286,6 +300,7 @@ class Engine:
             if self._is_writer:
                 self.flush()
                 snapshot.save(self.generation.state, self._home / "state")
+                self._ledger.close(self._log.last_ms)
         finally:
             self._log.close()
 
@@ -301,7 +316,7 @@ class Engine:
     def _finish(
         self,
         generation: Generation,
-        scored: Scored,
+        lift: Lift,
         slate: Slate,
         dropped: dict[str, int],
         *,
@@ -309,10 +324,11 @@ class Engine:
         source: str = "",
         relaxed: tuple[str, ...] = (),
     ) -> Feed:
-        batch, query = scored.batch, scored.batch.query
+        scored, batch, query = lift.scored, lift.scored.batch, lift.scored.batch.query
         with self.mutex:
             # The last check goes by what is served now: only its state is folded on.
             page, gone = self.generation.fit(scored, slate)
+        lift.spend(generation.policy.boosts, page.at)
         feed = Feed(
             request_id=query.request_id,
             user_id=query.user_id,

@@ -5,8 +5,11 @@ changes.
 """
 
 import math
+from collections.abc import Iterable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,18 +19,24 @@ from features.outcomes import KIND_CODES, PRODUCT, ROOM, VIDEO
 from features.reader import Reader
 from features.records import Context
 from features.state import NO_ROWS, FeatureState
-from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking import eligibility, exploration
+from ranking.boosts import Lift, lift, lifted
 from ranking.bundle import Bundle
+from ranking.decided import Decisions
 from ranking.exact import ExactIndex
 from ranking.exploration import Lottery
 from ranking.index import FaissIndex
 from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
-from ranking.mixer import NONE, best_mask, fitting, mix, without
+from ranking.leases import Ledger
+from ranking.load import Load
+from ranking.mixer import NONE, best_mask, bounded, fitting, mix, without
 from ranking.on_air import OnAir
 from ranking.policy import Policy
+from ranking.quality import Quality
 from ranking.rerank import reranker_of
+from ranking.rules import Rules
 from ranking.show import shown
 from ranking.sources import Chart, Fresh, Personal, Trending, merge
 from ranking.types import Batch, Candidates, FeedItem, Page, Query, Ranker, Scored, Slate, Source, VectorIndex
@@ -67,17 +76,14 @@ class Generation:
         keeps: bool = False,
     ) -> None:
         self.bundle = bundle
-        self.policy = policy
         self.state = state
         state.make_room()
         self.ranker = ranker
-        self.reranker = reranker_of(policy.rerank)
         self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
         forest = ranker.forest
         self._item_codes = ItemCodes(forest, bundle.feature_set) if forest and forest.compiled else None
         dims = bundle.factors.dims
-        self._dims_read = 0 if policy.rerank.method == "none" else dims
 
         def shared() -> FloatArray:
             return self.reader.vectors.item
@@ -89,13 +95,36 @@ class Generation:
         self._listed = {PRODUCT: many("product"), VIDEO: many("video")}
         self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared, coarse=True), **self._listed}
         self._evidence = exploration.evidence_slots(state.layout)
-        self.on_air = OnAir(state, policy.room_ttl_ms)
-        self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))
+        self._go_by(policy)
         state.take_changed()
         for rows in np.array_split(state.described(), 1 + len(state.items) // CHUNK):
             self._catch_up(rows)
         for index in self._listed.values():
             index.start()
+
+    def _go_by(self, policy: Policy) -> None:
+        """Set up what follows from the policy alone; nothing that is trained or indexed does."""
+        state = self.state
+        self.policy = policy
+        self.reranker = reranker_of(policy.rerank)
+        self._dims_read = 0 if policy.rerank.method == "none" else self.bundle.factors.dims
+        self.on_air = OnAir(state, policy.room_ttl_ms)
+        self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))
+        self._rules = Rules(state, policy.rules)
+        self._quality = Quality(state, policy.quality)
+        self.load = Load(state, policy.commerce.surfaces, self.bundle.feature_set.utc_offset_ms)
+        self._decisions = Decisions(state, policy, self._quality, self.load)
+
+    def under(self, policy: Policy) -> Self:
+        """The same under another policy, over the same state and indexes; nobody folds meanwhile."""
+        other = copy(self)
+        other._go_by(policy)
+        return other
+
+    def fill_load(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Count what the log says was served on the last day, where the policy goes by it."""
+        for batch in batches:
+            self.load.fold(batch)
 
     def _placed(self, name: str) -> list[tuple[int, Source]]:
         """The sources that a policy means by a name, each with the code of the kind it finds."""
@@ -112,6 +141,9 @@ class Generation:
         steps, changed = self.state.fold(batch).steps, self.state.take_changed()
         self._catch_up(changed)
         self.on_air.follow(np.concatenate([changed, steps.item[steps.action == ROOM_PULSE]]))
+        self._rules.follow(changed)
+        if self.policy.counts_served:
+            self.load.fold(batch)
         spoken = np.concatenate([changed, steps.item, steps.via])
         for _, source in self.sources:
             if isinstance(source, Chart):
@@ -150,8 +182,26 @@ class Generation:
 
     def legal(self, query: Query, found: Candidates) -> tuple[Candidates, dict[str, int]]:
         """Candidates that may be shown; and how many were dropped, by reason."""
-        mask, reasons = eligibility.keep(self.state, self.policy, query, found.rows)
-        return Candidates(found.rows[mask], found.source[mask]), eligibility.counts(reasons)
+        _, reasons = eligibility.keep(self.state, self.policy, query, found.rows)
+        self._judge(reasons, found.rows, query.context.surface, query.now_ms)
+        mask = reasons == 0
+        return Candidates(found.rows[mask], found.source[mask]), eligibility.counts(reasons, self._rules.names)
+
+    def showable(self, rows: RowArray, now_ms: int, surface: str = "") -> BoolArray:
+        """The last check: which items (n,) are still listed, alive, in stock, and against no rule of the policy."""
+        reasons = np.zeros(len(rows), np.uint8)
+        self._judge(reasons, rows, surface, now_ms)
+        fit: BoolArray = eligibility.fit_to_show(self.state, self.policy, rows, now_ms) & (reasons == 0)
+        return fit
+
+    def _judge(self, reasons: ByteArray, rows: RowArray, surface: str, now_ms: int) -> None:
+        """Give items (n,) that are legal otherwise the reason why the policy's own rules do not let them pass."""
+        if self.policy.rules:
+            broken = self._rules.broken(surface, now_ms, rows)
+            fallen = (reasons == 0) & (broken > 0)
+            reasons[fallen] = len(eligibility.REASONS) - 1 + broken[fallen]
+        if self.policy.quality:
+            reasons[(reasons == 0) & self._quality.blocked(rows, now_ms)] = eligibility.QUALITY
 
     def unseen(self, query: Query, legal: Candidates) -> tuple[Candidates, dict[str, int]]:
         """Candidates the person was not shown lately; all of them where too few would be left for a page."""
@@ -167,11 +217,11 @@ class Generation:
         columns = codes.moving if codes and not explain else None
         features = self.reader.rows(self.state, query.personalised_user, rows, query.now_ms, query.context, columns)
         coded = codes.coded(features, rows) if codes else None
-        categories = self.state.arrays.items.categories
-        kinds, authors = categories[rows, 4].astype(np.uint8), categories[rows, 0]
+        kinds = self.state.arrays.items.categories[rows, 4].astype(np.uint8)
+        decided = self._decisions.of(query, rows)
         # A view of no dimensions costs nothing where re-ranking reads none.
         vectors = self.reader.vectors.item[:, : self._dims_read][rows]
-        return Batch(query, rows, kinds, authors, chosen.source, features, vectors, self.state.offset, coded)
+        return Batch(query, rows, kinds, chosen.source, decided, features, vectors, self.state.offset, coded)
 
     def newcomers(self, query: Query, batch: Batch) -> Lottery | None:
         """What newcomers among the candidates draw, if this page explores."""
@@ -205,7 +255,13 @@ class Generation:
     def _valued(self, batch: Batch, probabilities: DoubleArray) -> Scored:
         weights = self.policy.weights_for(batch.query.context.surface)
         terms = value_terms(probabilities, self.ranker.heads, batch.kinds, self._scales, weights)
+        if self._decisions.names:
+            terms = np.concatenate([terms, batch.decided.terms], axis=1)
         return Scored(batch, probabilities, terms, value_of(terms))
+
+    def lift(self, scored: Scored, ledger: Ledger) -> Lift:
+        """What was scored with the policy's boosts, as far as their budgets go."""
+        return lift(scored, self.policy.boosts, ledger)
 
     def compose(self, scored: Scored, lottery: Lottery | None = None) -> tuple[Slate, tuple[str, ...]]:
         """A page within the surface's bounds, the reserve, and the bounds that gave way.
@@ -213,20 +269,22 @@ class Generation:
         Slots of the policy's ``[explore]`` are drawn by lot, each given the page so far.
         """
         batch, query = scored.batch, scored.batch.query
-        surface, order = self.policy.surface(query.context.surface), self.reranker.order(query, scored)
+        order, decided = self.reranker.order(query, scored), batch.decided
+        written = self.policy.surface(query.context.surface).bounds
+        bounds = bounded(written, decided.keys, decided.held, query.count)
         begun, drawn = NONE, dict[int, float]()
         if lottery and len(lottery.rows):
             asked = exploration.places_of(lottery.rows, batch.rows)
             for slot in self.policy.explore.slots:
                 if slot >= min(query.count, len(order)):
                     break
-                begun = mix(surface, batch.kinds, batch.authors, without(order, begun), slot, begun)[0].page
-                q = lottery.chances(fitting(surface, batch.kinds, batch.authors, begun, asked))
+                begun = mix(bounds, without(order, begun), slot, begun)[0].page
+                q = lottery.chances(fitting(bounds, begun, asked))
                 if q.any():
                     won = lottery.pick(q, query.request_id, slot)
                     begun = np.append(begun, asked[won])
                     drawn[int(asked[won])] = float(q[won])
-        slate, relaxed = mix(surface, batch.kinds, batch.authors, without(order, begun), query.count, begun)
+        slate, relaxed = mix(bounds, without(order, begun), query.count, begun)
         return replace(slate, drawn=drawn), relaxed
 
     def fit(self, scored: Scored, slate: Slate) -> tuple[Page, dict[str, int]]:
@@ -241,29 +299,34 @@ class Generation:
         return Page(at, tuple(payloads), slate.drawn), {"gone": gone} if gone else {}
 
     def _still_fit(self, batch: Batch, at: IntArray) -> BoolArray:
-        return eligibility.fit_to_show(self.state, self.policy, batch.rows[at], batch.query.now_ms)
+        query = batch.query
+        return self.showable(batch.rows[at], query.now_ms, query.context.surface)
 
     def show(self, scored: Scored, page: Page, *, explain: bool, source: str = "") -> tuple[FeedItem, ...]:
         """The items of a page as an answer shows them."""
-        at, heads = page.at, self.ranker.heads
-        found = [source] * len(at) if source else [self.sources[one][1].name for one in scored.batch.source[at]]
+        at, batch, heads = page.at, scored.batch, self.ranker.heads
+        names = heads + self._decisions.names
+        found = [source] * len(at) if source else [self.sources[one][1].name for one in batch.source[at]]
         for slot in np.flatnonzero(np.isin(at, [*page.drawn])):
             found[slot] = exploration.SOURCE
         drawn = [page.drawn.get(one, 1.0) for one in at.tolist()]
+        features = self._explained(batch.features[at]) if explain else [{}] * len(at)
         columns = (page.payloads, found, drawn, scored.value[at].tolist(), scored.terms[at].tolist())
-        features = self._explained(scored.batch.features[at]) if explain else [{}] * len(at)
+        marks = (lifted(scored)[at].tolist(), batch.decided.sells[at].tolist())
         return tuple(
             shown(
                 payload,
                 value,
                 where,
-                dict(zip(heads, terms, strict=True)),
+                dict(zip(names, terms, strict=True)),
                 dict(zip(heads, odds, strict=True)),
                 row,
                 propensity,
+                boosted=boosted,
+                sells=sells,
             )
-            for payload, where, propensity, value, terms, odds, row in zip(
-                *columns, scored.probabilities[at].tolist(), features, strict=True
+            for payload, where, propensity, value, terms, odds, row, boosted, sells in zip(
+                *columns, scored.probabilities[at].tolist(), features, *marks, strict=True
             )
         )
 

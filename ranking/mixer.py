@@ -1,11 +1,12 @@
 """From scores to a page: the best first, within the composition bounds that the policy writes down."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-from features.outcomes import KIND_CODES
-from features.types import BoolArray, ByteArray, DoubleArray, IntArray, RowArray
-from ranking.policy import Surface
+from features.types import BoolArray, DoubleArray, IntArray, RowArray
+from ranking.policy import Bound
 from ranking.types import Slate
 
 NONE = np.zeros(0, np.int64)
@@ -39,14 +40,28 @@ def without(order: IntArray, some: IntArray) -> IntArray:
     return order[~np.isin(order, some)] if len(some) else order
 
 
-def mix(
-    surface: Surface,
-    kinds: ByteArray,
-    authors: RowArray,
-    order: IntArray,
-    count: int,
-    begun: IntArray = NONE,
-) -> tuple[Slate, tuple[str, ...]]:
+class Bounded(NamedTuple):
+    """The bounds of a page, the first of which gives way first.
+
+    keys (bounds, n) int32: items of one key are counted together, 0 is bound by nothing; limits (bounds, 2) int64: how
+    many at most, in how many slots.
+    """
+
+    names: tuple[str, ...]
+    keys: RowArray
+    limits: IntArray
+
+
+def bounded(bounds: tuple[Bound, ...], keys: RowArray, held: IntArray, count: int) -> Bounded:
+    """Bounds over a page of ``count`` slots; those over a day hold ``held`` (bounds,) already."""
+    limits = [
+        (bound.at_most - before, count if bound.window == "day" else bound.window)
+        for bound, before in zip(bounds, held.tolist(), strict=True)
+    ]
+    return Bounded(tuple(bound.name for bound in bounds), keys, np.array(limits, np.int64).reshape(-1, 2))
+
+
+def mix(bounds: Bounded, order: IntArray, count: int, begun: IntArray = NONE) -> tuple[Slate, tuple[str, ...]]:
     """Fill a page greedily: each slot takes the first item in ``order`` that breaks no bound.
 
     Where none fits, bounds give way in the order they are written: the slot takes the first item that fits when the
@@ -54,16 +69,13 @@ def mix(
 
     Parameters
     ----------
-    surface : Surface
-        Of its bounds the first gives way first.
-    kinds, authors : ByteArray, RowArray
-        Of each item (n,); author 0 is none and bound by nothing.
+    bounds : Bounded
     order : IntArray
         Positions, best first; those not named are not used.
     count : int
         Slots of the page.
     begun : IntArray
-        Positions (m,) that stand on the page already, from its first slot on; they are not in ``order``.
+        Positions that stand on the page already; ``order`` names none of them.
 
     Returns
     -------
@@ -72,26 +84,14 @@ def mix(
     tuple of str
         The names of bounds that the page breaks, in their written order.
     """
-    bounds = surface.bounds
-    keys, limits = _rules(surface, kinds, authors)
-    broken = np.zeros(len(bounds), np.bool_)
-    page, reserve = _fill(keys, limits, begun, np.ascontiguousarray(order, np.int64), count, broken)
-    return Slate(page, reserve), tuple(bound.name for bound, gave in zip(bounds, broken, strict=True) if gave)
+    broken = np.zeros(len(bounds.names), np.bool_)
+    page, reserve = _fill(bounds.keys, bounds.limits, begun, np.ascontiguousarray(order, np.int64), count, broken)
+    return Slate(page, reserve), tuple(name for name, gave in zip(bounds.names, broken, strict=True) if gave)
 
 
-def fitting(surface: Surface, kinds: ByteArray, authors: RowArray, page: IntArray, asked: IntArray) -> BoolArray:
+def fitting(bounds: Bounded, page: IntArray, asked: IntArray) -> BoolArray:
     """Which positions (m,) may stand in the slot after a page so far: not on it yet, and breaking no bound."""
-    keys, limits = _rules(surface, kinds, authors)
-    return _fitting(keys, limits, np.append(page, 0), asked)
-
-
-def _rules(surface: Surface, kinds: ByteArray, authors: RowArray) -> tuple[RowArray, IntArray]:
-    """What each bound counts (bounds, n), and its most and its window (bounds, 2)."""
-    bounds = surface.bounds
-    keys = np.zeros((len(bounds), len(kinds)), np.int32)
-    for b, bound in enumerate(bounds):
-        keys[b] = authors if bound.of == "author" else kinds == KIND_CODES[bound.of]
-    return keys, np.array([(bound.at_most, bound.window) for bound in bounds], np.int64).reshape(-1, 2)
+    return _fitting(bounds.keys, bounds.limits, np.append(page, 0), asked)
 
 
 @njit(nogil=True, cache=True)

@@ -28,6 +28,9 @@ def shown(
     heads: dict[str, float] | None = None,
     features: dict[str, float | None] | None = None,
     propensity: float = 1.0,
+    *,
+    boosted: bool = False,
+    sells: bool = False,
 ) -> FeedItem:
     """The item of a catalog row's JSON, with its value and what that is the sum of."""
     face = _FACE.decode(payload)
@@ -43,5 +46,7 @@ def shown(
         heads=heads or {},
         source=source,
         propensity=propensity,
+        boost_spent=float(boosted),
+        sells=sells,
         features=features or {},
     )

@@ -44,7 +44,18 @@ class Maker:
     def over(self, state: FeatureState, bundle: Bundle, policy: Policy) -> Generation:
         """Over a state that is there, and that nobody folds meanwhile."""
         scores = self._ranker(bundle, state)
-        return Generation(bundle, policy, state, scores, lists=self._home / "index", keeps=self._keeps)
+        return self._filled(Generation(bundle, policy, state, scores, lists=self._home / "index", keeps=self._keeps))
+
+    def under(self, generation: Generation, policy: Policy) -> Generation:
+        """The same generation under another policy; nobody folds meanwhile."""
+        return self._filled(generation.under(policy))
+
+    def _filled(self, generation: Generation) -> Generation:
+        if generation.policy.counts_served:
+            state = generation.state
+            since = min(self._log.since(generation.load.begun_ms(state.received_ms)), state.offset)
+            generation.fill_load(self._log.read(since, state.offset))
+        return generation
 
     def catch_up(self, generation: Generation) -> None:
         """Fold what the log has beyond a generation of its own state."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Protocol, Self
 import msgspec
 
 from features.records import Context, Id, Kind, Name, OptionalId, TimeMs
-from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray, ShortArray
 from ranking.trees import Coded, Forest
 
 MAX_COUNT = 200
@@ -57,6 +57,8 @@ class FeedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     heads: dict[str, float]
     source: str
     propensity: float = 1.0
+    boost_spent: float = 0.0
+    sells: bool = False
     features: dict[str, float | None] = {}
 
 
@@ -105,19 +107,40 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """What the policy says of candidates, by the state as of their moment.
+
+    terms (n, T) float64 in units of value, beside those of heads; boost (n,) int16, the number of the boost that means
+    the item, from 1, 0 none; sells (n,) bool; keys (bounds, n) int32, of what each bound of the surface counts, 0 bound
+    by nothing; held (bounds,) int64, how many the person was served today for bounds over a day.
+    """
+
+    terms: DoubleArray
+    boost: ShortArray
+    sells: BoolArray
+    keys: RowArray
+    held: IntArray
+
+    def at(self, positions: IntArray) -> Self:
+        """Of some of the candidates (m,), in that order."""
+        parts = {name: getattr(self, name)[positions] for name in ("terms", "boost", "sells")}
+        return replace(self, keys=self.keys[:, positions], **parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Legal candidates with their feature rows (n, d) float32, as of ``read_offset`` and the query's time.
 
-    rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; authors (n,) int32; source (n,) uint8; vectors
-    (n, dims) float32, unit or zero, of no dimensions where the policy's re-ranking reads none. ``coded`` has the same
-    rows as a ranker by trees scores them; features that it keeps by item are then NaN, unless asked for.
+    rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; source (n,) uint8; vectors (n, dims) float32, unit or
+    zero, of no dimensions where the policy's re-ranking reads none. ``coded`` has the same rows as a ranker by trees
+    scores them; features that it keeps by item are then NaN, unless asked for.
     """
 
     query: Query
     rows: RowArray
     kinds: ByteArray
-    authors: RowArray
     source: ByteArray
+    decided: Decided
     features: FloatArray
     vectors: FloatArray
     read_offset: int
@@ -125,17 +148,18 @@ class Batch:
 
     def at(self, positions: IntArray) -> Self:
         """The batch of some of its candidates (m,), in that order."""
-        names = ("rows", "kinds", "authors", "source", "features", "vectors")
+        names = ("rows", "kinds", "source", "features", "vectors")
         chosen = {name: getattr(self, name)[positions] for name in names}
-        return replace(self, coded=self.coded and self.coded.at(positions), **chosen)
+        coded, decided = self.coded and self.coded.at(positions), self.decided.at(positions)
+        return replace(self, coded=coded, decided=decided, **chosen)
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """A batch with what is expected of it.
 
-    probabilities and terms (n, heads) float64, calibrated, terms in units of value; value (n,) float64, the sum of
-    terms.
+    probabilities (n, heads) float64, calibrated; terms (n, heads + T) float64 in units of value, those of heads first,
+    then what the policy adds; value (n,) float64, the sum of terms.
     """
 
     batch: Batch
@@ -180,12 +204,15 @@ class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How the engine stands: what it serves with, how far it has folded, what it knows and what it ignored.
 
-    ``bundle_since_ms`` is when the bundle was taken up, 0 for the one that the engine was opened with.
+    ``bundle_since_ms`` is when the bundle was taken up, 0 for the one that the engine was opened with;
+    ``policy_since_ms`` likewise. ``policy_fault`` says why policy.toml as it stands, or a boost, cannot be served.
     """
 
     bundle: str
     bundle_since_ms: int = 0
     policy: str
+    policy_since_ms: int = 0
+    policy_fault: str = ""
     offset: int
     received_ms: int
     users: int

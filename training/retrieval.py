@@ -18,13 +18,12 @@ from features.outcomes import KIND_NAMES
 from features.records import Context
 from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, RowArray
-from ranking import eligibility
 from ranking.bundle import Bundle
 from ranking.exact import top_k
 from ranking.generation import Generation
 from ranking.policy import Policy
 from ranking.ranker import BundleRanker
-from ranking.types import Query
+from ranking.types import Candidates, Query
 from training.als import ImplicitFactors
 from training.bootstrap import Bootstrap
 from training.cohorts import known_before
@@ -180,7 +179,7 @@ def _found(generation: Generation, peers: "_Peers", query: Query, kind: int) -> 
 
 
 def _legal(generation: Generation, query: Query, rows: RowArray) -> RowArray:
-    return rows[eligibility.keep(generation.state, generation.policy, query, rows)[0]]
+    return generation.legal(query, Candidates(rows, np.zeros(len(rows), np.uint8)))[0].rows
 
 
 def in_turn(lists: Sequence[RowArray], most: int) -> RowArray:

@@ -6,7 +6,7 @@ import msgspec
 
 from features.records import Kind
 
-BoundOf = Literal["author", "room", "product", "video"]
+BoundOf = Literal["author", "merchant", "brand", "category", "room", "product", "video", "commerce", "head_host"]
 RerankBy = Literal["none", "dpp", "mmr"]
 
 
@@ -27,11 +27,18 @@ class Rerank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """At most ``at_most`` items of one author, or of one kind, in any ``window`` consecutive slots."""
+    """At most ``at_most`` items of one author, merchant, brand or category, of one kind, that sell, or of head hosts.
+
+    In any ``window`` consecutive slots; commerce also in what a person was served in a "day".
+    """
 
     of: BoundOf
-    at_most: Annotated[int, msgspec.Meta(ge=1, le=200)]
-    window: Annotated[int, msgspec.Meta(ge=1, le=200)]
+    at_most: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    window: Annotated[int, msgspec.Meta(ge=1, le=200)] | Literal["day"]
+
+    def __post_init__(self) -> None:
+        if self.window == "day" and self.of != "commerce":
+            raise ValueError(f"the window of {self.of} is a day, and only that of commerce may be")
 
     @property
     def name(self) -> str:

@@ -8,8 +8,13 @@ import msgspec
 
 from features.errors import FeatureError, PolicyError
 from features.schema import half_life_ms
+from ranking.policy.boosts import Boost
 from ranking.policy.explore import Explore
+from ranking.policy.lean import Fees, Terms
+from ranking.policy.load import Commerce, HeadHosts
 from ranking.policy.page import Light, Rerank, Surface
+from ranking.policy.quality import Floor
+from ranking.policy.rules import Rule
 from ranking.types import MAX_COUNT
 from ranking.value import Weights
 
@@ -35,6 +40,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     rerank: Rerank
     explore: Explore
     surfaces: dict[str, Surface]
+    rules: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=200)]
+    quality: tuple[Floor, ...]
+    fees: Fees
+    terms: Terms
+    commerce: Commerce
+    head_hosts: HeadHosts
+    boosts: Annotated[tuple[Boost, ...], msgspec.Meta(max_length=10_000)]
 
     def __post_init__(self) -> None:
         if len(set(self.sources)) < len(self.sources):
@@ -46,6 +58,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         if self.light.keep < self.page_most:
             what = f"light.keep = {self.light.keep} is below page_most = {self.page_most}."
             raise PolicyError(what, "Keep at least as many candidates as a page may hold.", key="light.keep")
+        for table, named in (("rules", self.rules), ("boosts", self.boosts)):
+            names = [one.name for one in named]
+            for at, name in enumerate(names):
+                if name in names[:at]:
+                    key = f"{table}[{at}].name"
+                    raise PolicyError(f"{key}: {name!r} is taken.", "Give each a name of its own.", key=key)
         self.weights_for("feed")
 
     @cached_property
@@ -62,6 +80,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def seen_window_ms(self) -> int:
         """Milliseconds within which an item shown counts as seen."""
         return _duration_ms("seen_window", self.seen_window)
+
+    @cached_property
+    def counts_served(self) -> bool:
+        """Whether anything goes by how much of a day sold."""
+        over_a_day = any(bound.window == "day" for surface in self.surfaces.values() for bound in surface.bounds)
+        return self.commerce.most > 0 or over_a_day
 
     def surface(self, name: str) -> Surface:
         """The rules of a surface; those of ``feed`` where it has none."""

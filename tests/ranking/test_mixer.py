@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.outcomes import KIND_NAMES, PRODUCT, ROOM, VIDEO
-from features.records import Kind
 from features.types import IntArray
-from ranking.mixer import best_first, best_mask, mix
-from ranking.policy import Bound, Surface
+from ranking.mixer import best_first, best_mask, bounded, mix
+from ranking.policy import Bound
 from ranking.types import Slate
 
 AUTHOR = Bound("author", 1, 3)
@@ -20,18 +19,24 @@ item = st.tuples(st.integers(1, 3), st.integers(0, 4))
 
 
 def _mix(bounds: Sequence[Bound], items: Sequence[tuple[int, int]], count: int) -> tuple[Slate, tuple[str, ...]]:
-    kinds = np.array([kind for kind, _ in items], np.uint8)
-    authors = np.array([author for _, author in items], np.int32)
-    return mix(Surface(tuple(Kind), tuple(bounds), {}), kinds, authors, np.arange(len(items)), count)
+    keys = np.array([[_key(one.of, item) for item in items] for one in bounds], np.int32).reshape(
+        len(bounds), len(items)
+    )
+    limits = bounded(tuple(bounds), keys, np.zeros(len(bounds), np.int64), count)
+    return mix(limits, np.arange(len(items)), count)
 
 
 def _key(what: str, one: tuple[int, int]) -> bool | int:
     return one[1] if what == "author" else KIND_NAMES[one[0]] == what
 
 
+def _window(limit: Bound) -> int:
+    return 1000 if limit.window == "day" else limit.window
+
+
 def _broken(limit: Bound, page: Sequence[tuple[int, int]]) -> bool:
     for end in range(1, len(page) + 1):
-        window = [_key(limit.of, one) for one in page[max(0, end - limit.window) : end]]
+        window = [_key(limit.of, one) for one in page[max(0, end - _window(limit)) : end]]
         if any(key and window.count(key) > limit.at_most for key in window):
             return True
     return False
@@ -68,7 +73,7 @@ def test_every_slot_takes_the_best_item_that_breaks_the_fewest_first_bounds(
             broken = []
             for number, limit in enumerate(bounds, 1):
                 key = _key(limit.of, items[at])
-                tail = before[max(0, len(before) - limit.window + 1) :]
+                tail = before[max(0, len(before) - _window(limit) + 1) :]
                 if key and sum(_key(limit.of, one) == key for one in tail) >= limit.at_most:
                     broken.append(number)
             return max(broken, default=0)

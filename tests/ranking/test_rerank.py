@@ -13,7 +13,7 @@ from features.types import DoubleArray, FloatArray
 from ranking import Engine, FeedRequest
 from ranking.policy import parse
 from ranking.rerank import LEAST_GAIN, METHODS, Diverse, Greedy, dpp, mmr, reranker_of, standardised
-from ranking.types import Batch, Query, Scored
+from ranking.types import Batch, Decided, Query, Scored
 from tests.small_home import NOW
 
 theta = st.sampled_from([0.0, 0.3, 0.7, 0.95])
@@ -155,6 +155,11 @@ def test_nothing_is_ordered_as_nothing(method: Greedy) -> None:
     assert method(np.empty(0), np.empty((0, 4), np.float32), 3, 0.5).tolist() == []
 
 
+NOTHING = Decided(
+    np.zeros((0, 0)), np.zeros(0, np.int16), np.zeros(0, np.bool_), np.zeros((0, 0), np.int32), np.zeros(0, np.int64)
+)
+
+
 def _scored(value: list[float], rows: list[int], vectors: FloatArray) -> Scored:
     n = len(value)
     query = Query("q", "u", 0, 0, 0, 2, Context("feed"), np.zeros(3, np.float32))
@@ -163,8 +168,8 @@ def _scored(value: list[float], rows: list[int], vectors: FloatArray) -> Scored:
         query=query,
         rows=np.array(rows, np.int32),
         kinds=np.ones(n, np.uint8),
-        authors=np.zeros(n, np.int32),
         source=np.zeros(n, np.uint8),
+        decided=NOTHING,
         features=empty.astype(np.float32),
         vectors=vectors,
         read_offset=0,

@@ -1,0 +1,31 @@
+"""From when and until when something holds: off a millisecond before, on at the moment itself."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Dated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What holds ``from`` a moment ``until`` another, that one not included; without them, always."""
+
+    begins: Moment | None = msgspec.field(default=None, name="from")
+    until: Moment | None = None
+
+    def __post_init__(self) -> None:
+        if self.begins and self.until and self.begins >= self.until:
+            # A ValueError, which msgspec tells with the place that it stands in.
+            raise ValueError(f"it ends at {self.until}, before it begins")
+
+    def holds(self, now_ms: int) -> bool:
+        """Whether it holds at a moment."""
+        begun = self.begins is None or milliseconds(self.begins) <= now_ms
+        return begun and (self.until is None or now_ms < milliseconds(self.until))
+
+
+def milliseconds(moment: datetime) -> int:
+    """Whole milliseconds since 1970 UTC, exactly."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
