@@ -4,9 +4,10 @@ Commerce is defined here, once: a product, or a room in which a product is pinne
 """
 
 import numpy as np
+from numba import njit
 
-from features.arrays import AUTHOR, KIND
-from features.assemble import fade_all
+from features.arrays import AUTHOR, KIND, Table
+from features.faded import fade
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
 from features.schema import QUALITY_HALF_LIFE, half_life_ms
 from features.state import FeatureState
@@ -95,18 +96,27 @@ class Decisions:
     def exposure(self, authors: RowArray, now_ms: int) -> DoubleArray:
         """The share (n,) that authors have of all impressions; 0 for none."""
         layout, tables = self._state.layout, self._state.arrays.tables
+        slots = [layout.slot(of, "impression", QUALITY_HALF_LIFE) for of in ("author", "kind")]
         life = float(half_life_ms(QUALITY_HALF_LIFE))
-        all_kinds, left = np.arange(1, len(KIND_CODES), dtype=np.int32), np.zeros(len(KIND_CODES) - 1)
-        fade_all(tables[KIND].stamp, all_kinds, now_ms, life, left)
-        whole = tables[KIND].values[all_kinds, layout.slot("kind", "impression", QUALITY_HALF_LIFE)] @ left
-        share = np.zeros(len(authors))
-        fade_all(tables[AUTHOR].stamp, authors, now_ms, life, share)
-        share *= tables[AUTHOR].values[authors, layout.slot("author", "impression", QUALITY_HALF_LIFE)]
-        share[authors == 0] = 0.0
-        return share / whole if whole > 0 else share
+        return _exposure(tables[AUTHOR], slots[0], tables[KIND], slots[1], authors, now_ms, life)
 
     def _held(self, bounds: tuple[Bound, ...], query: Query) -> IntArray:
         # With personalisation off as well: it is what the person was given, not what they are like.
         over_a_day = [bound.window == "day" for bound in bounds]
         sold = self._load.sold_to(query.user, query.now_ms) if any(over_a_day) else 0
         return np.where(over_a_day, sold, 0).astype(np.int64)
+
+
+@njit(nogil=True, cache=True)
+def _exposure(
+    hosts: Table, slot: int, kinds: Table, kind_slot: int, authors: RowArray, now_ms: int, half_life: float
+) -> DoubleArray:
+    whole = 0.0
+    for kind in range(1, kinds.values.shape[0]):
+        whole += kinds.values[kind, kind_slot] * fade(kinds.stamp[kind], now_ms, half_life)
+    share = np.zeros(authors.shape[0], np.float64)
+    for i in range(authors.shape[0]):
+        author = authors[i]
+        if author != 0 and whole > 0:
+            share[i] = hosts.values[author, slot] * fade(hosts.stamp[author], now_ms, half_life) / whole
+    return share

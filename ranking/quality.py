@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from features.arrays import ITEM, KIND, MERCHANT, Table
-from features.assemble import fade
+from features.faded import fade
 from features.outcomes import PRODUCT
 from features.schema import QUALITY_HALF_LIFE, half_life_ms
 from features.state import FeatureState
