@@ -38,6 +38,11 @@ BARS = {
     "replay.seconds_of_10m": Bar("<=", 60),
     "train.minutes": Bar("<=", 8),
     "train.memory_gib": Bar("<=", 4),
+    "loop.static_gap_closed": Bar("<=", 1 / 3),
+    "loop.trained_gap_closed": Bar(">=", 0.5),
+    "loop.explore_gain_cost": Bar("<=", 0.03),
+    "loop.explore_entropy": Bar(">=", 1),
+    "loop.discovered_100_vs_random": Bar(">=", 2),
     "rules.dead_rooms": Bar("<=", 0),
 }
 """By the name of the ratio. They are set for full sizes: of a quick run the verdicts say little."""

@@ -29,6 +29,8 @@ def section(name: str) -> str:
     parts = [
         table([row for row in report["rows"] if tuple(row) == columns])
         for columns in dict.fromkeys(tuple(row) for row in report["rows"])
+        # What goes by day is drawn.
+        if "day" not in columns
     ]
     if report["ratios"]:
         parts.append(table([against_bar(ratio, value) for ratio, value in report["ratios"].items()]))

@@ -1,40 +1,43 @@
-"""The closed loop: what pages are worth in a world whose truth is known, ranked by four systems on paired luck.
+"""The closed loop: what pages are worth in worlds whose truth is known, ranked by several systems on paired luck.
 
-Every system answers the same visits from a home of its own, over the same candidates and the same mixer; the world
-answers its pages and they are folded back, so that what a system shows is what it learns of. The oracle ranks by the
-true expected gain. A page is worth the gain that every metric uses, with the scales of the trained bundle: ``gain`` of
-what people did, and ``expected`` of what the world says they would do at slots that are looked at.
+Every system answers the same visits of the same days from a home of its own, over the same stages; the world answers
+its pages and they are folded back, so that what a system shows is what it learns of. Each may train anew every few days
+on what it showed. The oracle ranks by the true expected gain. A page is worth the gain that every metric uses, with
+scales by the world's own base rates: ``gain`` of what people did, ``expected`` of what the world says they would do at
+slots that are looked at by one who is not tired.
 """
 
-import bisect
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from scipy import stats
 
-from benchmarks.homes import make_home
 from benchmarks.report import Report, Row
-from features.log import DAY_MS, records_of
-from features.outcomes import KIND_CODES, ROOM_TYPE_CODES, is_complete
-from features.records import Action, Event, Item
 from features.schema import Age, Category, Column, FeatureSet, InContext
 from features.state import FeatureState
 from features.types import DoubleArray
-from ranking import Engine, FeedRequest
-from ranking.bundle import Bundle, current, load
-from ranking.engine import bundled
-from ranking.types import Batch, Feed, Ranker
-from ranking.value import ORDER, Weights, gain
+from ranking.bundle import Bundle
+from ranking.successor import MakeRanker
+from ranking.types import Batch
+from ranking.value import ORDER
 from seeds.world import Size, World
+from training.bubble import FIGURES
+from training.loop import World as AnyWorld
+from training.trial import FEWS, Arm, Lived
+from training.trials import Worlds
+from training.trials import run as run_trials
 
-PAGE = 10
-SIZE = Size(users=1_500, hosts=100, videos=2_500, products=800, days=4)
-MINUTE_MS = 60_000
-MakeRanker = Callable[[Bundle, FeatureState], Ranker]
+WARM_DAYS = 4
+SIZE = Size(users=40, hosts=40, videos=400, products=150, days=WARM_DAYS + 14, pages_per_day=12)
+QUICK = Size(users=20, hosts=30, videos=250, products=80, days=WARM_DAYS + 2, pages_per_day=6)
+EXPLORE = "[explore]\nrate = 0.8\n"
+DIVERSE = '[rerank]\nmethod = "dpp"\ntheta = 0.9\n'
+EVERY = 5
+"""Days between trainings."""
+LATE = 4
+"""The last days, when there is most to have learned."""
 
 
 @dataclass(frozen=True)
@@ -62,125 +65,114 @@ class Popularity:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Every head by the world's own probability."""
+    """Every head that the bundle has by the world's own probability."""
 
-    world: World
-    names: Sequence[str]
-    heads: tuple[str, ...] = ORDER
+    world: AnyWorld
+    state: FeatureState
+    heads: tuple[str, ...]
     forest: None = None
+
+    @classmethod
+    def of(cls, world: AnyWorld, bundle: Bundle, state: FeatureState) -> "Oracle":
+        """What knows the world."""
+        return cls(world, state, tuple(head for head in ORDER if head in bundle.heads))
 
     def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
         """The true chances (n, heads)."""
         query = batch.query
-        ids = [self.names[row] for row in batch.rows.tolist()]
+        ids = [self.state.items.name(row) for row in batch.rows.tolist()]
         truth = self.world.expected(query.user_id, ids, query.now_ms, query.context.surface)
         return np.column_stack([truth[head] for head in self.heads])
 
 
-def run(*, quick: bool) -> Report:
-    """Gain a page of every system, served on the last day of one small world when quick, else of five larger ones."""
-    report = Report("loop")
-    seeds, pages, size = (1, 250, Size.small()) if quick else (5, 1_500, SIZE)
-    worth: dict[str, list[DoubleArray]] = {}
-    for seed in range(seeds):
-        for system, mean in _systems(World.create(seed, size), pages).items():
-            worth.setdefault(system, []).append(mean)
-    popular, best = (np.mean(worth[system], axis=0) for system in ("popularity", "oracle"))
-    for system, means in worth.items():
-        value = np.mean(means, axis=0)
-        row: Row = {"system": system, "seeds": seeds, "pages": pages}
-        for k, figure in enumerate(("gain", "expected")):
-            row |= {figure: float(value[k]), f"{figure}_±": _half_width([float(mean[k]) for mean in means])}
-        report.rows.append(row)
-        report.ratios[f"loop.{system}_gap_closed"] = float((value[1] - popular[1]) / (best[1] - popular[1]))
-    if not (popular < best).all():
-        report.faults.append("the oracle did not beat popularity")
-    return report
+def popularity(_: AnyWorld) -> MakeRanker:
+    """What ranks by popularity, in any world."""
+    return Popularity.of
 
 
-def _half_width(means: Sequence[float]) -> float:
-    """Of the 95 % interval of a mean over seeds, by Student's t; NaN for one seed."""
-    if len(means) < 2:
-        return float("nan")
-    return float(stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means)))
+def oracle(world: AnyWorld) -> MakeRanker:
+    """What knows a world."""
+    return partial(Oracle.of, world)
 
 
-def _systems(world: World, pages: int) -> dict[str, DoubleArray]:
-    # The last day is left for the loop.
-    until_ms = world.end_ms - DAY_MS
-    with tempfile.TemporaryDirectory() as folder:
-        home = make_home(Path(folder) / "home", world, until_ms)
-        bundle = load(current(home / "bundles"))
-        plain = make_home(Path(folder) / "plain", world, until_ms, _static(bundle.feature_set))
-        systems: dict[str, tuple[Path, MakeRanker]] = {
-            "popularity": (home, Popularity.of),
-            "static": (plain, bundled),
-            "trained": (home, bundled),
-            "oracle": (home, lambda _, state: Oracle(world, state.items.names)),
-        }
-        means = {}
-        for system, (origin, ranker) in systems.items():
-            copy = Path(folder) / system
-            shutil.copytree(origin, copy)
-            with Engine.open(copy, ranker=ranker) as engine:
-                means[system] = _live(world, engine, bundle, until_ms, pages)
-        return means
-
-
-def _static(feature_set: FeatureSet) -> FeatureSet:
+def static(feature_set: FeatureSet) -> FeatureSet:
     """What can be known without a log: catalog and context alone."""
     columns = tuple(c for c in feature_set.columns if isinstance(c, Column | Category | Age | InContext))
     return FeatureSet(columns, feature_set.utc_offset_ms)
 
 
-def _live(world: World, engine: Engine, bundle: Bundle, since_ms: int, pages: int) -> DoubleArray:
-    """Mean gain and mean expected gain (2,) of the first ``pages`` pages opened from ``since_ms`` on."""
-    visits = world.visits(since_ms, world.end_ms)
-    asked = list(zip(visits.user_id, visits.time_ms.tolist(), visits.surface, strict=True))[:pages]
-    until_ms = asked[-1][1]
-    coming = records_of(world.room_records(since_ms, until_ms))
-    known = [*records_of(world.catalog()), *records_of(world.room_records(world.start_ms, until_ms))]
-    catalog = {record.item_id: record for _, record in known if isinstance(record, Item)}
-    total = np.zeros(2)
-    for number, (user, now_ms, surface) in enumerate(asked):
-        coming.sort(key=lambda pair: pair[0])
-        due = bisect.bisect_right(coming, now_ms, key=lambda pair: pair[0])
-        if due and now_ms - coming[0][0] >= MINUTE_MS:
-            engine.append([record for _, record in coming[:due]], now_ms)
-            del coming[:due]
-        feed = engine.feed(FeedRequest(user_id=user, surface=surface, count=PAGE), now_ms, f"loop-{number}")
-        page = [item.item_id for item in feed.items]
-        answer = world.respond(user, page, now_ms, feed.request_id, number, surface)
-        coming += answer
-        total += _worth(world, feed, [event for _, event in answer], catalog, bundle)
-    return total / len(asked)
+ARMS = (
+    Arm("popularity", every=0, ranker=popularity),
+    Arm("static", every=0, features=static),
+    Arm("trained", every=EVERY),
+    Arm("explore", EXPLORE + DIVERSE, every=EVERY),
+    Arm("random slots", EXPLORE + "epsilon = 1.0\n" + DIVERSE, every=EVERY),
+    Arm("oracle", every=0, ranker=oracle),
+)
 
 
-def _worth(world: World, feed: Feed, events: Sequence[Event], catalog: dict[str, Item], bundle: Bundle) -> DoubleArray:
-    """The gain of a page's outcomes, and of their true probabilities."""
-    known = tuple(head for head in ORDER if head in bundle.heads)
-    kinds = np.array([KIND_CODES[item.kind] for item in feed.items], np.uint8)
-    page = [item.item_id for item in feed.items]
-    truth = world.expected(feed.user_id, page, feed.now_ms, feed.surface)
-    outcomes = _outcomes(page, events, catalog, known)
-    scale = bundle.scales_of(known)
-    sums = [
-        gain(y, known, kinds, scale, Weights()).sum()
-        for y in (outcomes, np.column_stack([truth[head] for head in known]))
-    ]
-    return np.array(sums)
+def make_world(size: Size, seed: int) -> World:
+    """The world of a seed."""
+    return World.create(seed, size)
 
 
-def _outcomes(
-    page: Sequence[str], events: Sequence[Event], catalog: dict[str, Item], heads: Sequence[str]
-) -> DoubleArray:
-    y = np.zeros((len(page), len(heads)))
-    slots = {item: slot for slot, item in enumerate(page)}
-    for event in events:
-        head, done = str(event.action), True
-        if event.action is Action.WATCH and event.item_id in slots:
-            item, head = catalog[event.item_id], "complete"
-            done = is_complete(KIND_CODES[item.kind], ROOM_TYPE_CODES[item.room_type], item.duration_ms, event.value)
-        if event.item_id in slots and head in heads and done:
-            y[slots[event.item_id], heads.index(head)] = 1.0
-    return y
+def run(*, quick: bool) -> Report:
+    """Every system through two days of one small world when quick, else fourteen of five larger ones."""
+    report = Report("loop")
+    arms = tuple(arm for arm in ARMS if arm.name != "random slots") if quick else ARMS
+    worlds = Worlds(partial(make_world, QUICK if quick else SIZE), 1 if quick else 5, WARM_DAYS)
+    lived = run_trials(arms, worlds)
+    for system, some in lived.items():
+        row: Row = {"system": system, "seeds": len(some), "pages": int(np.mean([one.pages for one in some]))}
+        for figure in ("gain", "expected"):
+            means = [mean_of(one, figure) for one in some]
+            row |= {figure: float(np.mean(means)), f"{figure}_±": half_width(means)}
+        row |= {name: float(np.mean([mean_of(one, name) for one in some])) for name in FIGURES if name not in row}
+        row |= {f"discovered_{few}": float(np.mean([one.discovery[few] for one in some])) for few in FEWS}
+        report.rows.append(row)
+    for system, some in lived.items():
+        for day in range(len(some[0].figures["gain"])):
+            of_day: Row = {"system": system, "day": day + 1}
+            of_day |= {name: float(np.mean([one.figures[name][day] for one in some])) for name in FIGURES}
+            report.rows.append(of_day)
+    _judge(report, lived)
+    return report
+
+
+def _judge(report: Report, lived: dict[str, list[Lived]]) -> None:
+    """Ratios of what became of the systems, in pairs by world; and whether the oracle knows what it should."""
+    value = {system: np.array([mean_of(one, "expected") for one in some]) for system, some in lived.items()}
+    low, gap = value["popularity"], value["oracle"] - value["popularity"]
+    for system in ("static", "trained"):
+        report.ratios[f"loop.{system}_gap_closed"] = float(np.sum(value[system] - low) / np.sum(gap))
+    late = {system: np.array([mean_of(one, "expected", LATE) for one in lived[system]]) for system in value}
+    report.ratios["loop.trained_gap_closed_late"] = float(
+        np.sum(late["trained"] - late["popularity"]) / np.sum(late["oracle"] - late["popularity"])
+    )
+    gain, entropy = (
+        {name: np.mean([mean_of(one, figure) for one in lived[name]]) for name in ("trained", "explore")}
+        for figure in ("gain", "entropy")
+    )
+    report.ratios["loop.explore_gain_cost"] = float(1 - gain["explore"] / gain["trained"])
+    report.ratios["loop.explore_entropy"] = float(entropy["explore"] / entropy["trained"])
+    if "random slots" in lived:
+        for few in FEWS:
+            mine, theirs = (
+                np.mean([one.discovery[few] for one in lived[name]]) for name in ("explore", "random slots")
+            )
+            if theirs > 0:
+                report.ratios[f"loop.discovered_{few}_vs_random"] = float(mine / theirs)
+    if not (gap > 0).all():
+        report.faults.append("the oracle did not beat popularity")
+
+
+def mean_of(lived: Lived, figure: str, last: int = 0) -> float:
+    """A figure's mean over the days of a loop, or over so many last ones."""
+    return float(np.nanmean(lived.figures[figure][-last:]))
+
+
+def half_width(means: Sequence[float]) -> float:
+    """Of the 95 % interval of a mean over seeds, by Student's t; NaN for one seed."""
+    if len(means) < 2:
+        return float("nan")
+    return float(stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means)))

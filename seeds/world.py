@@ -167,6 +167,13 @@ class World:
         expect(self.cast.truth, self._user(user_id), items, now_ms, self._surface(surface), out)
         return {name: out[:, k] for k, name in enumerate(EXPECTED)}
 
+    def base_rates(self, heads: Sequence[str]) -> DoubleArray:
+        """The share of impressions that each head follows (heads, 4), by code of kind, in a log of any world."""
+        rates = np.zeros((len(heads), 1 + max(outcomes.KIND_CODES.values())))
+        for kind, table in constants.RATES.items():
+            rates[:, outcomes.KIND_CODES[kind]] = [table.get(head, 0.0) for head in heads]
+        return rates
+
     def alive(self, now_ms: int) -> list[str]:
         """Ids of the rooms that are on at a time, by start."""
         goods = self.cast.goods

@@ -63,10 +63,13 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     negatives : float
         The share of negatives that are learned from, drawn by the seed, in (0, 1]; each then counts 1 / share, so
         that margins stay log-odds. Of a head with more than a million rows, 0.1 are usual.
+    heads : tuple of str
+        Grow these alone; where none is named, every head that has both outcomes.
     """
 
     seeds: int = 1
     negatives: float = 1.0
+    heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

@@ -62,10 +62,11 @@ def fit_heads(
     fit_rows = (labels.begins >= slices.since_ms) & (labels.begins < slices.calibrate_ms)
     bins = warm.bins if warm else bins_of(table.features[fit_rows], table.feature_set.categorical)
     dropped = {head: reason for head in labels.windows_ms if (reason := _too_rare(table, head))}
-    wanted = [head for head in labels.windows_ms if head not in dropped]
+    growth = growth or Growth()
+    wanted = [head for head in growth.heads or labels.windows_ms if head in labels.windows_ms and head not in dropped]
     models, heads = {}, {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
-        grower = Grower(table, bins, fit_rows, Path(folder), seed, growth or Growth(), warm.models if warm else {})
+        grower = Grower(table, bins, fit_rows, Path(folder), seed, growth, warm.models if warm else {})
         for done, (head, text) in enumerate(zip(wanted, pool.map(grower.grow, wanted), strict=True)):
             progress(done, len(wanted))
             models[head], heads[head] = text, _calibrated(table, head, text)

@@ -80,6 +80,10 @@ def test_the_stages_of_a_training_make_up_its_time(tmp_path: Path) -> None:
 
 
 REPORTS = {
+    "loop": [
+        {"system": "a < b & c", "gain": 2.0},
+        *({"system": system, "day": day, "expected": 5.0 * day, "entropy": 2.0} for system in "ab" for day in (1, 2)),
+    ],
     "index": [
         {"system": "huozhao", "filter": "none", "recall": 0.95, "p50_ms": 0.5},
         {"system": "huozhao", "filter": "none", "recall": 0.99, "p50_ms": 0.9},

@@ -1,0 +1,119 @@
+"""What became of policies on trial, told as one page that stands alone, and as pictures where matplotlib is there."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from features.types import DoubleArray
+from training.bubble import FIGURES
+from training.curves import Axis, lines
+from training.curves import page as picture
+from training.trial import Lived
+
+Tales = Mapping[str, Sequence[Lived]]
+"""What became of each policy, world by world."""
+SETTLED = 1
+"""Figures of the table leave out so many days at the start, where that leaves any."""
+
+
+def by_day(lived: Sequence[Lived], figure: str) -> DoubleArray:
+    """A figure's mean over worlds (days,)."""
+    mean: DoubleArray = np.mean([one.figures[figure] for one in lived], axis=0)
+    return mean
+
+
+def over_all(lived: Sequence[Lived], figure: str) -> DoubleArray:
+    """A figure's mean over days, by world (seeds,)."""
+    if figure == "discovery":
+        return np.array([one.discovery[100] for one in lived])
+    rows = np.array([one.figures[figure] for one in lived])
+    means: DoubleArray = np.nanmean(rows[:, SETTLED:] if rows.shape[1] > SETTLED else rows, axis=1)
+    return means
+
+
+def half_width(values: DoubleArray) -> float:
+    """Of the 95 % interval of a mean over worlds, by Student's t; NaN for one."""
+    n = len(values)
+    if n < 2:
+        return float("nan")
+    return float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+
+
+def panel(lived: Tales, figure: str) -> str:
+    """One figure over the days, a line for each policy."""
+    series = {
+        name: [(day + 1.0, float(value)) for day, value in enumerate(by_day(some, figure)) if np.isfinite(value)]
+        for name, some in lived.items()
+    }
+    every = [point for points in series.values() for point in points] or [(1.0, 0.0)]
+    x = Axis.over("day", [a for a, _ in every], log=False)
+    y = Axis.over("", [b for _, b in every], log=False)
+    return picture(lines(FIGURES[figure], x, y, series))
+
+
+def write_tale(out: Path, lived: Tales, days: int, users: int) -> Path:
+    """Write the page; returns where it is."""
+    style = files("training").joinpath("report.css").read_text("utf-8")
+    seeds = len(next(iter(lived.values())))
+    first, *others = lived
+    panels = "".join(f"<figure>{panel(lived, figure)}</figure>" for figure in FIGURES)
+    text = f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Policies side by side</title><style>{style}
+figure svg {{ width: 100%; height: auto; }} .grid {{ grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); }}
+table {{ border-collapse: collapse; }} th, td {{ padding: .25rem .8rem; text-align: right; }}
+th:first-child {{ text-align: left; }}</style>
+<main><p class="eyebrow">huozhao simulate</p><h1>Policies side by side</h1>
+<p class="lede">{days} days in {seeds} simulated world{"s" * (seeds > 1)} of {users} people each, the same visits
+and the same luck for every policy. Means over worlds; ± is half of a 95&nbsp;% interval, of differences to
+{escape(first)} in pairs by world.</p>
+{_table(lived, first, others)}
+<div class="grid">{panels}</div></main></html>
+"""
+    path = out / "index.html"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _table(lived: Tales, first: str, others: Sequence[str]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in lived) + "".join(
+        f"<th>{escape(name)} − {escape(first)}</th>" for name in others
+    )
+    rows = "".join(_row(lived, first, others, figure, words) for figure, words in FIGURES.items())
+    rows += _row(lived, first, others, "discovery", "best tenth of what is new, shown 100 times within a day")
+    return f'<div class="wide"><table><tr><th>by day, without the first</th>{head}</tr>{rows}</table></div>'
+
+
+def _row(lived: Tales, first: str, others: Sequence[str], figure: str, words: str) -> str:
+    values = {name: over_all(some, figure) for name, some in lived.items()}
+    cells = [_cell(some) for some in values.values()] + [_cell(values[name] - values[first]) for name in others]
+    return f"<tr><th>{escape(words)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _cell(values: DoubleArray) -> str:
+    wide = half_width(values)
+    return f"{np.mean(values):.3g}" + (f" ± {wide:.2g}" if np.isfinite(wide) else "")
+
+
+def write_pictures(out: Path, lived: Tales) -> str:
+    """Draw every figure as a PNG; returns what to say of it."""
+    if find_spec("matplotlib") is None:
+        return "No PNGs: they need `pip install 'huozhao[pictures]'`."
+    from matplotlib.figure import Figure
+
+    for figure, words in FIGURES.items():
+        drawn = Figure(figsize=(6, 4), layout="constrained")
+        axes = drawn.subplots()
+        for name, some in lived.items():
+            days = by_day(some, figure)
+            axes.plot(np.arange(1, len(days) + 1), days, marker="o", markersize=3, label=name)
+        axes.set(title=words, xlabel="day")
+        axes.grid(alpha=0.3)
+        axes.legend()
+        drawn.savefig(out / f"{figure}.png", dpi=110)
+    return f"{len(FIGURES)} pictures: {', '.join(f'{figure}.png' for figure in FIGURES)}."

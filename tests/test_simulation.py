@@ -1,0 +1,54 @@
+"""Policies side by side: what the page and the pictures say of worlds that were lived through."""
+
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from huozhao.cli import main
+from huozhao.tale import write_pictures, write_tale
+from training.bubble import FIGURES
+from training.trial import FEWS, Lived
+
+
+def lived(name: str, more: float) -> list[Lived]:
+    return [
+        Lived(name, {figure: np.arange(3.0) + seed + more for figure in FIGURES}, dict.fromkeys(FEWS, 0.5), 4, 9)
+        for seed in range(2)
+    ]
+
+
+def test_the_page_stands_alone_and_shows_every_figure_of_every_policy(tmp_path: Path) -> None:
+    page = write_tale(tmp_path, {"now": lived("now", 0), "<then>": lived("<then>", 1)}, 3, 40).read_text("utf-8")
+    assert page.count("<svg") == len(FIGURES)
+    assert all(escape(words) in page for words in FIGURES.values())
+    assert "&lt;then&gt; − now" in page
+    assert "<then>" not in page
+    assert "2 simulated worlds of 40 people" in page
+    assert "src=" not in page
+    # Means of days 2 and 3 over worlds of 0 and 1: 1.5 and 2.5; the difference is 1 in each world.
+    assert "2 ± 6.4" in page
+    assert "1 ± 0" in page
+
+
+def test_pictures_are_drawn_where_they_can_be(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_pictures(tmp_path, {"now": lived("now", 0)})
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--policy", "nowhere.toml"], "there is no file 'nowhere.toml'"),
+        (["--policy", "default", "--users", "3"], "--users: 3"),
+        (["--policy", "default", "--policy", "default"], "one name"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_by_name(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["simulate", *options, "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
