@@ -64,7 +64,7 @@ class Engine:
     """
 
     def __init__(self, home: Path, log: HomeLog, generation: Generation, maker: Maker, *, writer: bool) -> None:
-        self._home = home
+        self.home = home
         self._log = log
         self.generation = generation
         self._maker = maker
@@ -111,7 +111,7 @@ class Engine:
     @property
     def bundles(self) -> Path:
         """The folder of the home's bundles."""
-        return self._home / "bundles"
+        return self.home / "bundles"
 
     def __enter__(self) -> Self:
         return self
@@ -299,7 +299,7 @@ class Engine:
         try:
             if self._is_writer:
                 self.flush()
-                snapshot.save(self.generation.state, self._home / "state")
+                snapshot.save(self.generation.state, self.home / "state")
                 self._ledger.close(self._log.last_ms)
         finally:
             self._log.close()

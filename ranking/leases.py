@@ -7,7 +7,6 @@ given back. A crash forfeits the rest of the lease; nothing is ever spent twice.
 import os
 import threading
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -50,7 +49,6 @@ class Ledger:
         self._path = path
         self._writer = writer
         self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
         self._left: dict[str, int] = {}
         self._leased: dict[str, int] = {}
         for lease in leases(path):
@@ -92,16 +90,10 @@ class Ledger:
                     self._left[name] = 0
                     self._lease(name, -left, now_ms)
             self._left.clear()
-            if self._file is not None:
-                self._file.close()
-                self._file = None
 
     def _lease(self, name: str, impressions: int, now_ms: int) -> None:
         try:
-            file = self._open()
-            file.write(msgspec.json.encode(Lease(name, impressions, now_ms)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            self._write(msgspec.json.encode(Lease(name, impressions, now_ms)) + b"\n")
         except OSError as error:
             # Whether it is on the disk is not known: it is taken for spent, and not spent.
             self.fault = f"{self._path}: {error.strerror}"
@@ -110,15 +102,17 @@ class Ledger:
         self._leased[name] = self._leased.get(name, 0) + impressions
         self._left[name] = self._left.get(name, 0) + max(impressions, 0)
 
-    def _open(self) -> IO[bytes]:
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("ab")
-            if self._file.tell() and not self._path.read_bytes().endswith(b"\n"):
-                # A line that a crash cut off was never spent from.
-                self._file.write(b"\n")
+    def _write(self, line: bytes) -> None:
+        new = not self._path.exists()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # A line that a crash cut off was never spent from.
+        torn = not new and self._path.stat().st_size and not self._path.read_bytes().endswith(b"\n")
+        with self._path.open("ab") as file:
+            file.write(b"\n" + line if torn else line)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
             sync_folder(self._path.parent)
-        return self._file
 
 
 def leases(path: Path) -> list[Lease]:

@@ -22,6 +22,7 @@ from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchem
 from serving.errors import PROBLEMS
 from serving.hot import MAX_BODY_BYTES, Hot, Route, computing
 from serving.page import ContractPage
+from serving.policies import Policies
 from serving.promotion import Promotions
 from serving.writer import Writer
 
@@ -140,7 +141,7 @@ def create_app(
         How many compute pages; one, and the event loop does it itself: a hand-over pays only where cores are many.
     """
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
-    promotions = Promotions(engine, engine.bundles, now_ms)
+    promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
     routes = [feed, rank, send_events, put_items, take_down, put_users, similar]
     contract = Litestar(
         [Router("/v1", route_handlers=routes), health, ready],
@@ -151,8 +152,8 @@ def create_app(
             "request_id": Provide(request_id, sync_to_thread=False),
         },
         exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
-        on_startup=[writer.start, archiver.start, promotions.start],
-        on_shutdown=[promotions.stop, writer.stop, archiver.stop, engine.close],
+        on_startup=[writer.start, archiver.start, promotions.start, policies.start],
+        on_shutdown=[policies.stop, promotions.stop, writer.stop, archiver.stop, engine.close],
         openapi_config=OpenAPIConfig(
             "Huozhao", _version(), use_handler_docstrings=True, render_plugins=[ContractPage(path="/")]
         ),

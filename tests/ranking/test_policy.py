@@ -7,6 +7,8 @@ from features.errors import PolicyError
 from features.records import Kind
 from ranking.policy import DEFAULT_TOML, default, load, parse
 from ranking.policy.lines import line_of
+from ranking.policy.versions import find, history, keep
+from ranking.policy.writing import as_toml, changes
 from ranking.value import Weights
 
 
@@ -183,3 +185,58 @@ def test_a_policy_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(PolicyError, match="UTF-8"):
         load(tmp_path / "policy.toml")
+
+
+AUTUMN = Path(__file__).parents[2] / "docs" / "examples" / "autumn-2020.toml"
+
+
+@pytest.mark.parametrize("text", ["", AUTUMN.read_text("utf-8"), '[surfaces."t 1"]\nkinds = ["room"]'])
+def test_a_policy_written_out_reads_as_itself(text: str) -> None:
+    policy = parse(text)
+    assert parse(as_toml(policy)) == policy
+    assert parse(as_toml(policy)).version == policy.version
+
+
+def test_two_policies_are_compared_by_key() -> None:
+    other = parse(AUTUMN.read_text("utf-8") + '[rerank]\nmethod = "dpp"')
+    found = {key: (old, new) for key, old, new in changes(parse(AUTUMN.read_text("utf-8")), other)}
+    assert found == {"rerank.method": ('"none"', '"dpp"')}
+    assert changes(other, other) == []
+    keys = {key for key, _, _ in changes(default(), other)}
+    assert "rules[marketplace task].from" in keys
+    assert "fees.weight" in keys
+
+
+def test_kept_versions_are_found_by_their_first_digits_and_told_from_changed_ones(tmp_path: Path) -> None:
+    one, two = parse("candidates = 200"), parse("candidates = 201")
+    assert [keep(tmp_path, policy, at) for at, policy in enumerate((one, one, two, one))] == [True, False, True, True]
+    assert [(entry.version, entry.since_ms) for entry in history(tmp_path)] == [
+        (one.version, 0), (two.version, 2), (one.version, 3),
+    ]  # fmt: skip
+    assert find(tmp_path, two.version[:5]) == two
+    for name in ("zzzz", "", "../x"):
+        with pytest.raises(PolicyError):
+            find(tmp_path, name)
+    (tmp_path / f"{two.version}.toml").write_text("candidates = 7")
+    with pytest.raises(PolicyError, match="reads as version"):
+        find(tmp_path, two.version)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[[rules]]\nname = "x"\nkinds = ["room"]\nfrom = 2020-10-09', "line 4: rules[0].from"),
+        ('[[rules]]\nname = "x"\nkinds = ["room"]\nuntil = 2020-10-09T00:00:00', "line 4: rules[0].until"),
+        ('[[rules]]\nname = "x"\nkinds = ["rom"]', "line 3: rules[0].kinds[0]"),
+        ('[[rules]]\nname = "x"\nkinds = ["room"]\n[[rules]]\nname = "x"\nkinds = ["room"]', "line 5: rules[1].name"),
+        ('\n[[boosts]]\nname = "x"\nterm = 1.0\nbudget = 5', "line 2: boosts[0]"),
+        ("[fees]\nweight = 1.0\ntable = [\n{ shop = 'own', fee = 2.0 }]", "line 4: fees.table[0].fee"),
+        ('[[quality]]\nrate = "refund"\nof = "item"\ndemote_from = 0.5\nblock_from = 0.4', "line 1: quality[0]"),
+        ('[surfaces.feed]\nbounds = [{of = "author", at_most = 1, window = "day"}]', "line 2: surfaces.feed.bounds[0]"),
+        ("[terms]\nown_shop = 5.0", "line 2: terms.own_shop"),
+    ],
+)
+def test_a_mistake_in_a_dated_or_listed_table_is_told_with_its_place(text: str, key: str) -> None:
+    with pytest.raises(PolicyError) as error:
+        parse(text)
+    assert error.value.what.startswith(key)

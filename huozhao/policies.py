@@ -1,0 +1,56 @@
+"""Policies from the command line: checked, shown, compared."""
+
+from pathlib import Path
+
+from features.errors import PolicyError
+from huozhao.times import iso
+from ranking.policy import Policy, load
+from ranking.policy.versions import find, history
+from ranking.policy.writing import as_toml, changes
+
+
+def check(home: Path, file: Path | None) -> None:
+    """Say that a policy is right, and what it changes; a mistake is raised."""
+    path = file or home / "policy.toml"
+    if not path.exists():
+        raise PolicyError(f"There is no {path}.", "Name a file, or a home with --home.")
+    policy = load(path)
+    print(f"{path} is right: version {policy.version}.")
+    if history(home / "policies"):
+        print(f"{len(changes(_named(home, 'current'), policy))} keys differ from what is in force.")
+
+
+def show(home: Path, version: str) -> None:
+    """Print a policy and when it was in force."""
+    policy = _named(home, version)
+    print(f"# version {policy.version}")
+    entries = history(home / "policies")
+    ends = [*(iso(entry.since_ms) for entry in entries[1:]), "now"]
+    for entry, until in zip(entries, ends, strict=False):
+        if entry.version == policy.version:
+            print(f"# in force from {iso(entry.since_ms)} until {until}")
+    print(as_toml(policy), end="")
+
+
+def diff(home: Path, before: str, after: str) -> None:
+    """Print the keys in which two policies differ."""
+    policies = _named(home, before), _named(home, after)
+    found = changes(*policies)
+    print(f"{policies[0].version} -> {policies[1].version}: {len(found) or 'no'} keys differ")
+    for key, old, new in found:
+        print(f"{key}: {old or '(none)'} -> {new or '(none)'}")
+
+
+def _named(home: Path, name: str) -> Policy:
+    kept = home / "policies"
+    if name == "current":
+        entries = history(kept)
+        # A home that was never served is under its file.
+        return find(kept, entries[-1].version) if entries else load(home / "policy.toml")
+    if name == "file":
+        return load(home / "policy.toml")
+    if name.endswith(".toml"):
+        if not Path(name).exists():
+            raise PolicyError(f"There is no {name}.", "Name a file, current, file, or a version.")
+        return load(Path(name))
+    return find(kept, name)
