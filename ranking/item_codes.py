@@ -24,7 +24,7 @@ class ItemCodes:
     Attributes
     ----------
     moving : (m,) int64
-        The features that people, events or time may change.
+        The features that people, events or time may change, and that some tree asks for.
     """
 
     def __init__(self, forest: Forest, feature_set: FeatureSet) -> None:
@@ -32,7 +32,8 @@ class ItemCodes:
         self._still = np.array(feature_set.still, np.int64)
         self._columns = forest.columns_of(feature_set.still)
         self._table = np.zeros((0, len(self._columns)), np.uint8)
-        self.moving = np.setdiff1d(np.arange(len(feature_set.columns)), self._still)
+        moving = np.setdiff1d(np.arange(len(feature_set.columns)), self._still)
+        self.moving = moving[[len(forest.columns_of([one])) > 0 for one in moving.tolist()]]
 
     def catch_up(self, reader: Reader, state: FeatureState, rows: RowArray) -> None:
         """Code the catalog rows ``rows`` of a state that the reader has caught up with."""

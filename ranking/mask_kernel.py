@@ -13,16 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.types import ByteArray, DoubleArray, HashArray, IntArray
+from features.types import BoolArray, ByteArray, DoubleArray, HashArray, IntArray
 from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_features, worth_folding
 from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, add_leaves, at_most, leaf_planes, split, turn_in, turn_out
 from ranking.mask_model import LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, aligned, stride_of
+
+BAND = 32
+"""Trees of a head that are added at a time: a large market's tests would not all stay in the second cache."""
 
 
 class Scratch(NamedTuple):
     """Slots of 8 words for one tile: tests, rows of each node and leaf, bits of leaves, half-turned words of places.
 
-    places (64, 8) int64, flat: by row of a block and block, where a row stands in a feature of categories.
+    places (f, 512) int64: where rows stand in each feature of categories, by row of a block and block.
     """
 
     tests: HashArray
@@ -37,9 +40,10 @@ def new_scratch(model: Model) -> Scratch:
     """Scratch of one call."""
     tests = aligned((len(model.nodes.test_column) + 1) * SLOT_BYTES)
     rows, planes = aligned(SLOTS * SLOT_BYTES), aligned(8 * SLOT_BYTES)
-    half, places = aligned(BLOCK * SLOT_BYTES), aligned(BLOCK * SLOT_BYTES)
+    half, features = aligned(BLOCK * SLOT_BYTES), len(model.members.feature)
+    places = aligned(features * TILE * 8).view(np.int64).reshape(features, TILE)
     words = tests.view(np.uint64), rows.view(np.uint64), planes.view(np.uint64), half.view(np.uint64)
-    return Scratch(words[0], words[1], words[2], words[3], places.view(np.int64))
+    return Scratch(words[0], words[1], words[2], words[3], places)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -54,27 +58,23 @@ def make_rank_tests(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def make_set_tests(
-    members: Members, i: int, codes: ByteArray, stride: int, start: int, rows: int, used: int, scratch: Scratch
-) -> None:
-    """The words of a feature's tests of categories in a tile, as far as they are among the first ``used`` tests.
+def make_set_tests(members: Members, i: int, chunk: int, used: int, alike: bool, scratch: Scratch) -> int:
+    """The words of a feature's tests of categories in a tile, from a chunk to test ``used``; the next chunk.
 
     A row's word has a bit for each of 64 sets, a test a bit for each row: bits are transposed.
     """
-    wide = members.known_start[i + 1] - members.known_start[i] + 1
-    alike = find_places(members, i, codes, stride, start, rows, scratch.places)
-    for chunk in range(members.chunk_start[i], members.chunk_start[i + 1]):
-        first = chunk * BLOCK
-        if members.chunk_tests[first] >= used:
-            break
+    wide, places = members.known_start[i + 1] - members.known_start[i] + 1, scratch.places[i]
+    while chunk < members.chunk_start[i + 1] and members.chunk_tests[chunk * BLOCK] < used:
         word = members.word_start[i] + (chunk - members.chunk_start[i]) * wide
         if alike:
-            spread(members.words[word + scratch.places[0]], members.chunk_tests, first, scratch.tests)
+            spread(members.words[word + places[0]], members.chunk_tests, chunk * BLOCK, scratch.tests)
         else:
             for row in range(0, BLOCK, 8):
-                turn_in(members.words, word, scratch.places, row, scratch.half)
+                turn_in(members.words, word, places, row, scratch.half)
             for row in range(8):
-                turn_out(scratch.half, row, members.chunk_tests, first, scratch.tests)
+                turn_out(scratch.half, row, members.chunk_tests, chunk * BLOCK, scratch.tests)
+        chunk += 1
+    return int(chunk)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -100,12 +100,12 @@ def spread(word: np.uint64, numbers: IntArray, first: int, tests: HashArray) -> 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def add_trees(nodes: Nodes, limit: int, blocks: int, scratch: Scratch, scores: DoubleArray) -> None:
-    """Add the first ``limit`` trees of each head to scores (heads * 512,) of a tile whose tests are made."""
+def add_trees(nodes: Nodes, age: int, until: int, blocks: int, scratch: Scratch, scores: DoubleArray) -> None:
+    """Add the trees age <= t < until of each head to scores (heads * 512,) of a tile whose tests are made."""
     tests, rows, planes = scratch.tests, scratch.rows, scratch.planes
     for head in range(len(nodes.head_start) - 1):
         first = nodes.head_start[head]
-        for t in range(first, min(first + limit, nodes.head_start[head + 1])):
+        for t in range(first + age, min(first + until, nodes.head_start[head + 1])):
             start, size = nodes.leaf_start[t], nodes.leaf_start[t + 1] - nodes.leaf_start[t] - 1
             rows[:LANES] = ~np.uint64(0)
             if size == 0:
@@ -122,28 +122,55 @@ def add_trees(nodes: Nodes, limit: int, blocks: int, scratch: Scratch, scores: D
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def raw_scores(model: Model, codes: ByteArray, n: int, limit: int, used: int) -> DoubleArray:
-    """Raw scores (n, heads) float64 of coded rows, by the first ``limit`` trees of each head, of ``used`` tests."""
+def score_tile(
+    model: Model,
+    nodes: Nodes,
+    codes: ByteArray,
+    stride: int,
+    start: int,
+    rows: int,
+    limit: int,
+    which: IntArray,
+    open_sets: BoolArray,
+    scratch: Scratch,
+    scores: DoubleArray,
+) -> None:
+    """Scores (heads * 512,) of a tile, by some trees of every head after some: their tests are still in the cache."""
+    members, blocks, made = model.members, -(-rows // BLOCK), np.int64(0)
+    chunks, alike = members.chunk_start.copy(), np.zeros(len(open_sets), np.bool_)
+    for i in range(len(open_sets)):
+        alike[i] = find_places(members, i, codes, stride, start, rows, scratch.places[i])
+    scores[:] = 0.0
+    for age in range(0, limit, BAND):
+        until = min(age + BAND, limit)
+        used = np.searchsorted(model.test_age, until)
+        more = np.searchsorted(which, used)
+        make_rank_tests(nodes, codes, stride, start, blocks, which[made:more], scratch.tests)
+        made = more
+        for i in range(len(open_sets)):
+            if open_sets[i]:
+                chunks[i] = make_set_tests(members, i, chunks[i], used, alike[i], scratch)
+        add_trees(nodes, age, until, blocks, scratch, scores)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def raw_scores(model: Model, codes: ByteArray, n: int, limit: int) -> DoubleArray:
+    """Raw scores (n, heads) float64 of coded rows, by the first ``limit`` trees of each head."""
     nodes, heads, stride = model.nodes, len(model.nodes.head_start) - 1, stride_of(n)
-    members, open_sets = model.members, np.ones(len(model.members.feature), np.bool_)
-    which = model.rank_tests[: np.searchsorted(model.rank_tests, used)]
+    open_sets, which = np.ones(len(model.members.feature), np.bool_), model.rank_tests
     if n > FEW_ROWS:
-        outcomes = known_outcomes(model, codes, stride, n, used)
+        outcomes = known_outcomes(model, codes, stride, n, np.searchsorted(model.test_age, limit))
         if worth_folding(model.test_nodes, outcomes, n):
             nodes = folded(nodes, outcomes, limit)
+            which = which[: np.searchsorted(which, len(outcomes))]
             which = which[outcomes[which] >= 0]
-            open_sets[:] = open_features(members, outcomes)
+            open_sets[:] = open_features(model.members, outcomes)
     scratch = new_scratch(model)
     scores = aligned(heads * TILE * 8).view(np.float64)
     out = np.empty((n, heads))
     for start in range(0, n, TILE):
         here = min(TILE, n - start)
-        scores[:] = 0.0
-        make_rank_tests(nodes, codes, stride, start, -(-here // BLOCK), which, scratch.tests)
-        for i in range(len(open_sets)):
-            if open_sets[i]:
-                make_set_tests(members, i, codes, stride, start, here, used, scratch)
-        add_trees(nodes, limit, -(-here // BLOCK), scratch, scores)
+        score_tile(model, nodes, codes, stride, start, here, limit, which, open_sets, scratch, scores)
         for j in range(here):
             for head in range(heads):
                 out[start + j, head] = scores[head * TILE + j]

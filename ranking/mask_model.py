@@ -80,12 +80,20 @@ class Nodes(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Compiled heads; test_nodes (p,) int64 counts the nodes that make each test, rank_tests are those of ranks."""
+    """Compiled heads.
+
+    Attributes
+    ----------
+    test_nodes, test_age : (p,) int64: how many nodes make each test; ascending, the place within its head of the first
+        tree that uses it
+    rank_tests : flat int64, ascending: the tests of ranks
+    """
 
     ranks: Ranks
     members: Members
     nodes: Nodes
     test_nodes: IntArray
+    test_age: IntArray
     rank_tests: IntArray
 
 

@@ -32,7 +32,6 @@ class Compiled:
 
     arrays: Model
     native: Model
-    test_age: IntArray  # ascending: the place within its head of the first tree that uses each test
 
     @property
     def columns(self) -> int:
@@ -148,8 +147,8 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
         *(records, _joined((t.leaves for t in trees), np.float64)),
     )
     rank_tests = np.flatnonzero(table[:, 0] < len(ranks.missing_code))
-    arrays = Model(ranks, members, nodes, np.bincount(node_test, minlength=len(table)), rank_tests)
-    return Compiled(arrays, native_model(arrays), test_age)
+    arrays = Model(ranks, members, nodes, np.bincount(node_test, minlength=len(table)), test_age, rank_tests)
+    return Compiled(arrays, native_model(arrays))
 
 
 def _joined(parts: Iterable[NDArray[_Number]], kind: type[_Number]) -> NDArray[_Number]:

@@ -153,12 +153,10 @@ class Forest:
 
     def score(self, rows: Coded, trees: int | None = None) -> DoubleArray:
         """Raw scores (n, heads) float64 of rows that ``coded`` made: what ``raw`` says of the same values."""
-        limit = self._limit(trees)
-        model = self._code()
+        limit, model = min(self._limit(trees), max(self.n_trees)), self._code()
         if rows.n == 0:
             return np.zeros((0, len(self.heads)))
-        used = int(np.searchsorted(model.test_age, limit))
-        scores: DoubleArray = raw_scores(model.native, rows.table.ravel(), rows.n, limit, used)
+        scores: DoubleArray = raw_scores(model.native, rows.table.ravel(), rows.n, limit)
         return scores
 
     def coded(
