@@ -143,7 +143,7 @@ def score_tile(
     scores[:] = 0.0
     for age in range(0, limit, BAND):
         until = min(age + BAND, limit)
-        used = np.searchsorted(model.test_age, until)
+        used = int(np.searchsorted(model.test_age, until))
         more = np.searchsorted(which, used)
         make_rank_tests(nodes, codes, stride, start, blocks, which[made:more], scratch.tests)
         made = more
@@ -159,7 +159,7 @@ def raw_scores(model: Model, codes: ByteArray, n: int, limit: int) -> DoubleArra
     nodes, heads, stride = model.nodes, len(model.nodes.head_start) - 1, stride_of(n)
     open_sets, which = np.ones(len(model.members.feature), np.bool_), model.rank_tests
     if n > FEW_ROWS:
-        outcomes = known_outcomes(model, codes, stride, n, np.searchsorted(model.test_age, limit))
+        outcomes = known_outcomes(model, codes, stride, n, int(np.searchsorted(model.test_age, limit)))
         if worth_folding(model.test_nodes, outcomes, n):
             nodes = folded(nodes, outcomes, limit)
             which = which[: np.searchsorted(which, len(outcomes))]
