@@ -17,7 +17,8 @@ from benchmarks.plots import draw
 from benchmarks.report import Report
 
 NAMES = (
-    "score", "index", "hydrate", "rerank", "feed", "scale", "http", "ingest", "replay", "train", "rooms", "loop",
+    "score", "index", "hydrate", "rerank", "feed", "scale", "http", "ingest", "crash", "replay", "train", "rooms",
+    "loop",
 )  # fmt: skip
 """Modules of this package, in the order that ``all`` runs them."""
 

@@ -43,6 +43,12 @@ BARS = {
     "loop.explore_gain_cost": Bar("<=", 0.03),
     "loop.explore_entropy": Bar(">=", 1),
     "loop.discovered_100_vs_random": Bar(">=", 2),
+    "ingest.events_per_second": Bar(">=", 15_000),
+    "crash.acknowledged_lost": Bar("<=", 0),
+    "crash.duplicated": Bar("<=", 0),
+    "crash.state_differs": Bar("<=", 0),
+    "crash.lost_by_cuts": Bar("<=", 0),
+    "crash.answers_before_sync": Bar("<=", 0),
     "rules.dead_rooms": Bar("<=", 0),
 }
 """By the name of the ratio. They are set for full sizes: of a quick run the verdicts say little."""

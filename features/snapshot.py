@@ -18,7 +18,7 @@ import numpy as np
 from features.arrays import Arrays, Items, PairTable, Rings, Table, Users
 from features.errors import SnapshotError
 from features.ids import Ids
-from features.log import sync_folder
+from features.log import EventLog, sync_folder
 from features.native import native_arrays
 from features.schema import ENTITIES, PAIRS, Layout
 from features.state import FeatureState, Hidden
@@ -111,6 +111,32 @@ def newest(layout: Layout, folder: Path, end: int | None = None) -> FeatureState
         except SnapshotError as error:
             warnings.warn(f"Snapshot skipped: {error}", SnapshotWarning, stacklevel=2)
     return None
+
+
+def restored(layout: Layout, log: EventLog, folder: Path) -> FeatureState:
+    """The newest whole snapshot with the rest of the log folded, bit for bit the state that never stopped."""
+    state = newest(layout, folder, log.end()) or FeatureState(layout)
+    for batch in log.read(state.offset):
+        state.fold(batch)
+    return state
+
+
+def clear_beyond(folder: Path, end: int) -> None:
+    """Remove snapshots of more than the log holds, and drafts that nobody finished.
+
+    What the log has lost will be other records at the same offsets; only who writes the log may call it.
+
+    Warns
+    -----
+    SnapshotWarning
+        For each snapshot that was removed.
+    """
+    for path in sorted(folder.glob(f"*-{'[0-9]' * 12}")):
+        if int(path.name[-12:]) > end:
+            warnings.warn(f"Snapshot removed: {path} is beyond the log's end, {end}.", SnapshotWarning, stacklevel=2)
+            shutil.rmtree(path)
+    for draft in folder.glob("*.draft"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _newest_first(layout: Layout, folder: Path) -> list[Path]:

@@ -102,6 +102,8 @@ class Engine:
         policy = load_policy(home / "policy.toml")
         log = HomeLog(home / "log", writer=writer, durability=durability)
         try:
+            if writer:
+                snapshot.clear_beyond(home / "state", log.end())
             maker = Maker(home, log, ranker, keeps=writer)
             return cls(home, log, maker.anew(bundle, policy), maker, writer=writer)
         except BaseException:

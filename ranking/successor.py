@@ -35,10 +35,7 @@ class Maker:
 
     def anew(self, bundle: Bundle, policy: Policy) -> Generation:
         """Over a state of its own: the newest snapshot of the layout, and the rest of the log folded."""
-        layout = bundle.feature_set.layout
-        state = snapshot.newest(layout, self._home / "state", self._log.end()) or FeatureState(layout)
-        for batch in self._log.read(state.offset):
-            state.fold(batch)
+        state = snapshot.restored(bundle.feature_set.layout, self._log, self._home / "state")
         return self.over(state, bundle, policy)
 
     def over(self, state: FeatureState, bundle: Bundle, policy: Policy) -> Generation:

@@ -24,6 +24,8 @@ from serving.hot import MAX_BODY_BYTES, Hot, Route, computing
 from serving.page import ContractPage
 from serving.policies import Policies
 from serving.promotion import Promotions
+from serving.settings import SNAPSHOT_RECORDS
+from serving.snapshots import Snapshots
 from serving.writer import Writer
 
 PATIENCE_S = 5
@@ -128,6 +130,7 @@ def create_app(
     now_ms: clock.Clock = clock.now_ms,
     request_id: Callable[[], str] = clock.request_id,
     threads: int = 1,
+    snapshot_records: int = SNAPSHOT_RECORDS,
 ) -> ASGIApp:
     """The application over an engine, whose past days it archives and which it closes when it shuts down.
 
@@ -139,7 +142,10 @@ def create_app(
         The clock, and the names of requests.
     threads : int
         How many compute pages; one, and the event loop does it itself: a hand-over pays only where cores are many.
+    snapshot_records : int
+        A snapshot is taken whenever so many records have come.
     """
+    snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
     routes = [feed, rank, send_events, put_items, take_down, put_users, similar]
@@ -152,8 +158,8 @@ def create_app(
             "request_id": Provide(request_id, sync_to_thread=False),
         },
         exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
-        on_startup=[writer.start, archiver.start, promotions.start, policies.start],
-        on_shutdown=[policies.stop, promotions.stop, writer.stop, archiver.stop, engine.close],
+        on_startup=[writer.start, archiver.start, promotions.start, policies.start, snapshots.start],
+        on_shutdown=[snapshots.stop, policies.stop, promotions.stop, writer.stop, archiver.stop, engine.close],
         openapi_config=OpenAPIConfig(
             "Huozhao", _version(), use_handler_docstrings=True, render_plugins=[ContractPage(path="/")]
         ),

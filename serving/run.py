@@ -47,7 +47,8 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
     settings.check()
     with _bound(settings) as bound:
         # The application closes the engine, after the last answer: a signal may end the process before we return.
-        app = create_app(_opened(settings, now_ms), now_ms, threads=cores())
+        engine = _opened(settings, now_ms)
+        app = create_app(engine, now_ms, threads=cores(), snapshot_records=settings.snapshot_records)
         sys.setswitchinterval(SWITCH_S)
         # What is there now stays: a collection that looked at all of it would hold up every page.
         gc.collect()

@@ -1,0 +1,95 @@
+"""What a power cut would take: the write-ahead file cut anywhere, and the calls of a traced server in their order."""
+
+import json
+import re
+import shutil
+import urllib.request
+from pathlib import Path
+
+from benchmarks.crash_load import serving
+from features.live import HomeLog
+from features.log import DAY_MS
+from features.records import Action, Event
+
+HEADER, FRAME = 32, 24 + 4096
+"""Bytes of a write-ahead file's head, and of a frame with its page."""
+_CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
+_SENDS = frozenset({"write", "writev", "sendto", "sendmsg"})
+
+
+def lost_by_cuts(folder: Path, batches: int) -> tuple[int, int]:
+    """How many cuts were tried, and after how many an acknowledged record was missing or a batch there in part.
+
+    The file is cut at every frame's end and in every frame's middle; records acknowledged before that length must be
+    there, and of the batch that was cut nothing.
+    """
+    home, after = folder / "home", folder / "after"
+    wal = home / "live.sqlite-wal"
+    with HomeLog(home, writer=True) as log:
+        ends = [(wal.stat().st_size, log.end())]
+        for number in range(batches):
+            log.append([_like(f"{number}-{n}") for n in range(1 + number % 7)], 20_000 * DAY_MS)
+            ends.append((wal.stat().st_size, log.end()))
+        shutil.copytree(home, after)
+    content = (after / wal.name).read_bytes()
+    frames = range(HEADER + FRAME, len(content) + 1, FRAME)
+    cuts = [cut for end in frames for cut in (end - FRAME // 2, end) if cut >= ends[0][0]]
+    lost = 0
+    for cut in cuts:
+        tried = folder / "tried"
+        tried.mkdir()
+        shutil.copy(after / "live.sqlite", tried)
+        (tried / wal.name).write_bytes(content[:cut])
+        with HomeLog(tried, writer=True) as log:
+            lost += log.end() != max(end for length, end in ends if length <= cut)
+        shutil.rmtree(tried)
+    return len(cuts), lost
+
+
+def answers_before_sync(home: Path, now_ms: int, batches: int) -> tuple[int, int, int] | str:
+    """Answers to events, syncs of the write-ahead file, and answers with no sync after the last write to the file.
+
+    Why not, where the system does not let its calls be traced.
+    """
+    trace = home.parent / "trace"
+    calls = "trace=pwrite64,fdatasync,fsync,write,writev,sendto,sendmsg"
+    before = ["strace", "-f", "-y", "-s", "16", "-o", str(trace), "-e", calls]
+    try:
+        with serving(home, now_ms, before) as server:
+            for number in range(batches):
+                event = {"event_id": f"traced-{number}", "ts_ms": now_ms, "item_id": "i1", "action": "like"}
+                body = json.dumps([event | {"user_id": "u1"}]).encode()
+                urllib.request.urlopen(f"{server.address}/v1/events", body, timeout=60).read()  # noqa: S310  # our server
+            server.kill()
+    except RuntimeError as error:
+        return f"strace cannot trace here: {error}"
+    return read_trace(trace.read_text("utf-8", "replace").splitlines())
+
+
+def read_trace(lines: list[str]) -> tuple[int, int, int]:
+    """Answers, syncs and answers too early, of a trace that names the files of its calls."""
+    answers = syncs = early = 0
+    is_dirty, has_synced, syncing = False, False, set[str]()
+    for line in lines:
+        found = _CALL.match(line)
+        if found is None:
+            continue
+        process, call = found.groups()
+        to_log, unfinished = "live.sqlite-wal>" in line, "<unfinished" in line
+        if call == "pwrite64" and to_log:
+            is_dirty = True
+        elif call in ("fdatasync", "fsync") and to_log and unfinished:
+            syncing.add(process)
+        elif call in ("fdatasync", "fsync") and (to_log or process in syncing):
+            syncing.discard(process)
+            syncs += 1
+            is_dirty, has_synced = False, True
+        elif call in _SENDS and "HTTP/1.1 200" in line:
+            answers += 1
+            early += is_dirty or not has_synced
+            has_synced = False
+    return answers, syncs, early
+
+
+def _like(name: str) -> Event:
+    return Event(name, 20_000 * DAY_MS, "i1", Action.LIKE, "u1")

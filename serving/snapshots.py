@@ -1,0 +1,85 @@
+"""Snapshots while a server runs, made by a process of their own: no page and no append ever waits for one.
+
+The process reads the log as any reader does, goes on from the last snapshot, and keeps the next one. It takes memory of
+its own for a state meanwhile, and the processor's time at the lowest priority.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from features import snapshot
+from features.live import HomeLog
+from ranking.bundle import current, load
+from ranking.engine import Engine
+
+LOOK_S = 2.0
+"""How often it is looked how far the log has come."""
+COMMAND = (sys.executable, "-c", "from serving.snapshots import main; main()")
+
+_log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """Takes a snapshot whenever so many records have come since the last one, in a thread and a process of its own.
+
+    Parameters
+    ----------
+    engine : Engine
+        Opened as the writer; it takes the last snapshot itself when it closes.
+    every : int
+        Records.
+    look_s : float
+        Seconds between looks.
+    """
+
+    def __init__(self, engine: Engine, every: int, look_s: float = LOOK_S) -> None:
+        self._engine = engine
+        self._every = every
+        self._look_s = look_s
+        self._told_to_stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="snapshots")
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when none is being taken any more: one that is under way is given up."""
+        self._told_to_stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = self._engine.status(0).offset
+        while not self._told_to_stop.wait(self._look_s):
+            offset = self._engine.status(0).offset
+            if offset - last >= self._every:
+                # One that failed is not tried again before as many records more.
+                last = offset
+                self._take()
+
+    def _take(self) -> None:
+        command = [*COMMAND, str(self._engine.home)]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:  # noqa: S603  # our own module
+            while process.poll() is None:
+                if self._told_to_stop.wait(0.05):
+                    process.kill()
+                    return
+        if process.returncode:
+            _log.error("A snapshot could not be taken; the log alone keeps all it would hold")
+
+
+def take(home: Path) -> Path:
+    """Keep a snapshot of a home's log as it is now, of the layout of its current bundle."""
+    layout = load(current(home / "bundles")).feature_set.layout
+    with HomeLog(home / "log", writer=False) as log:
+        return snapshot.save(snapshot.restored(layout, log, home / "state"), home / "state")
+
+
+def main() -> None:
+    """Take a snapshot of the home that the command line names, in whatever time nobody else wants."""
+    os.nice(19)
+    take(Path(sys.argv[1]))

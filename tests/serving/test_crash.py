@@ -1,0 +1,83 @@
+"""A server that is killed loses nothing it acknowledged, keeps nothing twice, and starts as if it had never stopped."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.crash import killed
+from benchmarks.crash_sync import lost_by_cuts, read_trace
+from features.live import HomeLog
+from features.schema import FeatureSet
+from features.snapshot import SnapshotWarning, clear_beyond, newest, save
+from features.state import FeatureState
+from ranking.engine import Engine
+from serving.snapshots import Snapshots, take
+from tests.serving.test_writer import like
+from tests.small_home import FEATURES, NOW
+
+
+def test_kills_under_load_lose_nothing_acknowledged_and_keep_nothing_twice(home: Path) -> None:
+    Engine.open(home).close()
+    report = killed(home, 3)
+    assert [fault for fault in report.faults if "no load" not in fault] == []
+    assert set(report.ratios.values()) == {0.0}
+    assert report.rows[0]["events_acknowledged"] != 0
+
+
+def test_no_cut_of_the_write_ahead_file_takes_what_was_acknowledged(tmp_path: Path) -> None:
+    cuts, lost = lost_by_cuts(tmp_path, 8)
+    assert (cuts > 20, lost) == (True, 0)
+
+
+def test_a_trace_tells_answers_that_a_sync_covers_from_those_that_come_too_early() -> None:
+    write, sync = "7  pwrite64(5</h/live.sqlite-wal>, ...) = 4096", "7  fdatasync(5</h/live.sqlite-wal>) = 0"
+    answer = '9  sendto(3<socket:[1]>, "HTTP/1.1 200 OK\\r"..., 99) = 99'
+    begun, ended = "7  fdatasync(5</h/live.sqlite-wal> <unfinished ...>", "7  <... fdatasync resumed>) = 0"
+    assert read_trace([write, sync, answer, write, begun, ended, answer]) == (2, 2, 0)
+    assert read_trace([write, sync, answer, write, answer, sync]) == (2, 2, 1)
+    assert read_trace([write, begun, answer, ended]) == (1, 1, 1)
+
+
+def test_a_snapshot_beside_a_server_holds_all_that_was_acknowledged_before(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like("a"), like("b")], NOW)
+        path = take(home)
+        assert path.name.endswith(f"{engine.status(0).offset:012d}")
+        engine.append([like("c")], NOW)
+    with HomeLog(home / "log", writer=False) as log:
+        assert log.end() == 54
+
+
+def test_a_snapshot_is_taken_when_so_many_records_have_come(home: Path) -> None:
+    with Engine.open(home) as engine:
+        snapshots = Snapshots(engine, 3, look_s=0.02)
+        snapshots.start()
+        engine.append([like("a"), like("b")], NOW)
+        assert list(home.glob("state/*")) == []
+        engine.append([like("c")], NOW)
+        while not list(home.glob("state/*-000000000054")):
+            pass
+        snapshots.stop()
+
+
+def test_snapshots_of_what_the_log_has_lost_are_removed_before_other_records_come_there(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([like("a")], NOW)
+        shutil.copytree(home / "log", home / "before")
+        engine.append([like("b")], NOW)
+    layout = FEATURES.layout
+    assert newest(layout, home / "state") is not None
+    shutil.rmtree(home / "log")
+    (home / "before").rename(home / "log")
+    with pytest.warns(SnapshotWarning, match="beyond the log's end, 52"):
+        engine = Engine.open(home)
+    assert list(home.glob("state/*")) == []
+    engine.close()
+
+
+def test_drafts_of_snapshots_that_nobody_finished_are_removed(tmp_path: Path) -> None:
+    path = save(FeatureState(FeatureSet(FEATURES.columns).layout), tmp_path)
+    (tmp_path / "x-000000000001.draft").mkdir()
+    clear_beyond(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == [path]
