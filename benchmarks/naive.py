@@ -13,6 +13,7 @@ import faiss
 import lightgbm as lgb
 import numpy as np
 
+from features.counters import TICK_BITS
 from features.outcomes import PRODUCT, ROOM
 from features.reader import Reader
 from features.records import Context
@@ -69,8 +70,8 @@ class Naive:
         ended = items.ended | (items.pulse_ms < now_ms - policy.room_ttl_ms)
         self.alive = items.listed[: len(everything)] & ((self.kinds != ROOM) | ~ended[: len(everything)])
         self.seen = {user: set(state.arrays.rings.seen[user].tolist()) for user in people}
-        self.seen_after = now_ms - policy.seen_window_ms
-        self.seen_ms = {user: state.arrays.rings.seen_ms[user].max() for user in people}
+        self.seen_after = now_ms - policy.suppress.windows_ms[0]
+        self.seen_ms = {user: int(state.arrays.rings.seen_at[user].max()) << TICK_BITS for user in people}
         self.user_columns = group_of(reader, ["user"])
         self.author_columns = group_of(reader, ["user*author"])
         self.category_columns = group_of(reader, ["user*category"])

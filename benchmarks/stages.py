@@ -33,7 +33,7 @@ def _once(generation: Generation, user: int, page: int) -> list[float]:
     at.append(time.perf_counter())
     found = generation.retrieve(query)
     at.append(time.perf_counter())
-    chosen, _ = generation.unseen(query, generation.legal(query, found)[0])
+    chosen, *_ = generation.unseen(query, generation.legal(query, found)[0])
     at.append(time.perf_counter())
     batch = generation.assemble(query, chosen)
     at.append(time.perf_counter())

@@ -2,14 +2,15 @@
 
 from typing import NamedTuple
 
-from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, HashArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, HashArray, IntArray, RowArray, TickArray
 
 N_ENTITIES = 7
 USER, ITEM, AUTHOR, MERCHANT, BRAND, CATEGORY, KIND = range(N_ENTITIES)
 AUTHORS, CATEGORIES = 0, 1
 PAIR_ENTRIES = (16, 8)
 RING = 24
-SEEN = 32
+SEEN = 48
+BOUGHT = 8
 WATCHED = 16
 
 
@@ -31,13 +32,18 @@ class PairTable(NamedTuple):
 
 
 class Rings(NamedTuple):
-    """A person's recent items, oldest overwritten first: engaged with strength, seen, and watches already counted."""
+    """A person's recent items, oldest overwritten first: engaged with strength, seen, bought, and watches counted.
+
+    When an item was seen and bought is kept in ticks of ``2 ** TICK_BITS`` ms.
+    """
 
     item: RowArray
     ms: IntArray
     strength: FloatArray
     seen: RowArray
-    seen_ms: IntArray
+    seen_at: TickArray
+    bought: RowArray
+    bought_at: TickArray
     watched: HashArray
     cursor: RowArray
 

@@ -21,12 +21,12 @@ from features.arrays import (
     MERCHANT,
     N_ENTITIES,
     RING,
-    SEEN,
     USER,
     WATCHED,
     Arrays,
     Items,
     PairTable,
+    Rings,
     SlotArrays,
     Steps,
     Table,
@@ -34,10 +34,11 @@ from features.arrays import (
 from features.outcomes import ROOM, is_complete, is_long_view
 from features.records import LATE_MS
 from features.schema import ACTION_CODE
-from features.types import FloatArray, HashArray, IntArray, RowArray
+from features.types import FloatArray, HashArray, IntArray, RowArray, TickArray
 
 IMPRESSION = ACTION_CODE["impression"]
 WATCH = ACTION_CODE["watch"]
+ORDER = ACTION_CODE["order"]
 ROOM_START = ACTION_CODE["room_start"]
 ROOM_PULSE = ACTION_CODE["room_pulse"]
 ROOM_END = ACTION_CODE["room_end"]
@@ -64,6 +65,8 @@ for _action, _strength in (
 
 NO_ACTION = 255
 """The action of a record that is no event."""
+TICK_BITS = 14
+"""When something was seen is kept to 2^14 ms: 16 seconds; so the last moment that a record may have fits 32 bits."""
 LATE, REPEATED_WATCH = 0, 1
 """Where the fold counts what it ignored."""
 
@@ -137,10 +140,7 @@ def fold(arrays: Arrays, slots: SlotArrays, steps: Steps, start: int, stop: int,
             if host != author:
                 touch(authors_of, slots, AUTHOR, host, ts, hits)
                 touch_pair(author_pairs, slots, AUTHORS, user, host, ts, hits)
-        if action == IMPRESSION:
-            see(rings.seen, rings.seen_ms, rings.cursor, user, item, ts)
-        elif strength > 0:
-            push(rings.item, rings.ms, rings.strength, rings.cursor, user, item, ts, strength)
+        remember(rings, user, item, ts, action, strength)
 
 
 @njit(nogil=True, cache=True)
@@ -257,11 +257,23 @@ def is_repeated(watched: HashArray, cursor: RowArray, user: int, item: int, requ
 
 
 @njit(nogil=True, cache=True)
-def see(seen: RowArray, seen_ms: IntArray, cursor: RowArray, user: int, item: int, ts: int) -> None:
-    """Remember that an item was shown."""
-    seen[user, cursor[user, 1]] = item
-    seen_ms[user, cursor[user, 1]] = ts
-    cursor[user, 1] = (cursor[user, 1] + 1) % SEEN
+def remember(rings: Rings, user: int, item: int, ts: int, action: np.int64, strength: float) -> None:
+    """Put an item in the person's rings: what was shown, what was bought, what was engaged with."""
+    if action == IMPRESSION:
+        note(rings.seen, rings.seen_at, rings.cursor, 1, user, item, ts)
+    elif action == ORDER:
+        note(rings.bought, rings.bought_at, rings.cursor, 3, user, item, ts)
+    if action != IMPRESSION and strength > 0:
+        push(rings.item, rings.ms, rings.strength, rings.cursor, user, item, ts, strength)
+
+
+@njit(nogil=True, cache=True)
+def note(ring: RowArray, at: TickArray, cursor: RowArray, which: int, user: int, item: int, ts: int) -> None:
+    """Note an item and its tick over the oldest entry of a ring."""
+    place = cursor[user, which]
+    ring[user, place] = item
+    at[user, place] = ts >> TICK_BITS
+    cursor[user, which] = (place + 1) % ring.shape[1]
 
 
 @njit(nogil=True, cache=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from features.arrays import (
+    BOUGHT,
     N_ENTITIES,
     PAIR_ENTRIES,
     RING,
@@ -48,9 +49,11 @@ def allocate(layout: Layout, rows: Mapping[str, int]) -> Arrays:
         np.zeros((n_users, RING), np.int64),
         np.zeros((n_users, RING), np.float32),
         np.zeros((n_users, SEEN), np.int32),
-        np.zeros((n_users, SEEN), np.int64),
+        np.zeros((n_users, SEEN), np.uint32),
+        np.zeros((n_users, BOUGHT), np.int32),
+        np.zeros((n_users, BOUGHT), np.uint32),
         np.zeros((n_users, WATCHED), np.uint64),
-        np.zeros((n_users, 3), np.int32),
+        np.zeros((n_users, 4), np.int32),
     )
     numbers = np.full((n_items, len(layout.item_numbers)), np.nan, np.float32)
     numbers[:, : len(ITEM_NUMBERS)] = 0

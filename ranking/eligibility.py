@@ -12,9 +12,9 @@ from features.types import BoolArray, ByteArray, FloatArray, IntArray, RowArray
 from ranking.policy import Policy
 from ranking.types import Query
 
-REASONS = ("", "unlisted", "kind", "dead_room", "no_stock", "hidden", "seen", "quality")
+REASONS = ("", "unlisted", "kind", "dead_room", "no_stock", "hidden", "quality")
 """Why an item was dropped, by code; the first is none. Codes beyond are the policy's rules, in order."""
-UNLISTED, WRONG_KIND, DEAD_ROOM, NO_STOCK, HIDDEN, SEEN, QUALITY = range(1, len(REASONS))
+UNLISTED, WRONG_KIND, DEAD_ROOM, NO_STOCK, HIDDEN, QUALITY = range(1, len(REASONS))
 
 
 def keep(state: FeatureState, policy: Policy, query: Query, rows: RowArray) -> tuple[BoolArray, ByteArray]:
@@ -47,16 +47,6 @@ def presentable(state: FeatureState, rows: RowArray) -> BoolArray:
     """Which items (n,) may be found at all: listed, a product in stock, a room that did not end, whatever the time."""
     items = state.arrays.items
     return _presentable(items.categories, items.numbers, items.listed, items.ended, rows)
-
-
-def seen_recently(state: FeatureState, query: Query, rows: RowArray, window_ms: int) -> BoolArray:
-    """Which items (n,) the person was shown within the last ``window_ms``.
-
-    It is no legal rule: who composes the page may let it give way. It holds with personalisation off as well.
-    """
-    rings = state.arrays.rings
-    recent = rings.seen[query.user][query.now_ms - rings.seen_ms[query.user] <= window_ms]
-    return _among(rows, recent)
 
 
 def counts(reasons: ByteArray, rules: tuple[str, ...] = ()) -> dict[str, int]:
@@ -133,15 +123,4 @@ def _presentable(
         kind = categories[row, 4]
         over = (kind == PRODUCT and numbers[row, 1] == 0) or (kind == ROOM and ended[row])
         out[i] = listed[row] and not over
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _among(rows: RowArray, few: RowArray) -> BoolArray:
-    """Which rows (n,) are among a few; row 0 is none."""
-    out = np.zeros(rows.shape[0], np.bool_)
-    for one in few:
-        if one != 0:
-            for i in range(rows.shape[0]):
-                out[i] |= rows[i] == one
     return out

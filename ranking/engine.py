@@ -30,7 +30,7 @@ from ranking.mixer import best_first
 from ranking.policy import Policy
 from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker
-from ranking.show import shown
+from ranking.show import shown, why_of
 from ranking.successor import Maker, MakeRanker
 from ranking.types import (
     Ack,
@@ -184,16 +184,18 @@ class Engine:
         with self.mutex:
             generation = self.generation
             count = min(request.count, generation.policy.page_most)
-            query = generation.query(request_id, request.user_id, count, context, now_ms)
+            query = generation.query(
+                request_id, request.user_id, count, context, now_ms, request.seen, explain=request.explain
+            )
             legal, dropped = generation.legal(query, generation.retrieve(query))
-            unseen, seen = generation.unseen(query, legal)
+            unseen, seen, gave = generation.unseen(query, legal)
             batch = generation.assemble(query, unseen, explain=request.explain)
             lottery = generation.newcomers(query, batch)
         chosen, cut = generation.glance(batch, lottery)
         dropped |= seen | cut
         with generation.lift(generation.score(chosen), self._ledger) as lift:
             slate, relaxed = generation.compose(lift.scored, lottery)
-            return self._finish(generation, lift, slate, dropped, explain=request.explain, relaxed=relaxed)
+            return self._finish(generation, lift, slate, dropped, explain=request.explain, relaxed=gave + relaxed)
 
     def rank(self, request: RankRequest, now_ms: int, request_id: str) -> Feed:
         """The given items, best first for a person; legal rules hold, composition is the caller's."""
@@ -202,7 +204,7 @@ class Engine:
         names = tuple(dict.fromkeys(request.item_ids))
         with self.mutex:
             generation = self.generation
-            query = generation.query(request_id, request.user_id, len(names), context, now_ms)
+            query = generation.query(request_id, request.user_id, len(names), context, now_ms, explain=request.explain)
             rows = generation.state.items.find_all(names)
             known = rows[rows > 0]
             legal, dropped = generation.legal(query, Candidates(known, np.zeros(len(known), np.uint8)))
@@ -228,7 +230,7 @@ class Engine:
             fit = generation.showable(rows, now_ms) & (rows != row)
             payloads = [state.payloads[found] for found in rows[fit][:k].tolist()]
         near = zip(payloads, scores[fit][:k].tolist(), strict=True)
-        return tuple(shown(payload, score, "similar") for payload, score in near)
+        return tuple(shown(payload, score, "similar", why=why_of("similar", "", 0)) for payload, score in near)
 
     def item(self, item_id: str) -> Item:
         """The catalog's row of an item."""

@@ -5,7 +5,7 @@ changes.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from features.reader import Reader
 from features.records import Context
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray
-from ranking import eligibility, exploration
+from ranking import eligibility, exploration, suppression
 from ranking.boosts import Lift, lift, lifted
 from ranking.bundle import Bundle
 from ranking.decided import Decisions
@@ -37,7 +37,7 @@ from ranking.policy import Policy
 from ranking.quality import Quality
 from ranking.rerank import reranker_of
 from ranking.rules import Rules
-from ranking.show import shown
+from ranking.show import shown, why_of
 from ranking.sources import Chart, Fresh, Personal, Trending, merge
 from ranking.types import Batch, Candidates, FeedItem, Page, Query, Ranker, Scored, Slate, Source, VectorIndex
 from ranking.value import value_of, value_terms
@@ -167,12 +167,26 @@ class Generation:
             index.remove(rows[~held])
             index.put(rows[held], self.reader.vectors.item[rows[held]])
 
-    def query(self, request_id: str, user_id: str, count: int, context: Context, now_ms: int) -> Query:
-        """Who asks, and what they like."""
+    def query(
+        self,
+        request_id: str,
+        user_id: str,
+        count: int,
+        context: Context,
+        now_ms: int,
+        seen: Sequence[str] = (),
+        *,
+        explain: bool = False,
+    ) -> Query:
+        """Who asks, what they like, and what they have on the screen."""
         user = self.state.users.find(user_id)
         personal = user if self.state.arrays.users.personalised[user] else 0
         vector = self.reader.user_vector(self.state, personal, now_ms)
-        return Query(request_id, user_id, user, personal, now_ms, count, context, vector)
+        shown = self.state.items.find_all(seen) if seen else NO_ROWS
+        liked = self.state.arrays.rings.item[personal] if explain else NO_ROWS
+        return Query(
+            request_id, user_id, user, personal, now_ms, count, context, vector, shown[shown > 0], liked[liked > 0]
+        )
 
     def retrieve(self, query: Query) -> Candidates:
         """What every source finds, each item once."""
@@ -203,13 +217,9 @@ class Generation:
         if self.policy.quality:
             reasons[(reasons == 0) & self._quality.blocked(rows, now_ms)] = eligibility.QUALITY
 
-    def unseen(self, query: Query, legal: Candidates) -> tuple[Candidates, dict[str, int]]:
-        """Candidates the person was not shown lately; all of them where too few would be left for a page."""
-        seen = eligibility.seen_recently(self.state, query, legal.rows, self.policy.seen_window_ms)
-        count = int(seen.sum())
-        if not count or len(seen) - count < query.count:
-            return legal, {}
-        return Candidates(legal.rows[~seen], legal.source[~seen]), {"seen": count}
+    def unseen(self, query: Query, legal: Candidates) -> tuple[Candidates, dict[str, int], tuple[str, ...]]:
+        """Candidates that were neither shown nor bought lately, how many were, and what of that gave way."""
+        return suppression.unseen(self.state, self.policy.suppress, query, legal)
 
     def assemble(self, query: Query, chosen: Candidates, *, explain: bool = False) -> Batch:
         """The feature rows and codes of candidates, as of now; every feature to explain by, else what codes need."""
@@ -296,7 +306,19 @@ class Generation:
             at = np.concatenate([slate.page, slate.reserve])
             at = at[self._still_fit(batch, at)][: batch.query.count]
         payloads = [self.state.payloads[row] for row in batch.rows[at].tolist()]
-        return Page(at, tuple(payloads), slate.drawn), {"gone": gone} if gone else {}
+        near = self._near(batch.query.liked, batch.rows[at])
+        return Page(at, tuple(payloads), slate.drawn, near), {"gone": gone} if gone else {}
+
+    def _near(self, liked: RowArray, rows: RowArray) -> tuple[str, ...]:
+        """Of what the person liked, the id of what each item (n,) is nearest to; "" where none is like it at all."""
+        if not len(liked):
+            return ()
+        vectors = self.reader.vectors.item
+        length = np.maximum(np.linalg.norm(vectors[liked], axis=1), 1e-9)
+        cosine = vectors[rows] @ vectors[liked].T / length
+        best, names = cosine.argmax(axis=1), [self.state.items.name(row) for row in liked.tolist()]
+        some = np.take_along_axis(cosine, best[:, None], axis=1)[:, 0] > 0
+        return tuple(names[one] if near else "" for one, near in zip(best.tolist(), some.tolist(), strict=True))
 
     def _still_fit(self, batch: Batch, at: IntArray) -> BoolArray:
         query = batch.query
@@ -312,7 +334,9 @@ class Generation:
         drawn = [page.drawn.get(one, 1.0) for one in at.tolist()]
         features = self._explained(batch.features[at]) if explain else [{}] * len(at)
         columns = (page.payloads, found, drawn, scored.value[at].tolist(), scored.terms[at].tolist())
-        marks = (lifted(scored)[at].tolist(), batch.decided.sells[at].tolist())
+        lifts = lifted(scored)[at].tolist()
+        why = [why_of(*one) for one in zip(found, page.near or ("",) * len(at), lifts, strict=True)]
+        marks = (lifts, batch.decided.sells[at].tolist(), why)
         return tuple(
             shown(
                 payload,
@@ -324,8 +348,9 @@ class Generation:
                 propensity,
                 boosted=boosted,
                 sells=sells,
+                why=why,
             )
-            for payload, where, propensity, value, terms, odds, row, boosted, sells in zip(
+            for payload, where, propensity, value, terms, odds, row, boosted, sells, why in zip(
                 *columns, scored.probabilities[at].tolist(), features, *marks, strict=True
             )
         )

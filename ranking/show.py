@@ -19,6 +19,27 @@ class _Face(msgspec.Struct, frozen=True, tag="item"):
 
 _FACE = msgspec.json.Decoder(_Face)
 
+WHY = {
+    "live": "A room on air that is near what you liked lately",
+    "products": "A product that is near what you liked lately",
+    "videos": "A video that is near what you liked lately",
+    "follow": "By someone you follow or often watch",
+    "trending": "Many people engage with it now",
+    "fresh": "It began within the last day",
+    "explore": "It is new, and shown by lot to learn who likes it",
+    "request": "You named it",
+    "similar": "It is near the item you named",
+}
+"""The reason that a person is given, by source."""
+
+
+def why_of(source: str, near: str, boost: float) -> str:
+    """Why an item is on a page, in a sentence; with what it is nearest to of what the person liked, where known."""
+    what = WHY.get(source, "")
+    if near and source != "explore":
+        what += f": {near}" if "near" in what else f"; it is near {near}"
+    return f"{what}. It is promoted." if boost else f"{what}." if what else ""
+
 
 def shown(
     payload: bytes,
@@ -31,6 +52,7 @@ def shown(
     *,
     boosted: bool = False,
     sells: bool = False,
+    why: str = "",
 ) -> FeedItem:
     """The item of a catalog row's JSON, with its value and what that is the sum of."""
     face = _FACE.decode(payload)
@@ -48,5 +70,6 @@ def shown(
         propensity=propensity,
         boost_spent=float(boosted),
         sells=sells,
+        why=why,
         features=features or {},
     )

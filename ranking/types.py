@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Protocol, Self
 
 import msgspec
+import numpy as np
 
 from features.records import Context, Id, Kind, Name, OptionalId, TimeMs
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray, ShortArray
@@ -21,7 +22,8 @@ class FeedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Who asks for a page, where, and how long it shall be.
 
     ``now_ms`` and ``request_id`` are given by the server; in process by the caller. ``explain`` adds every item's
-    feature row to the answer.
+    feature row to the answer. ``seen`` are items on the screen whose impressions may not have been sent yet: scrolling
+    on does not repeat them.
     """
 
     user_id: OptionalId = ""
@@ -30,6 +32,7 @@ class FeedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     device: Name = ""
     city_tier: Name = ""
     explain: bool = False
+    seen: Annotated[tuple[Id, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,6 +59,7 @@ class FeedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     terms: dict[str, float]
     heads: dict[str, float]
     source: str
+    why: str = ""
     propensity: float = 1.0
     boost_spent: float = 0.0
     sells: bool = False
@@ -85,7 +89,8 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
 class Query:
     """A request against the state: who asks (row 0: nobody known, or personalisation off) and what they like.
 
-    ``vector`` (dims,) float32 is the person's unit vector, zeros where nothing is known.
+    ``vector`` (dims,) float32 is the person's unit vector, zeros where nothing is known. ``shown`` are item rows on the
+    screen already; ``liked`` those that the page's reasons may name, none unless they are asked for.
     """
 
     request_id: str
@@ -96,6 +101,8 @@ class Query:
     count: int
     context: Context
     vector: FloatArray
+    shown: RowArray = field(default_factory=lambda: np.zeros(0, np.int32))
+    liked: RowArray = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +191,14 @@ class Slate:
 class Page:
     """A page after its last check: positions (m,) into ``Scored``, in page order, and the catalog rows as JSON.
 
-    ``drawn`` has the propensity of each position that was drawn by lot.
+    ``drawn`` has the propensity of each position that was drawn by lot; ``near`` the item that each of the page is
+    nearest to of what the person liked, "" where none is, if reasons were asked for.
     """
 
     at: IntArray
     payloads: tuple[bytes, ...]
     drawn: Mapping[int, float] = field(default_factory=dict)
+    near: tuple[str, ...] = ()
 
 
 class Ack(msgspec.Struct, frozen=True, omit_defaults=True):

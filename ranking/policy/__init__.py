@@ -8,5 +8,18 @@ from ranking.policy.explore import Explore
 from ranking.policy.page import Bound, Light, Rerank, Surface
 from ranking.policy.policy import Policy
 from ranking.policy.reading import DEFAULT_TOML, default, load, parse
+from ranking.policy.suppress import Suppress
 
-__all__ = ["DEFAULT_TOML", "Bound", "Explore", "Light", "Policy", "Rerank", "Surface", "default", "load", "parse"]
+__all__ = [
+    "DEFAULT_TOML",
+    "Bound",
+    "Explore",
+    "Light",
+    "Policy",
+    "Rerank",
+    "Suppress",
+    "Surface",
+    "default",
+    "load",
+    "parse",
+]

@@ -15,6 +15,7 @@ from ranking.policy.load import Commerce, HeadHosts
 from ranking.policy.page import Light, Rerank, Surface
 from ranking.policy.quality import Floor
 from ranking.policy.rules import Rule
+from ranking.policy.suppress import Suppress
 from ranking.types import MAX_COUNT
 from ranking.value import Weights
 
@@ -34,11 +35,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     candidates: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     page_most: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
     room_ttl: str
-    seen_window: str
     light: Light
     weights: Weights
     rerank: Rerank
     explore: Explore
+    suppress: Suppress
     surfaces: dict[str, Surface]
     rules: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=200)]
     quality: tuple[Floor, ...]
@@ -54,7 +55,6 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         if "feed" not in self.surfaces:
             raise PolicyError("surfaces.feed is missing.", "Other surfaces go by it.", key="surfaces")
         _duration_ms("room_ttl", self.room_ttl)
-        _duration_ms("seen_window", self.seen_window)
         if self.light.keep < self.page_most:
             what = f"light.keep = {self.light.keep} is below page_most = {self.page_most}."
             raise PolicyError(what, "Keep at least as many candidates as a page may hold.", key="light.keep")
@@ -75,11 +75,6 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def room_ttl_ms(self) -> int:
         """Milliseconds a room is alive after its last pulse."""
         return _duration_ms("room_ttl", self.room_ttl)
-
-    @cached_property
-    def seen_window_ms(self) -> int:
-        """Milliseconds within which an item shown counts as seen."""
-        return _duration_ms("seen_window", self.seen_window)
 
     @cached_property
     def counts_served(self) -> bool:

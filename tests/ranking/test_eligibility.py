@@ -9,7 +9,7 @@ from features.log import Stored, to_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Record
 from features.standard import standard
 from features.state import FeatureState
-from ranking.eligibility import REASONS, alive, counts, fit_to_show, keep, presentable, seen_recently
+from ranking.eligibility import REASONS, alive, counts, fit_to_show, keep, presentable
 from ranking.policy import default
 from ranking.types import Query
 
@@ -117,15 +117,6 @@ def test_what_a_person_hid_is_hidden_from_that_person_alone(hide: Record, gone: 
     names = ["a", "b", "c"]
     assert _reasons(state, names) == ["hidden" if name in gone else "" for name in names]
     assert keep(state, POLICY, _query(state, user="bob"), state.items.find_all(names))[0].all()
-
-
-def test_what_was_shown_within_the_window_counts_as_seen() -> None:
-    state = _state(_did(Action.IMPRESSION, "a", NOW - 1000), _did(Action.IMPRESSION, "b", NOW - 2000))
-    rows = state.items.find_all(["a", "b", "c"])
-    assert seen_recently(state, _query(state), rows, 999).tolist() == [False, False, False]
-    assert seen_recently(state, _query(state), rows, 1000).tolist() == [True, False, False]
-    assert seen_recently(state, _query(state), rows, 2000).tolist() == [True, True, False]
-    assert not seen_recently(state, _query(state, user="nobody"), rows, 2000).any()
 
 
 def test_the_last_check_finds_what_has_gone_since() -> None:

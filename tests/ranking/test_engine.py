@@ -173,7 +173,7 @@ def test_what_was_seen_lately_gives_way_to_what_was_not(home: Path) -> None:
         engine.append(seen, NOW)
         second = feed(engine, count=5, after_ms=1000)
         assert not set(first) & set(ids(second))
-        assert second.dropped["seen"] == 5
+        assert second.dropped["session"] == 5
 
 
 def test_no_room_is_shown_after_its_end_was_acknowledged_whatever_starts_and_ends_meanwhile(home: Path) -> None:

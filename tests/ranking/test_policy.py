@@ -51,8 +51,8 @@ def test_a_surface_replaces_weights_for_itself_alone() -> None:
 
 
 def test_durations_are_milliseconds() -> None:
-    policy = parse('room_ttl = "90s"\nseen_window = "2h"')
-    assert (policy.room_ttl_ms, policy.seen_window_ms) == (90_000, 7_200_000)
+    policy = parse('room_ttl = "90s"\n[suppress]\nbought = "2h"')
+    assert (policy.room_ttl_ms, policy.suppress.windows_ms[2]) == (90_000, 7_200_000)
 
 
 def test_the_version_follows_the_values_and_not_their_writing() -> None:
@@ -147,7 +147,7 @@ def test_a_mistake_is_told_with_its_line(text: str, where: str, tmp_path: Path) 
         ('room_tll = "3m"', "room_tll", "Did you mean 'room_ttl'?"),
         ("room_ttl = 3", "room_ttl", "shows every key"),
         ('room_ttl = "3 minutes"', "room_ttl", '"30m"'),
-        ('seen_window = "0m"', "seen_window", '"30m"'),
+        ('[suppress]\nseen = "0m"', "suppress.seen", '"30m"'),
         ("candidates = 0", "candidates", "shows every key"),
         ("page_most = 201", "page_most", "shows every key"),
         ('sources = ["live", "live"]', "sources", "once"),

@@ -1,0 +1,143 @@
+"""What a person was shown or bought is not shown again, until there is nothing else, and then in a stated order."""
+
+from pathlib import Path
+
+import pytest
+
+from features.records import Action, Control, Event
+from ranking import Engine, Feed, FeedRequest
+from tests.small_home import NOW
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+STAYS_MS = 1000
+
+
+def page(engine: Engine, at_ms: int = NOW, count: int = 10, user: str = "u1", seen: tuple[str, ...] = ()) -> Feed:
+    return engine.feed(FeedRequest(user_id=user, count=count, seen=seen), at_ms, f"r{at_ms}-{count}-{len(seen)}")
+
+
+def ids(feed: Feed) -> list[str]:
+    return [item.item_id for item in feed.items]
+
+
+def shown(feed: Feed, at_ms: int, user: str = "u1") -> list[Event]:
+    return [Event(f"{user}-{at_ms}-{name}", at_ms, name, Action.IMPRESSION, user) for name in ids(feed)]
+
+
+def opened(home: Path, rule: str = "") -> Engine:
+    (home / "policy.toml").write_text(f'room_ttl = "9d"\n[suppress]\n{rule}', "utf-8")
+    return Engine.open(home)
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["personal", "switched off"])
+def test_scrolling_on_shows_everything_once_and_then_nothing(home: Path, *, off: bool) -> None:
+    with opened(home) as engine:
+        if off:
+            engine.append([Control("u1", NOW, "personalisation_off")], NOW)
+        found: list[str] = []
+        feed = page(engine, count=1)
+        for number in range(6):
+            at_ms = NOW + number * MINUTE_MS
+            feed = page(engine, at_ms)
+            found += ids(feed)
+            assert feed.relaxed in {(), ("product 3/10",), ("room 6/10",), ("room 6/10", "product 3/10")}
+            engine.append(shown(feed, at_ms), at_ms)
+        assert len(found) == len(set(found)) == 40
+        assert feed.items == ()
+        assert feed.dropped == {"session": 40}
+
+
+def test_what_is_on_the_screen_is_not_repeated_before_its_impressions_are_sent(home: Path) -> None:
+    with opened(home) as engine:
+        first = ids(page(engine, count=15))
+        second = ids(page(engine, count=15, seen=(*first, "unheard-of")))
+        assert len(second) == 15
+        assert not set(first) & set(second)
+        assert ids(page(engine, count=15, user="", seen=tuple(first))) != []
+        assert not set(first) & set(ids(page(engine, count=15, user="", seen=tuple(first))))
+
+
+def test_a_session_goes_on_while_no_pause_is_long_and_then_is_over(home: Path) -> None:
+    with opened(home, 'session = "30m"\nseen = "1m"\n') as engine:
+        first = page(engine)
+        engine.append(shown(first, NOW), NOW)
+        later = NOW + 25 * MINUTE_MS
+        engine.append(shown(page(engine, later), later), later)
+        # 50 minutes after the first page, but never a pause of more than 25.
+        assert not set(ids(first)) & set(ids(page(engine, NOW + 50 * MINUTE_MS)))
+        assert set(ids(first)) & set(ids(page(engine, NOW + 2 * HOUR_MS)))
+
+
+def test_what_was_seen_comes_back_after_its_window_and_what_was_bought_after_a_longer_one(home: Path) -> None:
+    with opened(home, 'session = "5m"\nseen = "2h"\nbought = "24h"\n') as engine:
+        engine.append([Event("s", NOW, "i2", Action.IMPRESSION, "u1"), Event("o", NOW, "i1", Action.ORDER, "u1")], NOW)
+        soon, later, after = (ids(page(engine, NOW + hours * HOUR_MS, 30)) for hours in (1, 3, 25))
+        assert "i2" not in soon
+        assert "i1" not in soon
+        assert "i2" in ids(page(engine, NOW + 3 * HOUR_MS, 40))
+        assert "i1" not in later
+        assert "i1" in ids(page(engine, NOW + 25 * HOUR_MS, 40)) or "i1" in after
+
+
+def test_an_exhausted_catalogue_gives_way_in_the_stated_order_the_longest_ago_first(home: Path) -> None:
+    rule = 'session = "5m"\nseen = "24h"\nbought = "24h"\n'
+    with opened(home, rule) as engine:
+        early, late = [f"i{n}" for n in range(2, 20)], [f"i{n}" for n in range(20, 40)]
+        engine.append([Event(f"a{name}", NOW, name, Action.IMPRESSION, "u1") for name in early], NOW)
+        at_ms = NOW + HOUR_MS
+        engine.append([Event(f"b{name}", at_ms, name, Action.IMPRESSION, "u1") for name in late], at_ms)
+        engine.append([Event("o", at_ms, "i1", Action.ORDER, "u1")], at_ms)
+        now = NOW + 2 * HOUR_MS
+        # One is left, i0; what is missing comes of what was seen first.
+        feed = page(engine, now, 10)
+        assert set(ids(feed)) <= {"i0", *early}
+        assert len(ids(feed)) == 10
+        assert "seen" in feed.relaxed
+        assert "bought" not in feed.relaxed
+        assert feed.dropped == {"seen": 29, "bought": 1}
+        everything = page(engine, now, 40)
+        assert len(ids(everything)) == 40
+        assert everything.relaxed[:2] == ("seen", "bought")
+
+
+def test_a_policy_may_let_a_session_give_way_or_nothing(home: Path) -> None:
+    with opened(home, "gives_way = []") as engine:
+        engine.append([Event(f"a{n}", NOW - 2 * HOUR_MS, f"i{n}", Action.IMPRESSION, "u1") for n in range(40)], NOW)
+        assert len(ids(page(engine))) == 10
+    with opened(home, 'gives_way = []\nseen = "3h"') as engine:
+        assert ids(page(engine)) == []
+    with opened(home, 'gives_way = ["session"]\nsession = "3h"') as engine:
+        feed = page(engine)
+        assert len(ids(feed)) == 10
+        assert feed.relaxed[0] == "session"
+
+
+def test_with_personalisation_off_only_the_session_is_remembered(home: Path) -> None:
+    with opened(home, 'session = "5m"\nseen = "24h"\nbought = "24h"\n') as engine:
+        engine.append([Event("s", NOW, "i2", Action.IMPRESSION, "u1"), Event("o", NOW, "i1", Action.ORDER, "u1")], NOW)
+        assert page(engine, NOW + HOUR_MS).dropped == {"seen": 1, "bought": 1}
+        engine.append([Control("u1", NOW, "personalisation_off")], NOW)
+        assert page(engine, NOW + HOUR_MS).dropped == {}
+
+
+def test_after_the_history_is_cleared_nothing_is_remembered_but_what_was_hidden(home: Path) -> None:
+    with opened(home) as engine:
+        first = page(engine)
+        engine.append([*shown(first, NOW), Control("u1", NOW, "hide_item", "i2")], NOW)
+        assert page(engine).dropped == {"hidden": 1, "session": len(set(ids(first)) - {"i2"})}
+        engine.append([Control("u1", NOW, "clear_history")], NOW)
+        assert page(engine).dropped == {"hidden": 1}
+
+
+def test_every_item_says_why_it_is_there_and_explained_what_it_is_near_to(home: Path) -> None:
+    with opened(home) as engine:
+        engine.append([Event("l", NOW, "i7", Action.LIKE, "u1")], NOW)
+        assert all(item.why.endswith(".") for item in page(engine).items)
+        feed = engine.feed(FeedRequest(user_id="u1", count=40, explain=True), NOW, "why")
+        near = [item for item in feed.items if item.source in {"live", "products", "videos"} and "i7" in item.why]
+        assert near
+        assert all(item.why.endswith("near what you liked lately: i7.") for item in near)
+        engine.append([Control("u1", NOW, "personalisation_off")], NOW)
+        off = engine.feed(FeedRequest(user_id="u1", count=40, explain=True), NOW, "why")
+        assert not any("i7" in item.why for item in off.items)
