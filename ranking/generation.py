@@ -26,6 +26,7 @@ from ranking.bundle import Bundle
 from ranking.decided import Decisions
 from ranking.exact import ExactIndex
 from ranking.exploration import Lottery
+from ranking.follow import Follow, Works
 from ranking.index import FaissIndex
 from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
@@ -130,6 +131,11 @@ class Generation:
         """The sources that a policy means by a name, each with the code of the kind it finds."""
         if name in _CHARTS:
             return [(kind, _CHARTS[name](kind, self.state)) for kind in self.indexes]
+        if name == Follow.name:
+            works = Works(self.state)
+            return [
+                (kind, Follow(kind, self.state, works, self._on_air if kind == ROOM else None)) for kind in self.indexes
+            ]
         kind = _PERSONAL[name]
         return [(kind, Personal(kind, self.indexes[kind], self._on_air if kind == ROOM else None))]
 
@@ -146,7 +152,7 @@ class Generation:
             self.load.fold(batch)
         spoken = np.concatenate([changed, steps.item, steps.via])
         for _, source in self.sources:
-            if isinstance(source, Chart):
+            if isinstance(source, Chart | Follow):
                 source.follow(spoken)
 
     def close(self) -> None:

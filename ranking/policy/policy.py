@@ -19,7 +19,7 @@ from ranking.policy.suppress import Suppress
 from ranking.types import MAX_COUNT
 from ranking.value import Weights
 
-SourceName = Literal["live", "products", "videos", "trending", "fresh"]
+SourceName = Literal["live", "products", "videos", "trending", "fresh", "follow"]
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
