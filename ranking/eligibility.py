@@ -38,9 +38,11 @@ def keep(state: FeatureState, policy: Policy, query: Query, rows: RowArray) -> t
     return reasons == 0, reasons
 
 
-def fit_to_show(state: FeatureState, policy: Policy, rows: RowArray, now_ms: int) -> BoolArray:
-    """The last check before a page goes out: which items (n,) are still listed, alive and in stock."""
-    return np.equal(_legal(state, rows, tuple(Kind), policy.room_ttl_ms, now_ms), 0)
+def fit_to_show(state: FeatureState, policy: Policy, rows: RowArray, now_ms: int, user: int = 0) -> BoolArray:
+    """The last check before a page goes out: which items (n,) are still listed, alive, in stock and not hidden."""
+    fit = np.equal(_legal(state, rows, tuple(Kind), policy.room_ttl_ms, now_ms), 0)
+    hidden = state.hidden.get(user)
+    return fit if hidden is None else fit & ~_hidden_by(state, hidden, rows)
 
 
 def presentable(state: FeatureState, rows: RowArray) -> BoolArray:

@@ -4,6 +4,7 @@ One writer appends to the log, then folds and indexes under the mutex, then ackn
 while it finds candidates and reads their rows, scores outside it, and takes it once more for the last check.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -21,31 +22,35 @@ from features.log import Stored, to_batch
 from features.records import FUTURE_MS, Context, Item, Record, Served, Written
 from features.rows import Durability
 from features.state import FeatureState
-from ranking.boosts import Lift
 from ranking.bundle import Bundle, current, load
 from ranking.generation import Generation
 from ranking.intake import acknowledged, asked, checked, record_of
+from ranking.ladder import FEED, RANK, Budget, Ladder, Level
 from ranking.leases import Ledger
-from ranking.mixer import best_first
+from ranking.making import SCORED, Made, Read, as_given, composed, ordered, popular, read, warm
 from ranking.policy import Policy
 from ranking.policy import load as load_policy
+from ranking.popular import Popular
 from ranking.ranker import BundleRanker
 from ranking.show import shown, why_of
 from ranking.successor import Maker, MakeRanker
 from ranking.types import (
     Ack,
+    Alive,
+    AliveRequest,
     Candidates,
     Feed,
     FeedItem,
     FeedRequest,
     Ranker,
     RankRequest,
-    Slate,
     Status,
 )
 
+Make = Callable[[Generation, Read, Level, Budget, Ledger], Made]
 SERVED_KEPT = 256
 """Served pages wait in memory for the next append; the one that makes it so many writes them all down."""
+_log = logging.getLogger(__name__)
 
 
 def bundled(bundle: Bundle, _: FeatureState) -> Ranker:
@@ -76,6 +81,8 @@ class Engine:
         self.mutex: AbstractContextManager[object] = threading.Lock()
         self._served: list[Served] = []
         self.policy_fault = ""
+        self._feeds, self._ranks = Ladder(FEED), Ladder(RANK)
+        self._popular = Popular()
 
     @classmethod
     def open(
@@ -163,7 +170,7 @@ class Engine:
                 self.generation.fold(batch)
         return offsets
 
-    def feed(self, request: FeedRequest, now_ms: int, request_id: str) -> Feed:
+    def feed(self, request: FeedRequest, now_ms: int, request_id: str, budget: Budget | None = None) -> Feed:
         """A page for a person who asked for nothing.
 
         Parameters
@@ -173,6 +180,9 @@ class Engine:
             The moment that ages and counters are read at, and rooms must be alive at.
         request_id : str
             Names the page in the log.
+        budget : Budget, optional
+            What time is left. Where it is too little the page is a lesser one, by the rungs of ``ranking.ladder``, and
+            says so; legal rules hold on every rung.
 
         Raises
         ------
@@ -180,42 +190,92 @@ class Engine:
             If the request is not as its type says.
         """
         request, now_ms = asked(request, now_ms, request_id)
+        budget, made = budget or Budget(), None
         context = Context(request.surface, request.device, request.city_tier, 0)
         with self.mutex:
-            generation = self.generation
+            budget.lap("wait")
+            generation, level = self.generation, self._feeds.rung(budget)
             count = min(request.count, generation.policy.page_most)
             query = generation.query(
                 request_id, request.user_id, count, context, now_ms, request.seen, explain=request.explain
             )
-            legal, dropped = generation.legal(query, generation.retrieve(query))
-            unseen, seen, gave = generation.unseen(query, legal)
-            batch = generation.assemble(query, unseen, explain=request.explain)
-            lottery = generation.newcomers(query, batch)
-        chosen, cut = generation.glance(batch, lottery)
-        dropped |= seen | cut
-        with generation.lift(generation.score(chosen), self._ledger) as lift:
-            slate, relaxed = generation.compose(lift.scored, lottery)
-            return self._finish(generation, lift, slate, dropped, explain=request.explain, relaxed=gave + relaxed)
+            found = read(generation, query, budget, explain=request.explain) if level in SCORED else None
+        if found:
+            level = self._feeds.rung(budget, passed=("retrieve",))
+            made = self._tried(composed, generation, found, level, budget)
+        if made is None:
+            with self.mutex:
+                # The state of another generation would not be folded on.
+                generation = self.generation
+                rung: Level = "last" if level == "last" else "popular"
+                made = popular(generation, query, self._popular, rung, budget, self._ledger)
+        why = "" if made.level == "full" else "ranker" if level in SCORED and made.level != level else "deadline"
+        feed = self._finish(generation, made, why, budget, explain=request.explain)
+        self._feeds.learn(budget)
+        return feed
 
-    def rank(self, request: RankRequest, now_ms: int, request_id: str) -> Feed:
+    def rank(self, request: RankRequest, now_ms: int, request_id: str, budget: Budget | None = None) -> Feed:
         """The given items, best first for a person; legal rules hold, composition is the caller's."""
         request, now_ms = asked(request, now_ms, request_id)
+        budget = budget or Budget()
         context = Context(request.surface, request.device, request.city_tier, 0)
         names = tuple(dict.fromkeys(request.item_ids))
         with self.mutex:
+            budget.lap("wait")
             generation = self.generation
             query = generation.query(request_id, request.user_id, len(names), context, now_ms, explain=request.explain)
             rows = generation.state.items.find_all(names)
             known = rows[rows > 0]
             legal, dropped = generation.legal(query, Candidates(known, np.zeros(len(known), np.uint8)))
             batch = generation.assemble(query, legal, explain=request.explain)
+            budget.lap("retrieve")
         if len(known) < len(names):
             dropped["unknown"] = len(names) - len(known)
-        scored = generation.score(batch)
-        order = best_first(scored.value, batch.rows)
-        slate = Slate(order, order[:0])
-        unlifted = Lift(scored, self._ledger, {})
-        return self._finish(generation, unlifted, slate, dropped, explain=request.explain, source="request")
+        found, level = Read(batch, dropped), self._ranks.rung(budget, ("retrieve",), len(names))
+        made = self._tried(ordered, generation, found, level, budget) or as_given(generation, found, self._ledger)
+        why = "" if made.level == "full" else "ranker" if level in SCORED and made.level != level else "deadline"
+        feed = self._finish(generation, made, why, budget, explain=request.explain, source="request")
+        self._ranks.learn(budget, len(names))
+        return feed
+
+    def _tried(self, make: Make, generation: Generation, found: Read, level: Level, budget: Budget) -> Made | None:
+        """A page by scores; None where there is no time for them, or the ranker failed."""
+        if level not in SCORED:
+            return None
+        try:
+            return make(generation, found, level, budget, self._ledger)
+        except Exception:  # noqa: BLE001  # whatever it met, there is a page without it; the fault is counted and told
+            if not generation.faults["ranker"]:
+                _log.exception("The ranker failed; pages are made without it, and it is asked again")
+            generation.faults["ranker"] += 1
+            return None
+
+    def warm(self, now_ms: int) -> None:
+        """Make some pages that nobody asked for, so that the first that is asked for finds all warm."""
+        with self._writing:
+            warm(self.generation, now_ms, self._ledger)
+        self.refresh(now_ms)
+
+    def refresh(self, now_ms: int) -> None:
+        """Make the lists of popular items anew that a page is made of when there is no time for more."""
+        with self.mutex:
+            for surface in self.generation.policy.surfaces:
+                query = self.generation.query("", "", 1, Context(surface), now_ms)
+                self._popular.find(self.generation, query, "popular")
+
+    def alive(self, request: AliveRequest, now_ms: int) -> Alive:
+        """Which items of a page that was fetched earlier may still be shown to a person, and why others may not."""
+        names = tuple(dict.fromkeys(request.item_ids))
+        with self.mutex:
+            generation = self.generation
+            query = generation.query("", request.user_id, 1, Context(request.surface), now_ms)
+            rows = generation.state.items.find_all(names)
+            said = generation.why_not(query, rows)
+        known = zip(names, rows.tolist(), said, strict=True)
+        why = {name: reason if row else "unknown" for name, row, reason in known}
+        return Alive(
+            tuple(name for name in names if not why[name]), {name: reason for name, reason in why.items() if reason}
+        )
 
     def similar(self, item_id: str, k: int, now_ms: int) -> tuple[FeedItem, ...]:
         """At most k presentable items of the same kind, nearest in taste first, ties by row."""
@@ -278,8 +338,10 @@ class Engine:
                     made = self._maker.over(state, bundle, policy)
                 else:
                     self._maker.catch_up(made)
+                warm(made, now_ms(), self._ledger)
                 with self.mutex:
                     before, self.generation, self._since_ms = self.generation, made, now_ms()
+                    self._popular.forget()
             before.close()
 
     def go_by(self, policy: Policy, now_ms: Callable[[], int]) -> None:
@@ -288,6 +350,7 @@ class Engine:
             made = self._maker.under(self.generation, policy)
             with self.mutex:
                 self.generation, self._policy_since_ms = made, now_ms()
+                self._popular.forget()
 
     def flush(self) -> None:
         """Write down the pages that still wait for the log, as received when the last of them was asked for.
@@ -318,21 +381,15 @@ class Engine:
             return self.append([msgspec.structs.replace(self.item(item_id), listed=False, ts_ms=now_ms)], now_ms)[0]
 
     def _finish(
-        self,
-        generation: Generation,
-        lift: Lift,
-        slate: Slate,
-        dropped: dict[str, int],
-        *,
-        explain: bool,
-        source: str = "",
-        relaxed: tuple[str, ...] = (),
+        self, generation: Generation, made: Made, why: str, budget: Budget, *, explain: bool, source: str = ""
     ) -> Feed:
-        scored, batch, query = lift.scored, lift.scored.batch, lift.scored.batch.query
-        with self.mutex:
-            # The last check goes by what is served now: only its state is folded on.
-            page, gone = self.generation.fit(scored, slate)
-        lift.spend(generation.policy.boosts, page.at)
+        scored = made.lift.scored
+        batch, query = scored.batch, scored.batch.query
+        with made.lift as lift:
+            with self.mutex:
+                # The last check goes by what is served now: only its state is folded on.
+                page, gone = self.generation.fit(scored, made.slate)
+            lift.spend(generation.policy.boosts, page.at)
         feed = Feed(
             request_id=query.request_id,
             user_id=query.user_id,
@@ -342,8 +399,10 @@ class Engine:
             bundle=generation.bundle.version,
             policy=generation.policy.version,
             items=generation.show(scored, page, explain=explain, source=source),
-            dropped=dropped | gone,
-            relaxed=relaxed,
+            dropped=made.dropped | gone,
+            relaxed=made.relaxed,
+            level=made.level,
+            degraded=why,
         )
         if self._is_writer:
             with self.mutex:
@@ -355,4 +414,5 @@ class Engine:
                     self.flush()
                 finally:
                     self._writing.release()
+        budget.lap("finish")
         return feed

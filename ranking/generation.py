@@ -4,7 +4,9 @@ The owner's mutex guards a generation, but for ``glance``, ``score``, ``compose`
 changes.
 """
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -32,7 +34,7 @@ from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
 from ranking.leases import Ledger
 from ranking.load import Load
-from ranking.mixer import NONE, best_mask, bounded, fitting, mix, without
+from ranking.mixer import NONE, Bounded, best_mask, bounded, fitting, mix, without
 from ranking.on_air import OnAir
 from ranking.policy import Policy
 from ranking.quality import Quality
@@ -43,6 +45,7 @@ from ranking.sources import Chart, Fresh, Personal, Trending, merge
 from ranking.types import Batch, Candidates, FeedItem, Page, Query, Ranker, Scored, Slate, Source, VectorIndex
 from ranking.value import value_of, value_terms
 
+_log = logging.getLogger(__name__)
 CHUNK = 10_000
 """Items that are taken in at a time when a generation is made."""
 _PERSONAL = {"live": ROOM, "products": PRODUCT, "videos": VIDEO}
@@ -96,6 +99,7 @@ class Generation:
         self._listed = {PRODUCT: many("product"), VIDEO: many("video")}
         self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared, coarse=True), **self._listed}
         self._evidence = exploration.evidence_slots(state.layout)
+        self.faults = Counter[str]()
         self._go_by(policy)
         state.take_changed()
         for rows in np.array_split(state.described(), 1 + len(state.items) // CHUNK):
@@ -111,6 +115,11 @@ class Generation:
         self._dims_read = 0 if policy.rerank.method == "none" else self.bundle.factors.dims
         self.on_air = OnAir(state, policy.room_ttl_ms)
         self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))
+        self._charts = self.sources
+        if not any(isinstance(source, Chart) for _, source in self.sources):
+            # A page without scores needs them, whatever the policy finds by.
+            self._charts += tuple(placed for name in _CHARTS for placed in self._placed(name))
+        self.names = tuple(source.name for _, source in self._charts)
         self._rules = Rules(state, policy.rules)
         self._quality = Quality(state, policy.quality)
         self.load = Load(state, policy.commerce.surfaces, self.bundle.feature_set.utc_offset_ms)
@@ -151,7 +160,7 @@ class Generation:
         if self.policy.counts_served:
             self.load.fold(batch)
         spoken = np.concatenate([changed, steps.item, steps.via])
-        for _, source in self.sources:
+        for _, source in self._charts:
             if isinstance(source, Chart | Follow):
                 source.follow(spoken)
 
@@ -194,24 +203,44 @@ class Generation:
             request_id, user_id, user, personal, now_ms, count, context, vector, shown[shown > 0], liked[liked > 0]
         )
 
-    def retrieve(self, query: Query) -> Candidates:
-        """What every source finds, each item once."""
+    def retrieve(self, query: Query, *, charts: bool = False) -> Candidates:
+        """What every source finds, or the charts alone, each item once; a source that fails finds nothing."""
         kinds = {KIND_CODES[kind] for kind in self.policy.surface(query.context.surface).kinds}
-        k = self.policy.candidates
-        return merge([source.retrieve(query, k) if kind in kinds else NO_ROWS for kind, source in self.sources])
+        sources = self._charts if charts else self.sources
+        asked = [kind in kinds and (not charts or isinstance(source, Chart)) for kind, source in sources]
+        found = zip(sources, asked, strict=True)
+        return merge([self._found_by(source, query) if wanted else NO_ROWS for (_, source), wanted in found])
+
+    def _found_by(self, source: Source, query: Query) -> RowArray:
+        try:
+            return source.retrieve(query, self.policy.candidates)
+        except Exception:  # noqa: BLE001  # the page is made of what the others find; the fault is counted and told
+            if not self.faults[source.name]:
+                _log.exception("Source %s failed; it finds nothing, and is asked again", source.name)
+            self.faults[source.name] += 1
+            return NO_ROWS
 
     def legal(self, query: Query, found: Candidates) -> tuple[Candidates, dict[str, int]]:
         """Candidates that may be shown; and how many were dropped, by reason."""
-        _, reasons = eligibility.keep(self.state, self.policy, query, found.rows)
-        self._judge(reasons, found.rows, query.context.surface, query.now_ms)
+        reasons = self._reasons(query, found.rows)
         mask = reasons == 0
         return Candidates(found.rows[mask], found.source[mask]), eligibility.counts(reasons, self._rules.names)
 
-    def showable(self, rows: RowArray, now_ms: int, surface: str = "") -> BoolArray:
-        """The last check: which items (n,) are still listed, alive, in stock, and against no rule of the policy."""
+    def why_not(self, query: Query, rows: RowArray) -> list[str]:
+        """Why each item (n,) may not be shown to a person; empty where it may."""
+        names = (*eligibility.REASONS, *self._rules.names)
+        return [names[reason] for reason in self._reasons(query, rows).tolist()]
+
+    def _reasons(self, query: Query, rows: RowArray) -> ByteArray:
+        _, reasons = eligibility.keep(self.state, self.policy, query, rows)
+        self._judge(reasons, rows, query.context.surface, query.now_ms)
+        return reasons
+
+    def showable(self, rows: RowArray, now_ms: int, surface: str = "", user: int = 0) -> BoolArray:
+        """The last check: which items (n,) are still listed, alive, in stock, not hidden, and not barred."""
         reasons = np.zeros(len(rows), np.uint8)
         self._judge(reasons, rows, surface, now_ms)
-        fit: BoolArray = eligibility.fit_to_show(self.state, self.policy, rows, now_ms) & (reasons == 0)
+        fit: BoolArray = eligibility.fit_to_show(self.state, self.policy, rows, now_ms, user) & (reasons == 0)
         return fit
 
     def _judge(self, reasons: ByteArray, rows: RowArray, surface: str, now_ms: int) -> None:
@@ -246,6 +275,10 @@ class Generation:
             return None
         return exploration.hold(self.state, rule, self._evidence, query, self.policy.version, batch.rows)
 
+    def first_look(self, batch: Batch) -> Scored:
+        """What the first trees of each head expect of each candidate, and what that is worth."""
+        return self._valued(batch, self.ranker.predict(batch, self.policy.light.trees))
+
     def glance(self, batch: Batch, lottery: Lottery | None = None) -> tuple[Batch, dict[str, int]]:
         """The best of many by the first trees of each head, as the policy's ``[light]`` says; and how many were cut.
 
@@ -255,7 +288,7 @@ class Generation:
         light = self.policy.light
         if len(batch.rows) <= light.keep:
             return batch, {}
-        value = self._valued(batch, self.ranker.predict(batch, light.trees)).value
+        value = self.first_look(batch).value
         stays = best_mask(value, batch.rows, light.keep)
         for kind in np.unique(batch.kinds):
             of_kind = np.flatnonzero(batch.kinds == kind)
@@ -285,9 +318,7 @@ class Generation:
         Slots of the policy's ``[explore]`` are drawn by lot, each given the page so far.
         """
         batch, query = scored.batch, scored.batch.query
-        order, decided = self.reranker.order(query, scored), batch.decided
-        written = self.policy.surface(query.context.surface).bounds
-        bounds = bounded(written, decided.keys, decided.held, query.count)
+        order, bounds = self.reranker.order(query, scored), self._bounds(batch)
         begun, drawn = NONE, dict[int, float]()
         if lottery and len(lottery.rows):
             asked = exploration.places_of(lottery.rows, batch.rows)
@@ -302,6 +333,28 @@ class Generation:
                     drawn[int(asked[won])] = float(q[won])
         slate, relaxed = mix(bounds, without(order, begun), query.count, begun)
         return replace(slate, drawn=drawn), relaxed
+
+    def unscored(self, query: Query, legal: Candidates) -> Scored:
+        """Candidates that nobody scored, worth 0 each."""
+        rows, none = legal.rows, np.zeros((len(legal.rows), 0), np.float32)
+        kinds = self.state.arrays.items.categories[rows, 4].astype(np.uint8)
+        decided = self._decisions.of(query, rows)
+        batch = Batch(query, rows, kinds, legal.source, decided, none, none, self.state.offset)
+        return self.worthless(batch)
+
+    def worthless(self, batch: Batch) -> Scored:
+        """A batch as if nothing were expected of it."""
+        n, heads = len(batch.rows), len(self.ranker.heads)
+        terms = np.zeros((n, heads + len(self._decisions.names)))
+        return Scored(batch, np.zeros((n, heads)), terms, np.zeros(n))
+
+    def line_up(self, batch: Batch) -> tuple[Slate, tuple[str, ...]]:
+        """A page of a batch as it stands, within the surface's bounds."""
+        return mix(self._bounds(batch), np.arange(len(batch.rows)), batch.query.count)
+
+    def _bounds(self, batch: Batch) -> Bounded:
+        written = self.policy.surface(batch.query.context.surface).bounds
+        return bounded(written, batch.decided.keys, batch.decided.held, batch.query.count)
 
     def fit(self, scored: Scored, slate: Slate) -> tuple[Page, dict[str, int]]:
         """The page after its last check: what has gone meanwhile is dropped and the reserve moves up."""
@@ -328,17 +381,18 @@ class Generation:
 
     def _still_fit(self, batch: Batch, at: IntArray) -> BoolArray:
         query = batch.query
-        return self.showable(batch.rows[at], query.now_ms, query.context.surface)
+        return self.showable(batch.rows[at], query.now_ms, query.context.surface, query.user)
 
     def show(self, scored: Scored, page: Page, *, explain: bool, source: str = "") -> tuple[FeedItem, ...]:
         """The items of a page as an answer shows them."""
         at, batch, heads = page.at, scored.batch, self.ranker.heads
         names = heads + self._decisions.names
-        found = [source] * len(at) if source else [self.sources[one][1].name for one in batch.source[at]]
+        found = [source] * len(at) if source else [self.names[one] for one in batch.source[at]]
         for slot in np.flatnonzero(np.isin(at, [*page.drawn])):
             found[slot] = exploration.SOURCE
         drawn = [page.drawn.get(one, 1.0) for one in at.tolist()]
-        features = self._explained(batch.features[at]) if explain else [{}] * len(at)
+        known = explain and batch.features.shape[1] > 0
+        features = self._explained(batch.features[at]) if known else [{}] * len(at)
         columns = (page.payloads, found, drawn, scored.value[at].tolist(), scored.terms[at].tolist())
         lifts = lifted(scored)[at].tolist()
         why = [why_of(*one) for one in zip(found, page.near or ("",) * len(at), lifts, strict=True)]

@@ -13,9 +13,12 @@ import numpy as np
 
 from features.records import Context, Id, Kind, Name, OptionalId, TimeMs
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray, ShortArray
+from ranking.ladder import Level
 from ranking.trees import Coded, Forest
 
 MAX_COUNT = 200
+DeadlineMs = Annotated[int, msgspec.Meta(ge=1, le=60_000)]
+"""Milliseconds from when a server has a request to when its answer leaves."""
 
 
 class FeedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,7 +26,8 @@ class FeedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     ``now_ms`` and ``request_id`` are given by the server; in process by the caller. ``explain`` adds every item's
     feature row to the answer. ``seen`` are items on the screen whose impressions may not have been sent yet: scrolling
-    on does not repeat them.
+    on does not repeat them. Where less than ``deadline_ms`` is left for a page of the first quality a server gives a
+    lesser one, and says so; in process there is no deadline but by a ``Budget``.
     """
 
     user_id: OptionalId = ""
@@ -33,6 +37,7 @@ class FeedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     city_tier: Name = ""
     explain: bool = False
     seen: Annotated[tuple[Id, ...], msgspec.Meta(max_length=1000)] = ()
+    deadline_ms: DeadlineMs = 50
 
 
 class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,6 +49,22 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     device: Name = ""
     city_tier: Name = ""
     explain: bool = False
+    deadline_ms: DeadlineMs = 50
+
+
+class AliveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The items of a page that was fetched earlier, and for whom and where it will be shown."""
+
+    item_ids: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    user_id: OptionalId = ""
+    surface: Name = "feed"
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """Which items may still be shown, in the order they were asked for; and why each other may not."""
+
+    item_ids: tuple[str, ...]
+    gone: dict[str, str]
 
 
 class FeedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,7 +91,8 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
     """A page, in page order, and its moment ``(read_offset, now_ms)``.
 
     ``dropped`` counts candidates by reason (``light``: cut by the light first stage); ``relaxed`` names the composition
-    bounds that gave way.
+    bounds that gave way. ``level`` is the rung that the page was made on, as in ``ranking.ladder``; ``degraded`` says
+    why it is not the first: ``deadline``, or ``ranker`` where that failed.
     """
 
     request_id: Id
@@ -83,6 +105,8 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[FeedItem, ...]
     dropped: dict[str, int]
     relaxed: tuple[str, ...] = ()
+    level: Level = "full"
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

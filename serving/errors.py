@@ -12,9 +12,22 @@ from litestar.openapi import ResponseSpec
 
 from features.errors import BundleError, HuozhaoError, LogError, PolicyError, RecordError, RequestError
 
+
+class OverloadedError(HuozhaoError):
+    """A request would wait past its deadline: it is turned away at once.
+
+    ``retry_after_s`` is when to come again, in whole seconds.
+    """
+
+    def __init__(self, what: str, way_out: str, retry_after_s: int = 1) -> None:
+        super().__init__(what, way_out)
+        self.retry_after_s = retry_after_s
+
+
 CODES: dict[type[HuozhaoError], tuple[int, str]] = {
     RequestError: (404, "not_available"),
     RecordError: (422, "record_invalid"),
+    OverloadedError: (429, "overloaded"),
     LogError: (503, "log_unavailable"),
     BundleError: (503, "bundle_unavailable"),
     PolicyError: (503, "policy_unavailable"),
@@ -48,7 +61,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 PROBLEMS = {
     status: ResponseSpec(Problem, description=text, media_type=MEDIA_TYPE, generate_examples=False)
-    for status, text in ((400, "Not of this contract."), (404, "Not there."), (503, "Records cannot be kept now."))
+    for status, text in (
+        (400, "Not of this contract."),
+        (404, "Not there."),
+        (429, "Too much is asked now; come again after Retry-After."),
+        (503, "Records cannot be kept now."),
+    )
 }
 """What any handler may answer instead, for the contract."""
 
@@ -83,6 +101,17 @@ def problem(error: Exception, where: str) -> Problem:
             return _problem(500, "internal", "The server failed; its log says how.")
 
 
+def headers_of(error: Exception) -> dict[str, str]:
+    """What an answer to an error says beside the problem."""
+    match error:
+        case OverloadedError():
+            return {"retry-after": str(error.retry_after_s)}
+        case HTTPException() if error.status_code < 500:
+            return dict(error.headers or {})
+        case _:
+            return {}
+
+
 def _problem(status: int, code: str, detail: str) -> Problem:
     return Problem(status, HTTPStatus(status).phrase, detail, code)
 
@@ -98,5 +127,4 @@ def _said(fault: Mapping[str, str]) -> str:
 def answer(request: Request[None, None, State], error: Exception) -> Response[Problem]:
     """Answer what a handler or the framework raised."""
     found = problem(error, f"{request.method} {request.url.path}")
-    headers = error.headers if isinstance(error, HTTPException) and found.status < 500 else None
-    return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers_of(error))

@@ -4,40 +4,19 @@ The framework declares them, so that they are in the contract, and answers every
 finding out what a handler wants than a page costs to encode; and it turns ``"5"`` into 5, which a contract should not.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serving.errors import EMPTY, MEDIA_TYPE, problem
+from serving.errors import EMPTY, MEDIA_TYPE, headers_of, problem
 
 MAX_BODY_BYTES = 16 << 20
 
 Route = Callable[[bytes], Awaitable[bytes]]
 """From the JSON that was sent to the JSON that answers."""
-
-
-def computing(threads: int) -> Callable[[Callable[[bytes], bytes]], Route]:
-    """What makes a route of a function that computes: in the event loop, or in one of several threads.
-
-    A thread more costs a hand-over, and gains what functions spend outside of Python; docs/adr/008-http.md has figures.
-    """
-    pool = ThreadPoolExecutor(threads, "page") if threads > 1 else None
-
-    def computed(function: Callable[[bytes], bytes]) -> Route:
-        async def inline(body: bytes) -> bytes:
-            return function(body)
-
-        async def handed_over(body: bytes) -> bytes:
-            return await asyncio.get_running_loop().run_in_executor(pool, function, body)
-
-        return handed_over if pool else inline
-
-    return computed
 
 
 class Hot:
@@ -62,13 +41,15 @@ class Hot:
         if route is None:
             await self._contract(scope, receive, send)
             return
-        status, media_type = 200, b"application/json"
+        status, media_type, more = 200, b"application/json", dict[str, str]()
         try:
             body = await route(await _body(receive))
         except Exception as error:  # noqa: BLE001  # whatever it was, the person who asked is answered
             found = problem(error, f"POST {scope['path']}")
             status, media_type, body = found.status, MEDIA_TYPE.encode(), msgspec.json.encode(found)
+            more = headers_of(error)
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        headers += [(name.encode(), value.encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -15,12 +15,14 @@ from litestar.types import ASGIApp
 
 from features.errors import LogError
 from ranking.engine import Engine
-from ranking.types import Ack, Feed, FeedItem, FeedRequest, RankRequest, Status
+from ranking.ladder import Budget
+from ranking.types import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
 from serving import clock, errors
 from serving.archiver import Archiver
 from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchemas, Users, keep, read_events
 from serving.errors import PROBLEMS
-from serving.hot import MAX_BODY_BYTES, Hot, Route, computing
+from serving.hot import MAX_BODY_BYTES, Hot, Route
+from serving.lane import Lane
 from serving.page import ContractPage
 from serving.policies import Policies
 from serving.promotion import Promotions
@@ -55,9 +57,10 @@ def feed(
     data: JSONBody[FeedRequest],
     now_ms: NamedDependency[int],
     request_id: NamedDependency[str],
+    budget: NamedDependency[Budget],
 ) -> Feed:
     """A page for a person, best first, as of now."""
-    return engine.feed(data, now_ms, request_id)
+    return engine.feed(data, now_ms, request_id, budget)
 
 
 @post("/rank", status_code=200, responses=PROBLEMS, sync_to_thread=True)
@@ -66,9 +69,16 @@ def rank(
     data: JSONBody[RankRequest],
     now_ms: NamedDependency[int],
     request_id: NamedDependency[str],
+    budget: NamedDependency[Budget],
 ) -> Feed:
     """The given items in order for a person; unknown and illegal ones are counted by reason in ``dropped``."""
-    return engine.rank(data, now_ms, request_id)
+    return engine.rank(data, now_ms, request_id, budget)
+
+
+@post("/alive", status_code=200, responses=PROBLEMS, sync_to_thread=True)
+def alive(engine: NamedDependency[Engine], data: JSONBody[AliveRequest], now_ms: NamedDependency[int]) -> Alive:
+    """Which items of a page that was fetched earlier may still be shown; ``gone`` says why each other may not."""
+    return engine.alive(data, now_ms)
 
 
 @post("/events", status_code=200, responses=PROBLEMS)
@@ -148,7 +158,7 @@ def create_app(
     snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
-    routes = [feed, rank, send_events, put_items, take_down, put_users, similar]
+    routes = [feed, rank, alive, send_events, put_items, take_down, put_users, similar]
     contract = Litestar(
         [Router("/v1", route_handlers=routes), health, ready],
         dependencies={
@@ -156,6 +166,7 @@ def create_app(
             "writer": Provide(lambda: writer, sync_to_thread=False, use_cache=True),
             "now_ms": Provide(now_ms, sync_to_thread=False),
             "request_id": Provide(request_id, sync_to_thread=False),
+            "budget": Provide(_no_end, sync_to_thread=False),
         },
         exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
         on_startup=[writer.start, archiver.start, promotions.start, policies.start, snapshots.start],
@@ -175,19 +186,39 @@ def _hot_routes(
 ) -> dict[str, Route]:
     """The handlers that the contract declares, given what they ask for."""
     feed_request, rank_request = msgspec.json.Decoder(FeedRequest), msgspec.json.Decoder(RankRequest)
+    alive_request = msgspec.json.Decoder(AliveRequest)
     encode = msgspec.json.Encoder().encode
+    lane = Lane(threads)
 
-    def answer_feed(body: bytes) -> bytes:
-        return encode(feed.fn(engine, feed_request.decode(body), now_ms(), request_id()))
+    async def answer_feed(body: bytes) -> bytes:
+        asked = feed_request.decode(body)
+        return await lane.compute(
+            asked.deadline_ms, lambda budget: encode(feed.fn(engine, asked, now_ms(), request_id(), budget))
+        )
 
-    def answer_rank(body: bytes) -> bytes:
-        return encode(rank.fn(engine, rank_request.decode(body), now_ms(), request_id()))
+    async def answer_rank(body: bytes) -> bytes:
+        asked = rank_request.decode(body)
+        return await lane.compute(
+            asked.deadline_ms, lambda budget: encode(rank.fn(engine, asked, now_ms(), request_id(), budget))
+        )
+
+    async def answer_alive(body: bytes) -> bytes:
+        return encode(alive.fn(engine, alive_request.decode(body), now_ms()))
 
     async def answer_events(body: bytes) -> bytes:
         return encode(await send_events.fn(writer, read_events(body)))
 
-    computed = computing(threads)
-    return {"/v1/feed": computed(answer_feed), "/v1/rank": computed(answer_rank), "/v1/events": answer_events}
+    return {
+        "/v1/feed": answer_feed,
+        "/v1/rank": answer_rank,
+        "/v1/alive": answer_alive,
+        "/v1/events": answer_events,
+    }
+
+
+def _no_end() -> Budget:
+    """The budget of a page that the framework's own way leads to: hot routes have a deadline."""
+    return Budget()
 
 
 def _version() -> str:

@@ -48,6 +48,7 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
     with _bound(settings) as bound:
         # The application closes the engine, after the last answer: a signal may end the process before we return.
         engine = _opened(settings, now_ms)
+        engine.warm(now_ms())
         app = create_app(engine, now_ms, threads=cores(), snapshot_records=settings.snapshot_records)
         sys.setswitchinterval(SWITCH_S)
         # What is there now stays: a collection that looked at all of it would hold up every page.

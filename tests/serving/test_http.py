@@ -52,7 +52,7 @@ def event(number: int | str, item_id: str, action: str, **fields: object) -> dic
 
 
 def feed(client: Client, **fields: object) -> list[str]:
-    answer = client.post("/v1/feed", json={"user_id": "u1", "count": 50} | fields)
+    answer = client.post("/v1/feed", json={"user_id": "u1", "count": 50, "deadline_ms": 60_000} | fields)
     assert answer.status_code == 200, answer.text
     return [item["item_id"] for item in answer.json()["items"]]
 
@@ -65,7 +65,7 @@ def results(client: Client, path: str, batch: list[Any]) -> list[dict[str, Any]]
 
 
 def test_a_page_names_its_moment_and_says_of_each_item_why(client: Client) -> None:
-    page = client.post("/v1/feed", json={"user_id": "u1", "count": 5, "explain": True}).json()
+    page = client.post("/v1/feed", json={"user_id": "u1", "count": 5, "explain": True, "deadline_ms": 60_000}).json()
     assert (page["request_id"], page["user_id"], page["now_ms"], page["read_offset"]) == ("r0", "u1", NOW, 51)
     assert len(page["items"]) == 5
     for item in page["items"]:
@@ -132,7 +132,9 @@ def test_a_takedown_changes_the_item_as_it_is_then_whatever_else_puts_it(client:
 
 
 def test_ranking_orders_the_given_items_and_counts_what_it_dropped(client: Client) -> None:
-    ranked = client.post("/v1/rank", json={"item_ids": ["i1", "i2", "i2", "i3", "nowhere"], "user_id": "u1"}).json()
+    ranked = client.post(
+        "/v1/rank", json={"item_ids": ["i1", "i2", "i2", "i3", "nowhere"], "user_id": "u1", "deadline_ms": 60_000}
+    ).json()
     assert sorted(item["item_id"] for item in ranked["items"]) == ["i1", "i2", "i3"]
     values = [item["value"] for item in ranked["items"]]
     assert values == sorted(values, reverse=True)
@@ -214,7 +216,20 @@ def test_whatever_id_an_item_was_put_under_it_can_be_compared_and_taken_down(cli
     assert item_id not in feed(client)
 
 
+def test_a_page_says_its_level_and_one_fetched_earlier_can_be_checked(client: Client) -> None:
+    page = client.post("/v1/feed", json={"user_id": "u1", "deadline_ms": 60_000}).json()
+    assert (page["level"], page["degraded"]) == ("full", "")
+    names = [item["item_id"] for item in page["items"]]
+    ended = next(name for name in names if int(name[1:]) % 4 == 0)
+    results(client, "/v1/events", [event(1, ended, "room_end")])
+    answer = client.post("/v1/alive", json={"user_id": "u1", "item_ids": [*names, "nothing"]}).json()
+    assert answer["item_ids"] == [name for name in names if name != ended]
+    assert answer["gone"] == {ended: "dead_room", "nothing": "unknown"}
+
+
 PROBLEMS = [
+    ("POST", "/v1/feed", b'{"deadline_ms": 0}', 400, "invalid_request", "deadline_ms"),
+    ("POST", "/v1/alive", b'{"item_ids": []}', 400, "invalid_request", "item_ids"),
     ("POST", "/v1/feed", b'{"count": 0}', 400, "invalid_request", "count"),
     ("POST", "/v1/feed", b'{"count": "5"}', 400, "invalid_request", "body: Expected `int`, got `str` - at `$.count`"),
     ("POST", "/v1/feed", b'{"explain": 1}', 400, "invalid_request", "explain"),
@@ -372,6 +387,7 @@ def test_the_contract_is_a_page_and_a_document_that_need_no_network(client: Clie
     assert served == {
         ("post", "/v1/feed"),
         ("post", "/v1/rank"),
+        ("post", "/v1/alive"),
         ("post", "/v1/events"),
         ("put", "/v1/items"),
         ("delete", "/v1/items"),

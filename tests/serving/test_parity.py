@@ -19,6 +19,7 @@ from ranking.bundle import current, load
 from ranking.types import Feed
 from tests.serving.conftest import served
 
+PATIENT = {"explain": True, "deadline_ms": 60_000}
 ACTIONS = ("impression", "click", "watch", "like", "order", "hide")
 
 
@@ -91,7 +92,7 @@ def ask_pages(address: str, seed: int, pages: int, into: list[Feed]) -> None:
     with httpx.Client(base_url=address, timeout=60) as client:
         for _ in range(pages):
             user = draw.choice(["u1", "u2", "u3", "stranger", ""])
-            answer = client.post("/v1/feed", json={"user_id": user, "count": 10, "device": "phone", "explain": True})
+            answer = client.post("/v1/feed", json={"user_id": user, "count": 10, "device": "phone"} | PATIENT)
             assert answer.status_code == 200, answer.text
             into.append(msgspec.json.decode(answer.content, type=Feed))
             # The world shall change between pages: they are answered faster than it does.

@@ -1,0 +1,96 @@
+"""Where pages wait for their turn, and where those are turned away that would wait too long."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ranking.ladder import Budget
+from serving.clock import elapsed_ms
+from serving.errors import OverloadedError
+
+USED = 0.8
+"""The share of a deadline that waiting and computing may use: the rest is for the way in and out."""
+OF_MEAN = 1 / 16
+
+Compute = Callable[[Budget], bytes]
+
+
+class Lane:
+    """Pages in the order they came: in the event loop, one between two looks at the sockets, or in several threads.
+
+    In the loop no page follows another at once: what arrived meanwhile is read first, so that its time runs from then.
+    A thread more costs a hand-over, and gains what pages spend outside of Python; docs/adr/008-http.md has figures.
+
+    Parameters
+    ----------
+    threads : int
+        One is the loop itself.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "page") if threads > 1 else None
+        self._turns: deque[asyncio.Future[None]] = deque()
+        self._busy = False
+        self._took_ms = 0.0
+        self.waiting = 0
+
+    async def compute(self, deadline_ms: float, compute: Compute) -> bytes:
+        """What a function makes of the time that is left once its turn has come.
+
+        Raises
+        ------
+        OverloadedError
+            If it would wait, or has waited, longer than its deadline allows.
+        """
+        due_ms = elapsed_ms() + USED * deadline_ms
+        wait_ms = self.waiting * self._took_ms / self._threads
+        if self.waiting and wait_ms + self._took_ms > USED * deadline_ms:
+            raise _overloaded(wait_ms)
+        self.waiting += 1
+        try:
+            if self._pool:
+                return await asyncio.get_running_loop().run_in_executor(self._pool, self._timed, due_ms, compute)
+            await self._turn()
+            try:
+                return self._timed(due_ms, compute)
+            finally:
+                asyncio.get_running_loop().call_soon(self._next)
+        finally:
+            self.waiting -= 1
+
+    def _timed(self, due_ms: float, compute: Compute) -> bytes:
+        begun = elapsed_ms()
+        if begun >= due_ms:
+            raise _overloaded(self.waiting * self._took_ms / self._threads)
+        try:
+            return compute(Budget(lambda: due_ms - elapsed_ms()))
+        finally:
+            self._took_ms += OF_MEAN * (elapsed_ms() - begun - self._took_ms)
+
+    async def _turn(self) -> None:
+        if self._busy:
+            turn = asyncio.get_running_loop().create_future()
+            self._turns.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next()
+                raise
+        self._busy = True
+
+    def _next(self) -> None:
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy = False
+
+
+def _overloaded(wait_ms: float) -> OverloadedError:
+    what = f"{wait_ms:.0f} ms of work wait before this request, more than its deadline_ms allows."
+    return OverloadedError(what, "Come again later, or allow it more time.", max(1, math.ceil(wait_ms / 1e3)))

@@ -1,0 +1,145 @@
+"""Pages for which there is no time: lesser ones, named so, and as legal as the best."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from features.records import Action, Control, Event, Item, Kind, Record
+from ranking.engine import Engine
+from ranking.generation import Generation
+from ranking.ladder import FEED, Budget, Ladder, Level
+from ranking.sources import Fresh
+from ranking.types import AliveRequest, Feed, FeedRequest, RankRequest
+from tests.small_home import NOW
+
+HIDDEN, ENDED, TAKEN, SOLD_OUT = "i2", "i4", "i3", "i5"
+
+
+class Clock:
+    """Time that goes on by so much whenever it is read."""
+
+    def __init__(self, left_ms: float, step_ms: float = 0.0) -> None:
+        self.left_ms, self.step_ms = left_ms, step_ms
+
+    def __call__(self) -> float:
+        self.left_ms -= self.step_ms
+        return self.left_ms
+
+
+@pytest.fixture
+def engine(home: Path) -> Iterator[Engine]:
+    with Engine.open(home) as engine:
+        records: list[Record] = [
+            Control("u1", NOW, "hide_item", HIDDEN),
+            Event("end", NOW, ENDED, Action.ROOM_END),
+            Item(SOLD_OUT, NOW, Kind.PRODUCT, author_id="a5", stock=0, live_from_ms=NOW - 1),
+        ]
+        assert {ack.status for ack in engine.append(records, NOW)} == {"accepted"}
+        engine.take_down(TAKEN, NOW)
+        for number in range(4):
+            engine.feed(FeedRequest(user_id="u9"), NOW, f"slow-{number}", Budget(Clock(1e9, 10.0)))
+        yield engine
+
+
+def asked(engine: Engine, left_ms: float, name: str = "page", user_id: str = "u1", *, explain: bool = False) -> Feed:
+    request = FeedRequest(user_id=user_id, count=200, explain=explain)
+    return engine.feed(request, NOW, name, Budget(Clock(left_ms)))
+
+
+def test_with_less_time_pages_come_down_the_rungs_and_say_so(engine: Engine) -> None:
+    for _ in range(3):
+        asked(engine, 1e9)
+    levels = [asked(engine, left, f"{left}").level for left in (1e9, -1.0)]
+    assert levels == ["full", "last"]
+    page = asked(engine, -1.0, "late")
+    assert page.degraded == "deadline"
+    assert page.items
+
+
+@pytest.mark.parametrize("level", ["popular", "last"])
+def test_no_rung_shows_what_may_not_be_shown(engine: Engine, level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ladder, "rung", lambda *_args, **_more: level)
+    engine.refresh(NOW)
+    page = asked(engine, 50.0)
+    assert (page.level, page.degraded) == (level, "deadline")
+    shown = {item.item_id for item in page.items}
+    assert len(shown) > 20
+    assert not shown & {HIDDEN, ENDED, TAKEN, SOLD_OUT}
+    assert HIDDEN in {item.item_id for item in asked(engine, 50.0, "other", user_id="u2").items}
+    engine.append([Event("end2", NOW, "i8", Action.ROOM_END)], NOW)
+    assert "i8" in shown
+    assert "i8" not in {item.item_id for item in asked(engine, 50.0, "after").items}
+
+
+def test_the_light_rung_scores_by_the_first_trees(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ladder, "rung", lambda *_args, **_more: "light")
+    page = asked(engine, 50.0)
+    assert (page.level, page.degraded) == ("light", "deadline")
+    assert all(item.terms and item.value == pytest.approx(sum(item.terms.values())) for item in page.items)
+    ranked = engine.rank(RankRequest(item_ids=("i1", "i2", "i6"), user_id="u1"), NOW, "r", Budget(Clock(50.0)))
+    assert ranked.level == "light"
+    assert {item.item_id for item in ranked.items} == {"i1", "i6"}
+
+
+def test_a_failing_ranker_gives_the_popular_page_and_its_reason(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("the trees are gone")
+
+    monkeypatch.setattr(Generation, "_valued", broken)
+    page = asked(engine, 1e9)
+    assert (page.level, page.degraded) == ("popular", "ranker")
+    assert page.items
+    assert not {item.item_id for item in page.items} & {HIDDEN, ENDED, TAKEN, SOLD_OUT}
+    ranked = engine.rank(RankRequest(item_ids=("i6", "i1", "i2"), user_id="u1"), NOW, "r")
+    assert (ranked.level, ranked.degraded) == ("given", "ranker")
+    assert [item.item_id for item in ranked.items] == ["i6", "i1"]
+    assert engine.generation.faults["ranker"] == 2
+    assert "the trees are gone" in caplog.text
+
+
+def test_a_failing_source_fails_open_and_is_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("the chart is gone")
+
+    whole = asked(engine, 1e9)
+    monkeypatch.setattr(Fresh, "retrieve", broken)
+    page = asked(engine, 1e9, "again")
+    assert page.level == whole.level == "full"
+    assert engine.generation.faults["fresh"] == 3
+
+
+def test_popular_pages_explain_nothing_they_do_not_know(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ladder, "rung", lambda *_args, **_more: "popular")
+    assert all(item.features == {} for item in asked(engine, 1.0, explain=True).items)
+
+
+def test_a_ladder_learns_costs_chooses_by_them_and_forgives_what_it_refused() -> None:
+    ladder = Ladder(FEED)
+    slow = Budget(Clock(1e6, 100.0))
+    for stage in ("retrieve", "score", "finish"):
+        slow.lap(stage)
+    assert slow.took_ms == {"retrieve": 100.0, "score": 100.0, "finish": 100.0}
+    ladder.learn(slow)
+    assert ladder.cost_ms("retrieve") == 200.0
+    assert ladder.rung(Budget(Clock(700.0))) == "full"
+    assert ladder.rung(Budget(Clock(500.0))) == "light"
+    assert ladder.rung(Budget(Clock(250.0))) == "popular"
+    assert ladder.rung(Budget(Clock(10.0))) == "last"
+    assert ladder.rung(Budget()) == "full"
+    tries = 0
+    while ladder.rung(Budget(Clock(50.0))) != "full":
+        tries += 1
+        assert tries < 1000
+
+
+def test_a_page_that_was_fetched_earlier_is_checked_item_by_item(engine: Engine) -> None:
+    names = ("i1", HIDDEN, ENDED, TAKEN, SOLD_OUT, "nothing", "i6", "i1")
+    found = engine.alive(AliveRequest(item_ids=names, user_id="u1"), NOW)
+    assert found.item_ids == ("i1", "i6")
+    assert found.gone == {
+        HIDDEN: "hidden", ENDED: "dead_room", TAKEN: "unlisted", SOLD_OUT: "no_stock", "nothing": "unknown",
+    }  # fmt: skip
+    assert engine.alive(AliveRequest(item_ids=("i1",), surface="plaza"), NOW).gone == {"i1": "kind"}
