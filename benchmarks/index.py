@@ -77,7 +77,7 @@ def _made(report: Report, given: VectorSet, kept: Kept | None) -> FaissIndex:
     before, start = resident_gib(), time.perf_counter()
     # As in an engine the matrix is another's, and has room: hnswlib makes room beforehand too.
     matrix = aligned(len(given.vectors) + ROOM, given.vectors.shape[1])
-    index = FaissIndex(given.vectors.shape[1], shared=lambda: matrix, kept=kept)
+    index = FaissIndex(given.vectors.shape[1], shared=lambda: matrix, kept=kept, asked=lambda: given.asked)
     index.put(np.arange(len(given.vectors), dtype=np.int32), given.vectors)
     row: Row = {"system": "huozhao", "set": given.name, "step": "put and train", "seconds": time.perf_counter() - start}
     report.rows.append(row)

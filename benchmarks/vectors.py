@@ -15,14 +15,17 @@ from seeds.world import Size, World
 from training.factors import Interactions, fit
 
 DIMS = 64
+ASKED = 64
+"""Queries of each set that an index may try itself with; none of them is measured."""
 
 
 class VectorSet(NamedTuple):
-    """Unit vectors (n, dims) float32 and queries (m, dims) float32, by the name of where they are from."""
+    """Unit vectors (n, dims), queries (m, dims) and others that are asked alike, float32, by where they are from."""
 
     name: str
     vectors: FloatArray
     queries: FloatArray
+    asked: FloatArray
 
 
 def clustered(count: int, queries: int) -> VectorSet:
@@ -40,12 +43,12 @@ def clustered(count: int, queries: int) -> VectorSet:
     width = (0.5 + 0.5 * rng.random(3_000)).astype(np.float32)[chosen, None]
     vectors = _unit((fine[chosen] + width * rng.standard_normal((count, DIMS), np.float32)) * weight)
     order = np.argsort(chosen, kind="stable")
-    asked = np.empty((queries, DIMS), np.float32)
-    for i in range(queries):
+    asked = np.empty((queries + ASKED, DIMS), np.float32)
+    for i in range(len(asked)):
         near = order[(rng.integers(0, count) + rng.integers(0, 100, 6)) % count]
         liked = near if i % 2 else np.concatenate([near[:4], rng.integers(0, count, 2)])
         asked[i] = vectors[liked].sum(axis=0)
-    return VectorSet("clustered", vectors, _unit(asked))
+    return VectorSet("clustered", vectors, *np.split(_unit(asked), [queries]))
 
 
 def glove(count: int, queries: int) -> VectorSet | None:
@@ -54,9 +57,9 @@ def glove(count: int, queries: int) -> VectorSet | None:
     if found is None or found.origin is None:
         return None
     words = np.load(Path(found.origin).parent / "data" / "glove_6B_50d_emb.npy", allow_pickle=False)
-    unit = _unit(words[: count + queries].astype(np.float32))
-    asked = np.random.default_rng(0).permutation(len(unit))[:queries]
-    return VectorSet("GloVe", np.delete(unit, asked, axis=0), unit[asked])
+    unit = _unit(words[: count + queries + ASKED].astype(np.float32))
+    asked = np.random.default_rng(0).permutation(len(unit))[: queries + ASKED]
+    return VectorSet("GloVe", np.delete(unit, asked, axis=0), *np.split(unit[asked], [queries]))
 
 
 def simulated(size: Size, queries: int) -> VectorSet:
@@ -74,8 +77,9 @@ def simulated(size: Size, queries: int) -> VectorSet:
     liked[[row for row, _ in known]] = factors.vectors_of([item for _, item in known])
     people = np.zeros((int(acts.user.max()) + 1, factors.dims), np.float32)
     np.add.at(people, acts.user, acts.strength[:, None] * liked[acts.item])
-    most = np.argsort(-np.bincount(acts.user), kind="stable")[:queries]
-    return VectorSet("simulated", vectors[vectors.any(axis=1)], _unit(people[most]))
+    most = np.argsort(-np.bincount(acts.user), kind="stable")[: queries + ASKED]
+    drawn = np.random.default_rng(0).permutation(most)
+    return VectorSet("simulated", vectors[vectors.any(axis=1)], *np.split(_unit(people[drawn]), [queries]))
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

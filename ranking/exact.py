@@ -111,13 +111,13 @@ class ExactIndex:
         with spread(threads) as over:
             return over(lambda vector: self.best(vector, k, rows), list(vectors))
 
-    def among(self, allowed: BoolArray | RowArray | None) -> RowArray:
-        """The rows that are there and allowed, ascending."""
+    def among(self, allowed: BoolArray | RowArray | None, count: int | None = None) -> RowArray:
+        """The rows that are there and allowed, ascending; ``count`` is what ``self.count`` says of a mask, if known."""
         if allowed is None:
             return self.rows
         if allowed.dtype == np.bool_:
             mask = np.ascontiguousarray(allowed, np.bool_)
-            return rows_of_both(self._held, mask, count_both(self._held, mask))
+            return rows_of_both(self._held, mask, count_both(self._held, mask) if count is None else count)
         rows = np.ascontiguousarray(allowed, np.int32)
         return rows[self.holds(rows)]
 

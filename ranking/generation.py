@@ -48,6 +48,8 @@ from ranking.value import value_of, value_terms
 _log = logging.getLogger(__name__)
 CHUNK = 10_000
 """Items that are taken in at a time when a generation is made."""
+ASKING = 256
+"""People whose vectors trained lists are tried with, where something is known of them."""
 _PERSONAL = {"live": ROOM, "products": PRODUCT, "videos": VIDEO}
 """The kinds that personal sources find, by the name a policy gives them."""
 _CHARTS: dict[str, type[Chart]] = {"trending": Trending, "fresh": Fresh}
@@ -94,7 +96,7 @@ class Generation:
 
         def many(name: str) -> FaissIndex:
             kept = Kept(lists, f"{bundle.factors.version}-{name}", writes=keeps) if lists else None
-            return FaissIndex(dims, shared=shared, background=True, kept=kept)
+            return FaissIndex(dims, shared=shared, background=True, kept=kept, asked=self._asked)
 
         self._listed = {PRODUCT: many("product"), VIDEO: many("video")}
         self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared, coarse=True), **self._listed}
@@ -150,6 +152,16 @@ class Generation:
 
     def _on_air(self, query: Query) -> BoolArray:
         return self.on_air.mask(query.now_ms)
+
+    def _asked(self) -> FloatArray:
+        """The vectors (n, dims) of some people of whom something is known."""
+        state = self.state
+        # The first row is nobody's.
+        people = 1 + np.flatnonzero(state.arrays.users.personalised[1 : len(state.users)])
+        drawn = np.random.default_rng(0).permutation(len(people))[:ASKING]
+        vectors = [self.reader.user_vector(state, user, state.received_ms) for user in people[drawn].tolist()]
+        known = [vector for vector in vectors if vector.any()]
+        return np.array(known, np.float32).reshape(-1, self.reader.factors.dims)
 
     def fold(self, batch: pa.RecordBatch) -> None:
         """Fold a batch of the log and bring vectors, indexes, charts and the list of rooms up to it."""

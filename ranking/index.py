@@ -13,11 +13,15 @@ import numpy as np
 from features.types import BoolArray, ByteArray, FloatArray, RowArray
 from ranking.exact import Answer, ExactIndex, spread, top_k
 from ranking.kept import Kept
-from ranking.lists import TRIED, Lists
+from ranking.lists import TRIED, Lists, wider
 from ranking.refit import Refit
 
 SPARSE = 16
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
+FARTHER = 0.75
+"""Lists to visit grow with what is wanted of all that is there, to this power: found by trying, on mixtures."""
+ROUGH = 2048
+"""Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5
 """Lists so many times less even than when they were filled are trained anew."""
 
@@ -58,6 +62,8 @@ class FaissIndex:
         waits for them.
     kept : Kept, optional
         Where trained lists are kept from one start to the next.
+    asked : callable, optional
+        Gives vectors (n, dims) float32 such as searches ask for, to try new lists with; called with the mutex held.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class FaissIndex:
         shared: Callable[[], FloatArray] | None = None,
         background: bool = False,
         kept: Kept | None = None,
+        asked: Callable[[], FloatArray] | None = None,
     ) -> None:
         self.dims = dims
         self.threshold = threshold
@@ -76,6 +83,7 @@ class FaissIndex:
         self._exact = ExactIndex(dims, shared)
         self._background = background
         self._kept = kept
+        self._asked = asked
         self._lists: Lists | None = None
         self._refit: Refit | None = None
         self._trained = False
@@ -129,7 +137,8 @@ class FaissIndex:
     def train(self) -> None:
         """Begin to train lists for what is there now, beside what answers meanwhile; see ``wait``."""
         if self._refit is None:
-            self._refit = Refit(self._exact, self.probes, self._kept, again=self._trained)
+            asked = self._asked() if self._asked else np.zeros((0, self.dims), np.float32)
+            self._refit = Refit(self._exact, self.probes, self._kept, again=self._trained, asked=asked)
             self._changes = self._looked = 0
             self._refit.start()
 
@@ -193,21 +202,28 @@ class FaissIndex:
             rows = exact.among(allowed)
             mask, there = None, len(rows)
         if there * SPARSE < size or not 0 < k * SPARSE <= there:
-            return _Plan(exact.among(allowed) if rows is None else rows)
+            return _Plan(exact.among(allowed, there) if rows is None else rows)
         if rows is not None:
             mask = np.zeros(int(rows[-1]) + 1, np.bool_)
             mask[rows] = True
         bits = None if mask is None else np.packbits(mask, bitorder="little")
         # The more are wanted, or the rarer they are under a filter, the farther away they lie.
-        visits = math.ceil(self._lists.visits * math.sqrt(max(k / TRIED, 1.0) * size / there))
+        visits = math.ceil(self._lists.visits * (max(k / TRIED, 1.0) * size / there) ** FARTHER)
         return _Plan(None, bits, visits, there)
 
     def _answer(self, plan: _Plan, vector: FloatArray, k: int) -> Answer:
         if plan.rows is not None:
-            return self._exact.best(vector, k, plan.rows)
+            return self._best(vector, k, plan.rows)
         if self._lists is not None:
             found = self._lists.probe(vector, k, plan.bits, plan.visits)
             if len(found) >= min(k, plan.there):
                 return top_k(found, self._exact.scores(vector, found), k)
         allowed = None if plan.bits is None else np.unpackbits(plan.bits, bitorder="little").view(np.bool_)
         return self._exact.search(vector, k, allowed)
+
+    def _best(self, vector: FloatArray, k: int, rows: RowArray) -> Answer:
+        """The best of some rows; of many, those that their bytes leave over are scored exactly."""
+        lists = self._lists
+        if lists is not None and 0 < k * SPARSE <= len(rows) > ROUGH and rows[-1] < len(lists.rough):
+            rows = lists.rough.best(vector, wider(k), rows)
+        return self._exact.best(vector, k, rows)

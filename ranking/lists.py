@@ -12,10 +12,11 @@ from typing import cast
 
 import faiss
 import numpy as np
-from numba import njit
 
-from features.types import ByteArray, DoubleArray, FloatArray, HashArray, IntArray, RowArray
+from features.types import ByteArray, FloatArray, HashArray, IntArray, RowArray
+from ranking.centroids import CHUNK, Nearest, Pause, k_means
 from ranking.exact import ExactIndex
+from ranking.rough import Rough
 
 HASHTABLE = 2
 """``faiss.DirectMap.Hashtable``: ids to list entries, which makes lists mutable in place."""
@@ -23,14 +24,11 @@ ENTRY = 40
 """Bytes of an entry of that table: a node of two numbers and a link, and its share of the buckets."""
 SAMPLE, ROUNDS = 64, 10
 """Vectors a list that centroids are fitted to, and how often."""
-CHUNK = 1024
-"""Vectors at a time: milliseconds."""
-BLOCK = 256
-"""Vectors whose products with all centroids are computed at a time: they stay in the processor's cache."""
-RECALL = 0.985
+RECALL = 0.98
 """Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
 TRIED, TRIALS = 100, 64
-Pause = Callable[[], None]
+WIDTH = 16
+"""Lists hold vectors filled up with zeros to a multiple of this: faiss scores others number by number."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +51,6 @@ class Fitted:
     placed: Placed
 
 
-class Nearest:
-    """Finds the centroid of highest product with each vector: a matrix product, in room that is kept.
-
-    Fresh room would be taken from the system and given back every time, which stops all threads of a process.
-
-    Parameters
-    ----------
-    centroids : array (lists, dims) float32
-    """
-
-    def __init__(self, centroids: FloatArray) -> None:
-        self._across = np.ascontiguousarray(centroids.T)
-        self._room = np.empty((BLOCK, len(centroids)), np.float32)
-
-    def __call__(self, vectors: FloatArray) -> IntArray:
-        """The number of the centroid for each vector (n,), the lowest of equals."""
-        near = np.empty(len(vectors), np.int64)
-        for start in range(0, len(vectors), BLOCK):
-            some = vectors[start : start + BLOCK]
-            products = np.matmul(some, self._across, out=self._room[: len(some)])
-            products.argmax(axis=1, out=near[start : start + BLOCK])
-        return near
-
-
 class Lists:
     """Lists with centroids and ranges, filled and changed by row.
 
@@ -85,13 +59,17 @@ class Lists:
     centroids : array (lists, dims) float32
     ranges : array (2 · dims,) float32
         The least of each number, then how far it reaches, as ``faiss.ScalarQuantizer.trained``.
+    rows : int
+        The highest row that is known, and one.
     """
 
-    def __init__(self, centroids: FloatArray, ranges: FloatArray) -> None:
-        self._index = _empty(centroids)
-        faiss.copy_array_to_vector(np.ascontiguousarray(ranges, np.float32), self._index.sq.trained)
+    def __init__(self, centroids: FloatArray, ranges: FloatArray, rows: int) -> None:
+        self._dims = centroids.shape[1]
+        self._index = _empty(_filled(centroids))
+        faiss.copy_array_to_vector(_filled(ranges.reshape(2, -1)).ravel(), self._index.sq.trained)
         self._index.is_trained = True
         self._nearest = Nearest(centroids)
+        self.rough = Rough(ranges.reshape(2, -1), rows)
         self.visits = 1
         self.size = 0
         self.balance = 1.0
@@ -103,7 +81,7 @@ class Lists:
     def centroids(self) -> FloatArray:
         """What each list is nearest to (lists, dims) float32."""
         centroids: FloatArray = self._index.quantizer.reconstruct_n(0, len(self))
-        return centroids
+        return np.ascontiguousarray(centroids[:, : self._dims])
 
     @property
     def _filed(self) -> faiss.InvertedLists:
@@ -122,10 +100,12 @@ class Lists:
         for start in range(0, len(rows), CHUNK):
             stop = start + CHUNK
             some = np.ascontiguousarray(vectors[start:stop])
-            # A product and its greatest take a tenth of the time of faiss's own search among centroids.
-            near = self._nearest(some) if lists is None else lists[start:stop]
+            near = self._nearest(some) if lists is None else np.ascontiguousarray(lists[start:stop])
             ids = rows[start:stop].astype(np.int64)
-            add(len(ids), *(faiss.swig_ptr(part) for part in (some, ids, np.ascontiguousarray(near))), None)
+            # The name keeps what faiss knows by its address.
+            parts = _filled(some), ids, near
+            add(len(ids), *map(faiss.swig_ptr, parts), None)
+            self.rough.put(rows[start:stop], some)
 
     def renew(self, exact: ExactIndex, rows: RowArray) -> None:
         """File rows anew that an exact index has changed, or drop those it holds no more."""
@@ -145,7 +125,8 @@ class Lists:
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = max(1, min(len(self), visits))
         parameters.sel = selector
-        _, ids = self._index.search(np.ascontiguousarray(vector[None], np.float32), k + k // 2 + 16, params=parameters)
+        query = _filled(np.ascontiguousarray(vector[None], np.float32))
+        _, ids = self._index.search(query, wider(k), params=parameters)
         found: RowArray = ids[0][ids[0] >= 0].astype(np.int32)
         return found
 
@@ -159,14 +140,18 @@ class Lists:
         order = np.argsort(rows)
         rows = rows[order]
         placed = Placed(rows, lists[order], marks_of(exact.matrix, rows))
-        ranges = faiss.vector_to_array(self._index.sq.trained)
-        return Fitted(self.centroids, ranges, self.visits, self.size, placed)
+        return Fitted(self.centroids, _ranges(self._index, self._dims), self.visits, self.size, placed)
 
     def memory(self) -> dict[str, int]:
         """Bytes by part, as far as they are used: faiss keeps room to grow beside them."""
-        count, dims = int(self._index.ntotal), int(self._index.d)
-        parts = {"codes": int(self._index.code_size), "ids": 8, "direct map": ENTRY}
+        count, dims = int(self._index.ntotal), self._dims
+        parts = {"codes": int(self._index.code_size), "ids": 8, "direct map": ENTRY, "rough": self.rough.nbytes}
         return {name: size * count for name, size in parts.items()} | {"centroids": 4 * dims * len(self)}
+
+
+def wider(k: int) -> int:
+    """How many to look for by bytes, which order them roughly, for k that are scored exactly."""
+    return k + k // 2 + 16
 
 
 def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
@@ -178,17 +163,10 @@ def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
     drawn = np.random.default_rng(0).permutation(n)[: max(SAMPLE * count, 1000)]
     sample = exact.matrix.take(rows[np.sort(drawn)], axis=0)
     centroids = sample[np.random.default_rng(1).permutation(len(sample))[:count]]
-    for _ in range(ROUNDS):
-        nearest = Nearest(centroids)
-        sums, sizes = np.zeros(centroids.shape, np.float64), np.zeros(count, np.int64)
-        for start in range(0, len(sample), CHUNK):
-            pause()
-            chunk = sample[start : start + CHUNK]
-            _sum_by(chunk, nearest(chunk), sums, sizes)
-        centroids = _centred(centroids, sums, sizes)
-    index = _empty(centroids)
-    index.train(sample)
-    lists = Lists(centroids, faiss.vector_to_array(index.sq.trained))
+    centroids = k_means(sample, centroids, ROUNDS, Nearest, pause)
+    index = _empty(_filled(centroids))
+    index.train(_filled(sample))
+    lists = Lists(centroids, _ranges(index, exact.dims), int(rows.max(initial=-1)) + 1)
     lists.size = n
     return lists
 
@@ -211,11 +189,16 @@ def fill(lists: Lists, exact: ExactIndex, rows: RowArray, placed: Placed | None,
     lists.balance = lists.imbalance
 
 
-def visits_for(lists: Lists, exact: ExactIndex, rows: RowArray, pause: Pause) -> int:
-    """How many lists must be visited; tried with vectors that are there and with sums of two, as people's are."""
+def visits_for(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray, pause: Pause) -> int:
+    """How many lists must be visited; tried with what is asked (n, dims), where that is enough.
+
+    Else it is tried with vectors that are there and with sums of two.
+    """
     pairs = rows[np.random.default_rng(0).integers(0, len(rows), (2, TRIALS))]
     matrix = exact.matrix
     queries = matrix[pairs[0]] + matrix[pairs[1]] * (np.arange(TRIALS) % 2)[:, None].astype(np.float32)
+    if len(asked) >= TRIALS:
+        queries = asked[np.random.default_rng(0).permutation(len(asked))[:TRIALS]]
     best, k = [], min(TRIED, len(rows))
     for query in queries:
         pause()
@@ -245,6 +228,17 @@ def _marks(vectors: FloatArray) -> RowArray:
     return marks
 
 
+def _filled(vectors: FloatArray) -> FloatArray:
+    """Vectors (n, dims) with zeros to a multiple of ``WIDTH``; themselves where that is so."""
+    return np.pad(vectors, ((0, 0), (0, missing))) if (missing := -vectors.shape[1] % WIDTH) else vectors
+
+
+def _ranges(index: faiss.IndexIVFScalarQuantizer, dims: int) -> FloatArray:
+    """What the quantiser learned of the first ``dims`` numbers, as ``Lists`` takes it."""
+    trained: FloatArray = faiss.vector_to_array(index.sq.trained)
+    return np.ascontiguousarray(trained.reshape(2, -1)[:, :dims]).ravel()
+
+
 def _empty(centroids: FloatArray) -> faiss.IndexIVFScalarQuantizer:
     count, dims = centroids.shape
     quantizer = faiss.IndexFlatIP(dims)
@@ -255,28 +249,3 @@ def _empty(centroids: FloatArray) -> faiss.IndexIVFScalarQuantizer:
     index.sq.rangestat_arg = 0.25
     index.set_direct_map_type(HASHTABLE)
     return index
-
-
-def _centred(centroids: FloatArray, sums: DoubleArray, sizes: IntArray) -> FloatArray:
-    """The directions of the sums; a list that got nothing halves the one that got most."""
-    lengths = np.linalg.norm(sums, axis=1)
-    there = lengths > 0
-    fresh = centroids.copy()
-    fresh[there] = sums[there] / lengths[there, None]
-    signs = np.where(np.arange(centroids.shape[1]) % 2, 1 / 1024, -1 / 1024).astype(np.float32)
-    for empty in np.flatnonzero(sizes == 0):
-        full = int(sizes.argmax())
-        fresh[empty], fresh[full] = fresh[full] * (1 + signs), fresh[full] * (1 - signs)
-        sizes[empty] = sizes[full] // 2
-        sizes[full] -= sizes[empty]
-    return fresh
-
-
-@njit(nogil=True, cache=True)
-def _sum_by(vectors: FloatArray, near: IntArray, sums: DoubleArray, sizes: IntArray) -> None:
-    for i in range(vectors.shape[0]):
-        at = near[i]
-        if at >= 0:
-            sizes[at] += 1
-            for k in range(vectors.shape[1]):
-                sums[at, k] += vectors[i, k]

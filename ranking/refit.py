@@ -5,7 +5,7 @@ import threading
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from features.types import RowArray
+from features.types import FloatArray, RowArray
 from ranking.exact import ExactIndex
 from ranking.kept import Kept
 from ranking.lists import Lists, fill, fit, visits_for
@@ -29,13 +29,18 @@ class Refit:
         Where lists may be begun from, and are kept.
     again : bool
         Whether what is kept has served its time and centroids are fitted anew.
+    asked : array (n, dims) float32
+        What searches ask for, to try lists with; none where that is not known.
     """
 
-    def __init__(self, exact: ExactIndex, probes: float | None, kept: Kept | None, *, again: bool) -> None:
+    def __init__(
+        self, exact: ExactIndex, probes: float | None, kept: Kept | None, *, again: bool, asked: FloatArray
+    ) -> None:
         self._exact = exact
         self._probes = probes
         self._kept = kept
         self._again = again
+        self._asked = asked
         self._rows = exact.rows
         self._changed: list[RowArray] = []
         self._replayed = 0
@@ -84,14 +89,15 @@ class Refit:
     def _run(self) -> None:
         fitted = self._kept.load(self._exact.dims) if self._kept and not self._again else None
         if fitted is not None and len(self._rows) < 2 * fitted.size:
-            lists = Lists(fitted.centroids, fitted.ranges)
+            lists = Lists(fitted.centroids, fitted.ranges, int(self._rows.max(initial=-1)) + 1)
             lists.visits, lists.size = fitted.visits, fitted.size
             fill(lists, self._exact, self._rows, fitted.placed, self._pause)
         else:
             fitted = None
             lists = fit(self._exact, self._rows, self._pause)
             fill(lists, self._exact, self._rows, None, self._pause)
-            lists.visits = visits_for(lists, self._exact, self._rows, self._pause) if self._probes is None else 0
+            if self._probes is None:
+                lists.visits = visits_for(lists, self._exact, self._rows, self._asked, self._pause)
         if self._probes is not None:
             lists.visits = max(1, round(self._probes * len(lists)))
         while sum(map(len, self._changed[self._replayed :])) > FEW:

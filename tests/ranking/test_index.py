@@ -304,7 +304,7 @@ def test_memory_is_told_by_part() -> None:
     index = FaissIndex(16, threshold=1000)
     index.put(np.arange(2000, dtype=np.int32), _clusters(2000, 16, 9))
     parts = index.memory()
-    assert parts.keys() == {"vectors", "mask", "codes", "ids", "direct map", "centroids"}
+    assert parts.keys() == {"vectors", "mask", "codes", "ids", "direct map", "rough", "centroids"}
     assert parts["codes"] == 2000 * 16
     assert sum(parts.values()) < 2000 * 1024
 
