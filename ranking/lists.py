@@ -104,7 +104,7 @@ class Lists:
             ids = rows[start:stop].astype(np.int64)
             # The name keeps what faiss knows by its address.
             parts = _filled(some), ids, near
-            add(len(ids), *map(faiss.swig_ptr, parts), None)
+            add(len(ids), *(faiss.swig_ptr(part) for part in parts), None)
             self.rough.put(rows[start:stop], some)
 
     def renew(self, exact: ExactIndex, rows: RowArray) -> None:
