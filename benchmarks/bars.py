@@ -49,6 +49,9 @@ BARS = {
     "crash.state_differs": Bar("<=", 0),
     "crash.lost_by_cuts": Bar("<=", 0),
     "crash.answers_before_sync": Bar("<=", 0),
+    "explore.slots_p": Bar(">=", 1e-4),
+    "explore.pages_p": Bar(">=", 1e-4),
+    "explore.page_ms": Bar("<=", 0.2),
     "rules.dead_rooms": Bar("<=", 0),
 }
 """By the name of the ratio. They are set for full sizes: of a quick run the verdicts say little."""

@@ -32,8 +32,8 @@ from training.trials import run as run_trials
 WARM_DAYS = 4
 SIZE = Size(users=40, hosts=40, videos=400, products=150, days=WARM_DAYS + 14, pages_per_day=12)
 QUICK = Size(users=20, hosts=30, videos=250, products=80, days=WARM_DAYS + 2, pages_per_day=6)
-EXPLORE = "[explore]\nrate = 0.8\n"
-DIVERSE = '[rerank]\nmethod = "dpp"\ntheta = 0.9\n'
+EXPLORE = "[explore]\nrate = 0.7\n"
+DIVERSE = '[rerank]\nmethod = "dpp"\ntheta = 0.98\n'
 EVERY = 5
 """Days between trainings."""
 LATE = 4
