@@ -5,9 +5,10 @@ A log of records (``records``, ``log``, ``live``) is folded into a ``FeatureStat
 serving call the same fold and the same reader, and nothing else is state.
 """
 
+from features.archive import Archive
 from features.errors import HuozhaoError
 from features.live import HomeLog
-from features.log import Archive, EventLog
+from features.log import EventLog
 from features.records import Action, Context, Control, Erase, Event, Item, Kind, Record, Served, User, decode, encode
 from features.replay import Moment, Readers, read_moments, replay
 from features.schema import FeatureSet

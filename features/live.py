@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import rows
+from features.archive import Archive
+from features.erase import Erasure
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, locked, named, written
-from features.log import BATCH_ROWS, DAY_MS, SCHEMA, Archive, day_name, sync_folder, to_batch
+from features.log import BATCH_ROWS, DAY_MS, SCHEMA, day_name, sync_folder, to_batch
 from features.records import FUTURE_MS, LATE_MS, Record, Written
 from features.rows import Durability
 
@@ -55,6 +57,7 @@ class HomeLog:
         self._held: IO[str] | None = None
         self._writer: sqlite3.Connection | None = None
         self._end = self._last_ms = 0
+        self.has_scrubbed = False
         if writer:
             self._open(durability)
         elif not self._path.is_file():
@@ -68,6 +71,7 @@ class HomeLog:
                 self._writer = rows.opened(self._path, durability)
             self._follow_archive()
             self._drop_archived()
+            self.has_scrubbed = self.scrub()
         except BaseException:
             self.close()
             raise
@@ -209,6 +213,43 @@ class HomeLog:
             finally:
                 self._follow_archive()
             return self._end
+
+    def begin_erasing(self, erasure: Erasure) -> None:
+        """Remember durably whom to erase; ``scrub`` does it, and the next writer if this one cannot."""
+        with self._lock, rows.transaction(self._live, self._path) as live:
+            rows.begin(live, erasure)
+
+    def scrub(self) -> bool:
+        """Take everybody who is to be erased out of every file of the log; whether there was anybody.
+
+        Raises
+        ------
+        LogError
+            If a file could not be written, or a reader kept the write-ahead file; the next writer tries again.
+        """
+        with self._archiving:
+            with named(self._path):
+                found = self._live.execute("SELECT user_id, after, stop FROM erasures").fetchall()
+            for erasure in map(Erasure._make, found):
+                with self._lock, rows.transaction(self._live, self._path) as live:
+                    rows.hide_ids(live, self._archive.events_of(erasure))
+                self._archive.rewrite(erasure)
+                with self._lock, rows.transaction(self._live, self._path) as live:
+                    rows.scrub(live, erasure)
+            if found:
+                with self._lock, named(self._path):
+                    busy = self._live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if busy:
+                    raise LogError(f"{self._path}: a reader keeps the write-ahead file.", "It is emptied when it ends.")
+            return bool(found)
+
+    def erasures(self) -> int:
+        """Grows when an erasure begins and when it ends: what was read over a change may hold who was erased."""
+        with named(self._path), closing(self._reader()) as live:
+            if live.execute("PRAGMA user_version").fetchone()[0] < rows.FORMAT:
+                return 0
+            turns: int = live.execute("SELECT turns FROM erased").fetchone()[0]
+            return turns
 
     @property
     def _live(self) -> sqlite3.Connection:

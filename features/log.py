@@ -6,20 +6,16 @@ travels as the JSON of its whole self in ``payload``.
 """
 
 import datetime as dt
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.errors import LogError
 from features.records import Context, Event, Item, Lost, Record, Served, decode, encode
 
 SCHEMA = pa.schema(
@@ -171,126 +167,6 @@ def _record(row: dict[str, object]) -> Record:
 def day_name(received_ms: int) -> str:
     """The UTC day of a moment, as archive folders are called."""
     return dt.datetime.fromtimestamp(received_ms / 1000, dt.UTC).strftime("day=%Y-%m-%d")
-
-
-class Archive:
-    """The Parquet part of a log: immutable files foldered by received day.
-
-    A file is named by the offsets it holds and the sha256 of its content, ``first-end-digest.parquet``, so that name
-    and check appear in one rename; files of before there was a digest have none, and are read unchecked.
-
-    Parameters
-    ----------
-    folder : Path
-        Made on the first write.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def files(self) -> list[tuple[int, int, Path]]:
-        """First offset, end offset and path of each file, in order.
-
-        Raises
-        ------
-        LogError
-            If files overlap or leave a gap; the message names the file.
-        """
-        found = []
-        for path in self._folder.glob("day=*/*.parquet"):
-            low, high, *_ = [*path.stem.split("-"), ""]
-            if not (low.isdigit() and high.isdigit()):
-                raise LogError(f"{path} is not named by its offsets.", "Move it out of the archive.")
-            found.append((int(low), int(high), path))
-        found.sort()
-        expected = 0
-        for first, end, path in found:
-            if first != expected:
-                raise LogError(f"{path} begins at offset {first}, not {expected}.", "Restore the missing file.")
-            expected = end
-        return found
-
-    def end(self) -> int:
-        """The offset after the last archived record."""
-        files = self.files()
-        return files[-1][1] if files else 0
-
-    def extend(self, table: pa.Table) -> None:
-        """Give records of ``UNPLACED`` the offsets that come next, and write them.
-
-        Raises
-        ------
-        LogError
-            If ``received_ms`` goes back within the table.
-        """
-        received = table["received_ms"].to_numpy()
-        if (np.diff(received) < 0).any():
-            raise LogError("Records to import are not sorted by received_ms.", "Sort them with features.log.merge.")
-        first = self.end()
-        offsets = pa.array(np.arange(first, first + len(table)))
-        self.write(table.add_column(0, SCHEMA.field(0), offsets).cast(SCHEMA))
-
-    def write(self, table: pa.Table) -> None:
-        """Add records, which must continue the archive; a file appears whole or not at all.
-
-        Parameters
-        ----------
-        table : pa.Table
-            Of ``SCHEMA``, sorted by offset; a file is written for each received day.
-        """
-        days = table["received_ms"].to_numpy() // DAY_MS
-        starts = np.flatnonzero(np.diff(days, prepend=-1)).tolist()
-        for start, stop in zip(starts, [*starts[1:], len(table)], strict=True):
-            self._write_file(table.slice(start, stop - start))
-
-    def _write_file(self, part: pa.Table) -> None:
-        first, last = part["offset"][0].as_py(), part["offset"][-1].as_py()
-        if first != self.end():
-            raise LogError(f"Records from offset {first} do not continue the archive, which ends at {self.end()}.")
-        folder = self._folder / day_name(part["received_ms"][0].as_py())
-        draft = folder / f"{first:012d}-{last + 1:012d}.draft"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(part, draft, compression="zstd", row_group_size=BATCH_ROWS, write_page_checksum=True)
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())
-            draft.rename(draft.with_name(f"{draft.stem}-{_digest(draft)}.parquet"))
-            for changed in (folder, self._folder):
-                sync_folder(changed)
-        except (pa.ArrowException, OSError) as error:
-            # A disk that is full must get back what was taken of it.
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
-            raise LogError(f"{draft} cannot be written: {error}.", "Mend the cause and try again.") from error
-
-    def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        """Batches of the records start <= offset < stop."""
-        for first, end, path in self.files():
-            if first >= stop or end <= start:
-                continue
-            for batch in _batches(path):
-                low, high = batch["offset"][0].as_py(), batch["offset"][-1].as_py() + 1
-                if low < stop and high > start:
-                    cut = max(start - low, 0)
-                    yield batch.slice(cut, min(stop, high) - low - cut)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    _, _, *expected = path.stem.split("-")
-    try:
-        if expected and _digest(path) != expected[0]:
-            raise LogError(f"{path} is not as it was written.", "Restore it from a copy.")
-        with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(SCHEMA):
-                raise LogError(f"{path} is not of the log's schema.", "Restore it from a copy.")
-            yield from file.iter_batches(batch_size=BATCH_ROWS)
-    except (pa.ArrowException, OSError) as error:
-        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
 
 
 def sync_folder(folder: Path) -> None:

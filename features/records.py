@@ -201,6 +201,11 @@ def encode(record: Record) -> bytes:
     return _ENCODER.encode(record)
 
 
+def encoded(name: str) -> bytes:
+    """An id as it stands in a record's JSON."""
+    return _ENCODER.encode(name)
+
+
 def decode(line: bytes | str) -> Record:
     """The record that a JSON text holds.
 

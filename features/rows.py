@@ -1,4 +1,4 @@
-"""The tables of a log's live part: records and their checksums, event ids, and the names of people in the log."""
+"""The tables of a log's live part: records and their checksums, event ids, and whom to erase."""
 
 import sqlite3
 import zlib
@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from features.erase import DIGEST, Erasure, digest, scrubbed
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, named
 from features.log import Stored
-from features.records import Event, Written, decode
+from features.records import Event, Item, Lost, Written, decode, encode, encoded
 
 FORMAT = 2
-"""1 had neither checksums nor names of people; a writer adds them, and its rows stay as they are, unchecked."""
+"""1 had no checksums and overwrote nothing it deleted; a writer mends that, and its rows stay unchecked."""
 PIECE = 20_000
 """Rows that one transaction deletes at most: appends wait for no more."""
 Durability = Literal["full", "relaxed"]
@@ -24,15 +25,17 @@ CREATE TABLE IF NOT EXISTS records (
     offset INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, body BLOB NOT NULL, crc INTEGER);
 CREATE TABLE IF NOT EXISTS event_ids (event_id TEXT PRIMARY KEY, received_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS archived (id INTEGER PRIMARY KEY CHECK (id = 0), stop INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS people (user_id TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS erasing (name TEXT PRIMARY KEY, after TEXT NOT NULL, user_id TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erasures (user_id TEXT NOT NULL, after TEXT NOT NULL, stop INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS erased (id INTEGER PRIMARY KEY CHECK (id = 0), turns INTEGER NOT NULL);
 INSERT OR IGNORE INTO archived VALUES (0, 0);
+INSERT OR IGNORE INTO erased VALUES (0, 0);
 """
 ARCHIVED = "SELECT stop FROM archived"
 LAST = "SELECT offset, received_ms FROM records ORDER BY offset DESC LIMIT 1"
 FROM_DAY = "SELECT offset FROM records WHERE received_ms >= ? ORDER BY offset LIMIT 1"
 NEW_ID = "INSERT OR IGNORE INTO event_ids VALUES (?, ?)"
 _BATCH = "SELECT offset, received_ms, body, {} FROM records WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
+_HAS_DIGESTS = "SELECT 1 FROM event_ids WHERE event_id >= ? AND event_id < ? LIMIT 1"
 _RECORD = "INSERT INTO records VALUES (?, ?, ?, ?)"
 
 Row = tuple[int, int, bytes | str, int | None]
@@ -51,6 +54,8 @@ def opened(path: Path, durability: Durability) -> sqlite3.Connection:
         live.execute("PRAGMA secure_delete = ON")
         checksums = "ALTER TABLE records ADD COLUMN crc INTEGER;" if found == 1 else ""
         live.executescript(f"BEGIN; {checksums} {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+        if found == 1:
+            live.execute("VACUUM")
     except BaseException:
         live.close()
         raise
@@ -106,17 +111,48 @@ def _fresh(live: sqlite3.Connection, now_ms: int, kept: Sequence[Written]) -> li
     ids = [(one.record.event_id, now_ms) for one in kept if isinstance(one.record, Event)]
     live.execute("SAVEPOINT ids")
     taken = live.executemany(NEW_ID, ids).rowcount if ids else 0
-    if taken == len(ids):
+    digests = live.execute(_HAS_DIGESTS, (DIGEST, chr(ord(DIGEST) + 1))).fetchone() is not None
+    if taken == len(ids) and not digests:
         live.execute("RELEASE ids")
         return [True] * len(kept)
     # One or more came again: only now is it asked which.
     live.execute("ROLLBACK TO ids")
-    found = [
-        not isinstance(one.record, Event) or bool(live.execute(NEW_ID, (one.record.event_id, now_ms)).rowcount)
-        for one in kept
-    ]
+    found = [not isinstance(one.record, Event) or _is_new(live, one.record.event_id, now_ms, digests) for one in kept]
     live.execute("RELEASE ids")
     return found
+
+
+def _is_new(live: sqlite3.Connection, event_id: str, now_ms: int, digests: bool) -> bool:
+    if digests and live.execute("SELECT 1 FROM event_ids WHERE event_id = ?", (digest(event_id),)).fetchone():
+        return False
+    return bool(live.execute(NEW_ID, (event_id, now_ms)).rowcount)
+
+
+def begin(live: sqlite3.Connection, erasure: Erasure) -> None:
+    """Remember whom to erase until it is done."""
+    live.execute("INSERT INTO erasures VALUES (?, ?, ?)", erasure)
+    live.execute("UPDATE erased SET turns = turns + 1")
+
+
+def scrub(live: sqlite3.Connection, erasure: Erasure) -> None:
+    """Take a person out of the live part, and out of those to erase."""
+    mine = "SELECT offset, received_ms, body FROM records WHERE offset < ? AND instr(body, ?)"
+    for offset, received_ms, body in live.execute(mine, (erasure.stop, encoded(erasure.user_id))).fetchall():
+        record = decode(body)
+        if not isinstance(record, Item | Lost) and record.user_id == erasure.user_id:
+            left = encode(scrubbed(record, erasure.after))
+            update = "UPDATE records SET body = ?, crc = ? WHERE offset = ?"
+            live.execute(update, (left, crc(offset, received_ms, left), offset))
+            if isinstance(record, Event):
+                hide_ids(live, [record.event_id])
+    live.execute("DELETE FROM erasures WHERE user_id = ? AND stop = ?", (erasure.user_id, erasure.stop))
+    live.execute("UPDATE erased SET turns = turns + 1")
+
+
+def hide_ids(live: sqlite3.Connection, event_ids: Sequence[str]) -> None:
+    """Keep digests in the place of event ids."""
+    pairs = [(digest(one), one) for one in event_ids]
+    live.executemany("UPDATE OR REPLACE event_ids SET event_id = ? WHERE event_id = ?", pairs)
 
 
 def rows(live: sqlite3.Connection, path: Path, start: int, stop: int, most: int) -> list[Row]:

@@ -121,6 +121,12 @@ def restored(layout: Layout, log: EventLog, folder: Path) -> FeatureState:
     return state
 
 
+def clear(folder: Path) -> None:
+    """Remove all snapshots: they hold somebody who is erased."""
+    for path in folder.glob("*-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def clear_beyond(folder: Path, end: int) -> None:
     """Remove snapshots of more than the log holds, and drafts that nobody finished.
 

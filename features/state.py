@@ -236,6 +236,10 @@ class FeatureState:
             for array in pair:
                 array[user] = 0
 
+    def rename_user(self, name: str, after: str) -> None:
+        """Know a person's row by another name; all that is in it stays."""
+        self.users = Ids(after if one == name else one for one in self.users.names[1:])
+
     def make_room(self) -> None:
         """Room for a quarter more names at least, so that none that comes soon has to wait until all is copied.
 

@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from features import snapshot
+from features.erase import Erasure, drawn_name, scrubbed_page
 from features.errors import LogError, RequestError
 from features.guards import written
 from features.live import HomeLog
 from features.log import Stored, to_batch
-from features.records import FUTURE_MS, Context, Item, Record, Served, Written
+from features.records import FUTURE_MS, Context, Erase, Item, Record, Served, Written
 from features.rows import Durability
 from features.state import FeatureState
 from ranking.bundle import Bundle, current, load
@@ -80,6 +81,7 @@ class Engine:
         self._writing = threading.RLock()
         self.mutex: AbstractContextManager[object] = threading.Lock()
         self._served: list[Served] = []
+        self._erased: dict[str, Erasure] = {}
         self.policy_fault = ""
         self._feeds, self._ranks = Ladder(FEED), Ladder(RANK)
         self._popular = Popular()
@@ -111,6 +113,8 @@ class Engine:
         try:
             if writer:
                 snapshot.clear_beyond(home / "state", log.end())
+            if log.has_scrubbed:
+                snapshot.clear(home / "state")
             maker = Maker(home, log, ranker, keeps=writer)
             return cls(home, log, maker.anew(bundle, policy), maker, writer=writer)
         except BaseException:
@@ -375,6 +379,36 @@ class Engine:
         """Move whole received days before a moment to the archive; returns how many records moved."""
         return self._log.archive(before_ms)
 
+    def erase(self, user_id: str, now_ms: int) -> Ack:
+        """Forget a person: nothing in the home holds the id when this returns, and their row is as new.
+
+        What they did stays in the counters of items, under a name drawn by lot. Snapshots go with it.
+
+        Raises
+        ------
+        RequestError
+            If nothing is known of the person.
+        LogError
+            If the id could not be taken out everywhere; the home's next start does the rest.
+        """
+        with self._writing:
+            with self.mutex:
+                if not (user_id and self.generation.state.users.find(user_id)):
+                    raise RequestError(f"Nothing is known of user {user_id!r}.", "Erasing is done.")
+            (ack,) = self.append([Erase(user_id, now_ms)], now_ms)
+            erasure = Erasure(user_id, drawn_name(), self._log.end())
+            self._log.begin_erasing(erasure)
+            with self.mutex:
+                self.generation.state.rename_user(user_id, erasure.after)
+                self._erased[user_id] = erasure
+        try:
+            snapshot.clear(self.home / "state")
+            self._log.scrub()
+        finally:
+            # One may have been taken meanwhile, of the log as it was.
+            snapshot.clear(self.home / "state")
+        return ack
+
     def take_down(self, item_id: str, now_ms: int) -> Ack:
         """Take an item down: no page whose last check begins after this returns holds it."""
         with self._writing:
@@ -406,7 +440,11 @@ class Engine:
         )
         if self._is_writer:
             with self.mutex:
-                self._served.append(record_of(feed, query.context))
+                page_of = record_of(feed, query.context)
+                erasure = self._erased.get(query.user_id)
+                # Who is erased while a page of theirs is made is not in its record.
+                late = erasure is not None and batch.read_offset < erasure.stop
+                self._served.append(scrubbed_page(page_of, erasure.after) if erasure and late else page_of)
                 waiting = len(self._served)
             # While another bundle is taken up pages go on, and wait for the log a little longer.
             if waiting >= SERVED_KEPT and self._writing.acquire(blocking=waiting >= 64 * SERVED_KEPT):

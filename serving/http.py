@@ -35,6 +35,7 @@ PATIENCE_S = 5
 
 # In the path, or in the query for an id that holds slashes: a path with %2F is not the same everywhere.
 ItemId = Annotated[str, Parameter(min_length=1, max_length=128, description="An item of the catalog.")]
+UserId = Annotated[str, Parameter(min_length=1, max_length=128, description="A person.")]
 Neighbours = Annotated[int, Parameter(ge=1, le=200, description="How many items at most.")]
 
 
@@ -109,6 +110,12 @@ async def put_users(writer: NamedDependency[Writer], data: Users) -> Acks:
     return await keep(writer, data, USERS)
 
 
+@delete(["/users/{user_id:str}", "/users"], status_code=200, responses=PROBLEMS, sync_to_thread=True)
+def erase(engine: NamedDependency[Engine], user_id: UserId, now_ms: NamedDependency[int]) -> Ack:
+    """Forget a person: once answered, no file of the home holds the id; counters of items keep what was done."""
+    return engine.erase(user_id, now_ms)
+
+
 @get(["/items/{item_id:str}/similar", "/similar"], responses=PROBLEMS, sync_to_thread=True)
 def similar(
     engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDependency[int], k: Neighbours = 20
@@ -158,7 +165,7 @@ def create_app(
     snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
-    routes = [feed, rank, alive, send_events, put_items, take_down, put_users, similar]
+    routes = [feed, rank, alive, send_events, put_items, take_down, put_users, erase, similar]
     contract = Litestar(
         [Router("/v1", route_handlers=routes), health, ready],
         dependencies={

@@ -6,6 +6,7 @@ its own for a state meanwhile, and the processor's time at the lowest priority.
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -76,7 +77,12 @@ def take(home: Path) -> Path:
     """Keep a snapshot of a home's log as it is now, of the layout of its current bundle."""
     layout = load(current(home / "bundles")).feature_set.layout
     with HomeLog(home / "log", writer=False) as log:
-        return snapshot.save(snapshot.restored(layout, log, home / "state"), home / "state")
+        erasures = log.erasures()
+        path = snapshot.save(snapshot.restored(layout, log, home / "state"), home / "state")
+        if log.erasures() != erasures:
+            # It may hold who was erased meanwhile.
+            shutil.rmtree(path, ignore_errors=True)
+        return path
 
 
 def main() -> None:

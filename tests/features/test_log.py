@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.archive import Archive
 from features.errors import LogError, RecordError
 from features.live import KEPT_MS, HomeLog
 from features.log import (
     DAY_MS,
     SCHEMA,
-    Archive,
     EventLog,
     Stored,
     events_table,

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.archive import Archive
 from features.errors import SourceError
-from features.log import UNPLACED, Archive, merge
+from features.log import UNPLACED, merge
 from features.outcomes import VIDEO, is_long_view
 from features.records import Item, User, check, decode
 from seeds import KuaiRand

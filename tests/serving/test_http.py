@@ -12,8 +12,9 @@ import pytest
 from litestar.testing import TestClient
 from litestar.types import ASGIApp
 
+from features.archive import Archive
 from features.live import HomeLog
-from features.log import DAY_MS, Archive, day_name, from_batch
+from features.log import DAY_MS, day_name, from_batch
 from features.records import Action, Event, Item, Served
 from ranking.engine import Engine
 from ranking.types import FeedRequest

@@ -1,0 +1,172 @@
+"""The archive: the Parquet part of a log, foldered by received day."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.erase import Erasure, scrubbing
+from features.errors import LogError
+from features.log import BATCH_ROWS, DAY_MS, SCHEMA, day_name, sync_folder
+
+
+class Archive:
+    """The Parquet part of a log: immutable files foldered by received day.
+
+    A file is named by the offsets it holds and the sha256 of its content, ``first-end-digest.parquet``, so that name
+    and check appear in one rename; files of before there was a digest have none, and are read unchecked.
+
+    Parameters
+    ----------
+    folder : Path
+        Made on the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def files(self) -> list[tuple[int, int, Path]]:
+        """First offset, end offset and path of each file, in order.
+
+        Raises
+        ------
+        LogError
+            If files overlap or leave a gap; the message names the file.
+        """
+        found = []
+        for path in self._folder.glob("day=*/*.parquet"):
+            low, high, *_ = [*path.stem.split("-"), ""]
+            if not (low.isdigit() and high.isdigit()):
+                raise LogError(f"{path} is not named by its offsets.", "Move it out of the archive.")
+            found.append((int(low), int(high), path))
+        # Of a file that was written anew the last one counts; the one before may not be gone yet.
+        found = list({(first, end): (first, end, path) for first, end, path in sorted(found, key=_turn)}.values())
+        found.sort()
+        expected = 0
+        for first, end, path in found:
+            if first != expected:
+                raise LogError(f"{path} begins at offset {first}, not {expected}.", "Restore the missing file.")
+            expected = end
+        return found
+
+    def end(self) -> int:
+        """The offset after the last archived record."""
+        files = self.files()
+        return files[-1][1] if files else 0
+
+    def extend(self, table: pa.Table) -> None:
+        """Give records of ``UNPLACED`` the offsets that come next, and write them.
+
+        Raises
+        ------
+        LogError
+            If ``received_ms`` goes back within the table.
+        """
+        received = table["received_ms"].to_numpy()
+        if (np.diff(received) < 0).any():
+            raise LogError("Records to import are not sorted by received_ms.", "Sort them with features.log.merge.")
+        first = self.end()
+        offsets = pa.array(np.arange(first, first + len(table)))
+        self.write(table.add_column(0, SCHEMA.field(0), offsets).cast(SCHEMA))
+
+    def write(self, table: pa.Table) -> None:
+        """Add records, which must continue the archive; a file appears whole or not at all.
+
+        Parameters
+        ----------
+        table : pa.Table
+            Of ``SCHEMA``, sorted by offset; a file is written for each received day.
+        """
+        days = table["received_ms"].to_numpy() // DAY_MS
+        starts = np.flatnonzero(np.diff(days, prepend=-1)).tolist()
+        for start, stop in zip(starts, [*starts[1:], len(table)], strict=True):
+            self._write_file(table.slice(start, stop - start))
+
+    def _write_file(self, part: pa.Table) -> None:
+        first, last = part["offset"][0].as_py(), part["offset"][-1].as_py()
+        if first != self.end():
+            raise LogError(f"Records from offset {first} do not continue the archive, which ends at {self.end()}.")
+        folder = self._folder / day_name(part["received_ms"][0].as_py())
+        folder.mkdir(parents=True, exist_ok=True)
+        self._place(part, folder / f"{first:012d}-{last + 1:012d}.draft")
+
+    def _place(self, part: pa.Table, draft: Path, turn: str = "") -> None:
+        """Write a file durably, under the name that its content gives it."""
+        folder = draft.parent
+        try:
+            pq.write_table(part, draft, compression="zstd", row_group_size=BATCH_ROWS, write_page_checksum=True)
+            with draft.open("rb") as written:
+                os.fsync(written.fileno())
+            draft.rename(draft.with_name(f"{draft.stem}-{_digest(draft)}{turn}.parquet"))
+            for changed in (folder, self._folder):
+                sync_folder(changed)
+        except (pa.ArrowException, OSError) as error:
+            # A disk that is full must get back what was taken of it.
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise LogError(f"{draft} cannot be written: {error}.", "Mend the cause and try again.") from error
+
+    def events_of(self, erasure: Erasure) -> list[str]:
+        """The ids of a person's events."""
+        ids: list[str] = []
+        for batch in self.read(0, erasure.stop):
+            mine = pc.equal(batch["user_id"], erasure.user_id)
+            ids += [name for name in batch["event_id"].filter(mine).to_pylist() if name]
+        return ids
+
+    def rewrite(self, erasure: Erasure) -> None:
+        """Write every file anew that holds a person's records; each appears whole, then the one before goes."""
+        scrub = scrubbing(erasure)
+        for first, end, path in self.files():
+            if first < erasure.stop:
+                left = scrub(pa.Table.from_batches(_batches(path), SCHEMA))
+                if left is not None:
+                    self._place(left, path.with_name(f"{first:012d}-{end:012d}.draft"), f"-{_turn((0, 0, path)) + 1}")
+        counted = {path for _, _, path in self.files()}
+        for path in self._folder.glob("day=*/*.parquet"):
+            if path not in counted:
+                path.unlink()
+                sync_folder(path.parent)
+
+    def read(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """Batches of the records start <= offset < stop."""
+        for first, end, path in self.files():
+            if first >= stop or end <= start:
+                continue
+            # One that was listed may have been written anew since.
+            there = path if path.exists() else next(now for low, _, now in self.files() if low == first)
+            for batch in _batches(there):
+                low, high = batch["offset"][0].as_py(), batch["offset"][-1].as_py() + 1
+                if low < stop and high > start:
+                    cut = max(start - low, 0)
+                    yield batch.slice(cut, min(stop, high) - low - cut)
+
+
+def _turn(file: tuple[int, int, Path]) -> int:
+    """How often an archived file was written anew: the fourth part of its name."""
+    parts = file[2].stem.split("-")
+    return int(parts[3]) if len(parts) > 3 else 0
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    _, _, *expected = path.stem.split("-")
+    try:
+        if expected and _digest(path) != expected[0]:
+            raise LogError(f"{path} is not as it was written.", "Restore it from a copy.")
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                raise LogError(f"{path} is not of the log's schema.", "Restore it from a copy.")
+            yield from file.iter_batches(batch_size=BATCH_ROWS)
+    except (pa.ArrowException, OSError) as error:
+        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
