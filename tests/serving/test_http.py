@@ -394,6 +394,8 @@ def test_the_contract_is_a_page_and_a_document_that_need_no_network(client: Clie
         ("delete", "/v1/items"),
         ("delete", "/v1/items/{item_id}"),
         ("put", "/v1/users"),
+        ("delete", "/v1/users"),
+        ("delete", "/v1/users/{user_id}"),
         ("get", "/v1/similar"),
         ("get", "/v1/items/{item_id}/similar"),
         ("get", "/healthz"),
