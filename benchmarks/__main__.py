@@ -18,7 +18,7 @@ from benchmarks.report import Report
 
 NAMES = (
     "score", "index", "hydrate", "rerank", "feed", "scale", "http", "ingest", "crash", "replay", "train", "rooms",
-    "loop", "explore",
+    "rules", "loop", "explore",
 )  # fmt: skip
 """Modules of this package, in the order that ``all`` runs them."""
 

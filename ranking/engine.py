@@ -424,6 +424,11 @@ class Engine:
                 # The last check goes by what is served now: only its state is folded on.
                 page, gone = self.generation.fit(scored, made.slate)
             lift.spend(generation.policy.boosts, page.at)
+        relaxed = made.relaxed
+        if page.relaxed is not None and made.slate.bounds:
+            # What gave way for want of items stays said; the bounds are those of the page as it is now.
+            bounds = made.slate.bounds.names
+            relaxed = (*(name for name in relaxed if name not in bounds), *page.relaxed)
         feed = Feed(
             request_id=query.request_id,
             user_id=query.user_id,
@@ -434,7 +439,7 @@ class Engine:
             policy=generation.policy.version,
             items=generation.show(scored, page, explain=explain, source=source),
             dropped=made.dropped | gone,
-            relaxed=made.relaxed,
+            relaxed=relaxed,
             level=made.level,
             degraded=why,
         )

@@ -370,15 +370,19 @@ class Generation:
 
     def fit(self, scored: Scored, slate: Slate) -> tuple[Page, dict[str, int]]:
         """The page after its last check: what has gone meanwhile is dropped and the reserve moves up."""
-        batch, at = scored.batch, slate.page
+        batch, at, relaxed = scored.batch, slate.page, None
         fit = self._still_fit(batch, at)
         gone = int(len(fit) - fit.sum())
         if gone:
-            at = np.concatenate([slate.page, slate.reserve])
-            at = at[self._still_fit(batch, at)][: batch.query.count]
+            at = at[fit]
+        if gone and slate.bounds:
+            # What follows a gap moves up and may now break a bound: the page's bounds are judged anew.
+            spare = slate.reserve[self._still_fit(batch, slate.reserve)]
+            mixed, relaxed = mix(slate.bounds, spare, min(batch.query.count, len(at) + len(spare)), at)
+            at = mixed.page
         payloads = [self.state.payloads[row] for row in batch.rows[at].tolist()]
         near = self._near(batch.query.liked, batch.rows[at])
-        return Page(at, tuple(payloads), slate.drawn, near), {"gone": gone} if gone else {}
+        return Page(at, tuple(payloads), slate.drawn, relaxed, near), {"gone": gone} if gone else {}
 
     def _near(self, liked: RowArray, rows: RowArray) -> tuple[str, ...]:
         """Of what the person liked, the id of what each item (n,) is nearest to; "" where none is like it at all."""

@@ -1,13 +1,11 @@
 """From scores to a page: the best first, within the composition bounds that the policy writes down."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
 from features.types import BoolArray, DoubleArray, IntArray, RowArray
 from ranking.policy import Bound
-from ranking.types import Slate
+from ranking.types import Bounded, Slate
 
 NONE = np.zeros(0, np.int64)
 """No positions."""
@@ -38,18 +36,6 @@ def best_mask(value: DoubleArray, rows: RowArray, count: int) -> BoolArray:
 def without(order: IntArray, some: IntArray) -> IntArray:
     """An order without some positions."""
     return order[~np.isin(order, some)] if len(some) else order
-
-
-class Bounded(NamedTuple):
-    """The bounds of a page, the first of which gives way first.
-
-    keys (bounds, n) int32: items of one key are counted together, 0 is bound by nothing; limits (bounds, 2) int64: how
-    many at most, in how many slots.
-    """
-
-    names: tuple[str, ...]
-    keys: RowArray
-    limits: IntArray
 
 
 def bounded(bounds: tuple[Bound, ...], keys: RowArray, held: IntArray, count: int) -> Bounded:
@@ -86,7 +72,9 @@ def mix(bounds: Bounded, order: IntArray, count: int, begun: IntArray = NONE) ->
     """
     broken = np.zeros(len(bounds.names), np.bool_)
     page, reserve = _fill(bounds.keys, bounds.limits, begun, np.ascontiguousarray(order, np.int64), count, broken)
-    return Slate(page, reserve), tuple(name for name, gave in zip(bounds.names, broken, strict=True) if gave)
+    return Slate(page, reserve, bounds=bounds), tuple(
+        name for name, gave in zip(bounds.names, broken, strict=True) if gave
+    )
 
 
 def fitting(bounds: Bounded, page: IntArray, asked: IntArray) -> BoolArray:

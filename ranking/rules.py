@@ -73,5 +73,5 @@ def _judge(
 @njit(nogil=True, cache=True)
 def _meant(items: Items, wares: WareArrays, shop: int, lifts: int, product: int) -> bool:
     """Whether a rule means a product: of its shop, without the mark that lifts it."""
-    of_shop = shop < 0 or items.categories[product, 5] == shop
+    of_shop = items.categories[product, 4] != 0 and (shop < 0 or items.categories[product, 5] == shop)
     return bool(of_shop and (wares.marks[product] & lifts) == 0)

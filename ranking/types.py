@@ -6,7 +6,7 @@ Items are rows of the feature state until the last step.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -199,29 +199,44 @@ class Scored:
     value: DoubleArray
 
 
+class Bounded(NamedTuple):
+    """The bounds of a page, the first of which gives way first.
+
+    keys (bounds, n) int32: items of one key are counted together, 0 is bound by nothing; limits (bounds, 2) int64: how
+    many at most, in how many slots.
+    """
+
+    names: tuple[str, ...]
+    keys: RowArray
+    limits: IntArray
+
+
 @dataclass(frozen=True, slots=True)
 class Slate:
     """A page before its last check: positions (m,) into ``Scored``, in page order, then the reserve, best first.
 
-    ``drawn`` has the propensity of each position that was drawn by lot.
+    ``drawn`` has the propensity of each position that was drawn by lot; ``bounds`` are those that it was filled within.
     """
 
     page: IntArray
     reserve: IntArray
     drawn: Mapping[int, float] = field(default_factory=dict)
+    bounds: Bounded | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page after its last check: positions (m,) into ``Scored``, in page order, and the catalog rows as JSON.
 
-    ``drawn`` has the propensity of each position that was drawn by lot; ``near`` the item that each of the page is
-    nearest to of what the person liked, "" where none is, if reasons were asked for.
+    ``drawn`` has the propensity of each position that was drawn by lot; ``relaxed`` the bounds that the page breaks
+    where something had gone from it; ``near`` the item that each of the page is nearest to of what the person liked,
+    "" where none is, if reasons were asked for.
     """
 
     at: IntArray
     payloads: tuple[bytes, ...]
     drawn: Mapping[int, float] = field(default_factory=dict)
+    relaxed: tuple[str, ...] | None = None
     near: tuple[str, ...] = ()
 
 
