@@ -38,7 +38,6 @@ ROOMS = 40
 JUDGED = (*(str(one) for one in SOLD), "hide", "room_start", "room_pulse", "room_end", "room_pin")
 
 POLICY = """
-seen_window = "1m"
 room_ttl = "8m"
 candidates = 80
 [surfaces.feed]

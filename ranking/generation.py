@@ -34,7 +34,7 @@ from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
 from ranking.leases import Ledger
 from ranking.load import Load
-from ranking.mixer import NONE, Bounded, best_mask, bounded, fitting, mix, without
+from ranking.mixer import NONE, best_mask, bounded, fitting, mix, without
 from ranking.on_air import OnAir
 from ranking.policy import Policy
 from ranking.quality import Quality
@@ -42,7 +42,19 @@ from ranking.rerank import reranker_of
 from ranking.rules import Rules
 from ranking.show import shown, why_of
 from ranking.sources import Chart, Fresh, Personal, Trending, merge
-from ranking.types import Batch, Candidates, FeedItem, Page, Query, Ranker, Scored, Slate, Source, VectorIndex
+from ranking.types import (
+    Batch,
+    Bounded,
+    Candidates,
+    FeedItem,
+    Page,
+    Query,
+    Ranker,
+    Scored,
+    Slate,
+    Source,
+    VectorIndex,
+)
 from ranking.value import value_of, value_terms
 
 _log = logging.getLogger(__name__)
