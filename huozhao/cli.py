@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from cyclopts.validators import Number
 
-from huozhao import bundle_cli, policy_cli
+from huozhao import bundle_cli, log_cli, policy_cli
 from huozhao.options import Home, Seed, home_of
 
 WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
@@ -35,6 +35,7 @@ app = App(
 )
 sources = App(name="import", help="Make a home of a public data set.")
 app.command(sources)
+app.command(log_cli.log)
 for command in (bundle_cli.train, bundle_cli.report, bundle_cli.models, bundle_cli.promote, bundle_cli.rollback):
     app.command(command)
 app.command(policy_cli.policy)

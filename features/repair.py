@@ -1,0 +1,149 @@
+"""What is damaged in a log, and a live part that holds all of it that can be read.
+
+Records keep their offsets: where one cannot be read, a ``lost`` record stands in its place. The files as they were are
+kept aside, whole, for whoever can read more of them.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from features import rows
+from features.archive import Archive
+from features.errors import LogError, RecordError
+from features.guards import locked, named
+from features.log import sync_folder
+from features.records import Event, Lost, decode, encode
+
+
+class Fault(NamedTuple):
+    """What is wrong, from an offset on; whether in the archive, which is restored from a copy."""
+
+    offset: int
+    what: str
+    archived: bool = False
+
+
+class Repaired(NamedTuple):
+    """The offsets whose records could not be read, and where the files as they were are kept."""
+
+    lost: tuple[int, ...]
+    aside: Path
+
+
+def check(folder: Path) -> list[Fault]:
+    """Read all of a log; what is wrong with it, by offset.
+
+    Raises
+    ------
+    LogError
+        If there is no log.
+    """
+    path, archive = folder / "live.sqlite", Archive(folder / "archive")
+    if not path.is_file():
+        raise LogError(f"There is no log in {folder}.", "Name another home.")
+    faults = []
+    for first, end, _ in archive.files():
+        try:
+            for _batch in archive.read(first, end):
+                """Reading it is the check."""
+        except LogError as error:
+            faults.append(Fault(first, error.what, archived=True))
+    with closing(rows.reader(path)) as live:
+        found = dict(_readable(live, path, archive.end()))
+        faults += [
+            Fault(offset, f"{path}, offset {offset}: {'is missing' if row is None else 'is not as it was written'}.")
+            for offset, row in found.items()
+            if row is None or not _reads(row)
+        ]
+    return faults
+
+
+def repair(folder: Path) -> Repaired | None:
+    """Make the live part whole: every record that can be read at its offset; None where nothing was wrong.
+
+    Raises
+    ------
+    LogError
+        If another writer holds the log, its end cannot be found, or an archived file is damaged.
+    """
+    with locked(folder):
+        faults = check(folder)
+        if not faults:
+            return None
+        if archived := [fault for fault in faults if fault.archived]:
+            raise LogError(archived[0].what, "Restore the file from a copy; only the live part can be made anew.")
+        path, draft = folder / "live.sqlite", folder / "live.draft"
+        aside = folder / f"damaged-{len(list(folder.glob('damaged-*')))}"
+        aside.mkdir()
+        beside = [folder / f"live.sqlite{end}" for end in ("", "-wal")]
+        for file in beside:
+            if file.exists():
+                shutil.copy2(file, aside)
+        sync_folder(aside)
+        draft.unlink(missing_ok=True)
+        with closing(rows.reader(path)) as old, closing(rows.opened(draft, "full")) as new:
+            lost = _copied(old, new, path, Archive(folder / "archive").end())
+        for file in (folder / "live.sqlite-wal", folder / "live.sqlite-shm"):
+            file.unlink(missing_ok=True)
+        draft.rename(path)
+        sync_folder(folder)
+    return Repaired(lost, aside)
+
+
+def _copied(old: sqlite3.Connection, new: sqlite3.Connection, path: Path, start: int) -> tuple[int, ...]:
+    """Fill a new live part with what an old one tells; the offsets of what it does not."""
+    lost, last_ms = [], 0
+    with new:
+        new.execute("BEGIN")
+        for table in ("event_ids", "archived", "erasures", "erased"):
+            with suppress(sqlite3.DatabaseError):
+                for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608  # the names are ours
+                    new.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+        for offset, row in _readable(old, path, start):
+            if row is not None and _reads(row):
+                _, last_ms, body, check = row
+                record = decode(body)
+                if isinstance(record, Event):
+                    new.execute(rows.NEW_ID, (record.event_id, last_ms))
+            else:
+                lost.append(offset)
+                body = encode(Lost(last_ms))
+                check = rows.crc(offset, last_ms, body)
+            new.execute("INSERT INTO records VALUES (?, ?, ?, ?)", (offset, last_ms, body, check))
+    return tuple(lost)
+
+
+def _reads(row: rows.Row) -> bool:
+    try:
+        decode(row[2])
+    except RecordError:
+        return False
+    return rows.is_whole(row)
+
+
+def _readable(live: sqlite3.Connection, path: Path, start: int) -> Iterator[tuple[int, rows.Row | None]]:
+    """Every offset of the live part from one on, in order, with its row where SQLite gives it."""
+    with named(path):
+        last = live.execute(rows.LAST).fetchone()
+    for low in range(start, last[0] + 1 if last else start, rows.PIECE):
+        yield from _piece(live, path, low, min(low + rows.PIECE, last[0] + 1))
+
+
+def _piece(live: sqlite3.Connection, path: Path, low: int, high: int) -> Iterator[tuple[int, rows.Row | None]]:
+    """The rows of a stretch; one that cannot be read as a whole is read in halves."""
+    try:
+        found = {row[0]: row for row in rows.rows(live, path, low, high, high - low)}
+    except LogError:
+        if high - low == 1:
+            yield low, None
+            return
+        middle = (low + high) // 2
+        yield from _piece(live, path, low, middle)
+        yield from _piece(live, path, middle, high)
+        return
+    for offset in range(low, high):
+        yield offset, found.get(offset)
