@@ -31,7 +31,8 @@ def run(*, quick: bool) -> Report:
         took = dict(zip(runs, interleaved([*runs.values()], 50 if quick else 1_000), strict=True))
         for label, order in orders.items():
             row: Row = {"system": label, "candidates": n, "slots": SLOTS}
-            row |= {"ndcg": ndcg(value[order]), "mean_distance": distance(vectors[order[:SLOTS]])}
+            row |= {"ndcg": ndcg(value[order]), "value_given_up": float((value[:SLOTS] - value[order[:SLOTS]]).mean())}
+            row |= {"mean_distance": distance(vectors[order[:SLOTS]])}
             report.rows.append(row | (quantiles(took[label]) if label in took else {}))
         if n == BAR:
             report.ratios["rerank.dpp_ms"] = float(np.median(took["dpp, window all"]))
