@@ -44,6 +44,7 @@ BARS = {
     "loop.explore_entropy": Bar(">=", 1),
     "loop.discovered_100_vs_random": Bar(">=", 2),
     "ingest.events_per_second": Bar(">=", 15_000),
+    "live.effect_p99_ms": Bar("<=", 50),
     "crash.acknowledged_lost": Bar("<=", 0),
     "crash.duplicated": Bar("<=", 0),
     "crash.state_differs": Bar("<=", 0),

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from benchmarks.effect import effects
 from benchmarks.http import QUICK
 from benchmarks.load import Ask, load, request
 from benchmarks.market import NOW_MS, make_market
@@ -35,6 +36,7 @@ def run(*, quick: bool) -> Report:
             report.rows.clear()
             for size in SIZES:
                 _over_http(report, server.address, batches.some(size, _how_many(events, size)))
+            effects(report, server.address, NOW_MS, 100 if quick else 1_000)
         with Engine.open(home) as engine:
             offset = engine.status(0).offset
             for size in SIZES:
