@@ -57,7 +57,7 @@ def watched(number: int, item: str, *, done: bool) -> list[Event]:
 
 
 def test_where_nothing_explores_every_propensity_is_one(home: Path) -> None:
-    with Engine.open(home) as engine:
+    with explored(home, "[explore]\nrate = 0.0\n") as engine:
         items = page(engine, "r").items
     assert {item.propensity for item in items} == {1.0}
     assert "explore" not in {item.source for item in items}
@@ -163,6 +163,28 @@ def test_without_personalisation_two_people_get_one_page_of_lots_too(home: Path)
         assert page(engine, "r", "u1").items != page(engine, "r", "u2").items
         engine.append([Control(user, NOW, "personalisation_off") for user in ("u1", "u2")], NOW)
         assert page(engine, "r", "u1").items == page(engine, "r", "u2").items
+
+
+def test_without_personalisation_equal_sessions_and_hides_give_equal_pages_whatever_else_was_done(home: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = [Action.LIKE, Action.CLICK, Action.ORDER, Action.FOLLOW, Action.SHARE]
+    with explored(home) as engine:
+        for case in range(12):
+            people = [f"one-{case}", f"other-{case}"]
+            hidden, session = f"i{rng.integers(40)}", [f"i{n}" for n in rng.choice(40, 6, replace=False)]
+            for user in people:
+                own = [
+                    Event(f"{user}-{n}", NOW - 7_200_000 - n, f"i{rng.integers(40)}", kinds[rng.integers(5)], user)
+                    for n in range(rng.integers(0, 8))
+                ]
+                old = [Event(f"{user}-o", NOW - 7_200_000, f"i{rng.integers(40)}", Action.IMPRESSION, user)]
+                same = [Event(f"{user}-{name}", NOW, name, Action.IMPRESSION, user) for name in session]
+                words = [Control(user, NOW, "hide_item", hidden), Control(user, NOW, "personalisation_off")]
+                engine.append([*own, *old, *same, *words], NOW)
+            for request_id in ("r1", "r2"):
+                one, other = (page(engine, request_id, user) for user in people)
+                assert one.items == other.items
+                assert (one.dropped, one.relaxed) == (other.dropped, other.relaxed)
 
 
 def test_a_share_of_pages_explores(home: Path) -> None:
