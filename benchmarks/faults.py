@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.crash import MARKET
 from benchmarks.market import NOW_MS, make_market
-from benchmarks.report import Report, quantiles
+from benchmarks.report import Report, Row, quantiles
 from features.errors import HuozhaoError
 from features.live import HomeLog
 from features.records import Action, Event
@@ -79,7 +79,7 @@ class _Trial:
         finally:
             end()
         after = self._append(f"fault-{fault}-after", NOW_MS)
-        names = {"refused": len(refused), "refused_after": len(after), "said": refused[0][:60] if refused else ""}
+        names: Row = {"refused": len(refused), "refused_after": len(after), "said": refused[0][:60] if refused else ""}
         self._report.rows.append({"system": fault, "appends": self._times, **names, **quantiles(took)})
         if bool(refused) != refuses or after:
             self._report.faults.append(f"{fault}: {len(refused)} appends refused, {len(after)} after it")
