@@ -442,6 +442,7 @@ class Engine:
             relaxed=relaxed,
             level=made.level,
             degraded=why,
+            given_up=generation.given_up(scored, page.at) if explain and not source else {},
         )
         if self._is_writer:
             with self.mutex:

@@ -34,7 +34,7 @@ from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
 from ranking.leases import Ledger
 from ranking.load import Load
-from ranking.mixer import NONE, best_mask, bounded, fitting, mix, without
+from ranking.mixer import NONE, best_first, best_mask, bounded, fitting, mix, without
 from ranking.on_air import OnAir
 from ranking.policy import Policy
 from ranking.quality import Quality
@@ -442,6 +442,14 @@ class Generation:
                 *columns, scored.probabilities[at].tolist(), features, *marks, strict=True
             )
         )
+
+    def given_up(self, scored: Scored, at: IntArray) -> dict[str, float]:
+        """What a slot of a page lost on average of the value by heads alone, against the best by that."""
+        if not len(at):
+            return {}
+        own, rows = value_of(scored.terms[:, : len(self.ranker.heads)]), scored.batch.rows
+        best, valued = (own[best_first(value, rows)[: len(at)]].mean() for value in (own, scored.value))
+        return {"terms": float(best - valued), "page": float(valued - own[at].mean())}
 
     def _explained(self, features: FloatArray) -> list[dict[str, float | None]]:
         names = self.reader.feature_set.names

@@ -222,3 +222,19 @@ def test_hides_and_rules_are_told_apart(home: Path) -> None:
         dropped = page(engine).dropped
         assert dropped["hidden"] == 1
         assert dropped["rule none"] > 0
+
+
+def test_an_explained_page_says_what_value_was_given_up_for_terms_and_for_composition(home: Path) -> None:
+    liked = [Event(f"like{n}", NOW, "i7", Action.LIKE, "u1") for n in range(3)]
+    asked = FeedRequest(user_id="u1", count=5, explain=True)
+    free = "[surfaces.feed]\nbounds = []\n"
+    with engine_of(home, free) as engine:
+        engine.append(liked, NOW)
+        assert engine.feed(asked, NOW, "r").given_up == {"terms": 0.0, "page": 0.0}
+        engine.go_by(parse(free + "[terms]\nmerchant = 4.0"), lambda: NOW)
+        assert engine.feed(asked, NOW, "r").given_up["page"] == 0.0
+        engine.go_by(parse('[surfaces.feed]\nbounds = [{ of = "author", at_most = 1, window = 5 }]'), lambda: NOW)
+        found = engine.feed(asked, NOW, "r").given_up
+        assert found["terms"] == 0.0
+        assert found["page"] > 0.0
+        assert engine.feed(FeedRequest(user_id="u1"), NOW, "r").given_up == {}
