@@ -147,6 +147,18 @@ class Archive:
                     cut = max(start - low, 0)
                     yield batch.slice(cut, min(stop, high) - low - cut)
 
+    def page(self, request_id: str) -> int | None:
+        """The offset of the last page that was served under a request's name; newest files are looked at first."""
+        wanted = (pc.field("type") == "served") & (pc.field("request_id") == request_id)
+        for _, _, path in reversed(self.files()):
+            try:
+                found = pq.read_table(path, columns=["offset"], filters=wanted)
+            except (pa.ArrowException, OSError) as error:
+                raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
+            if len(found):
+                return int(found["offset"][-1].as_py())
+        return None
+
 
 def _turn(file: tuple[int, int, Path]) -> int:
     """How often an archived file was written anew: the fourth part of its name."""

@@ -58,6 +58,10 @@ class RequestError(HuozhaoError):
     """A request asks for what cannot be given."""
 
 
+class MomentError(RequestError):
+    """A moment lies so far from any snapshot that it is computed again only when asked for by name."""
+
+
 class TrainingError(HuozhaoError):
     """A log cannot be trained on or judged by."""
 

@@ -21,8 +21,8 @@ from features.archive import Archive
 from features.erase import Erasure
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, locked, named, written
-from features.log import BATCH_ROWS, DAY_MS, SCHEMA, day_name, sync_folder, to_batch
-from features.records import FUTURE_MS, LATE_MS, Record, Written
+from features.log import BATCH_ROWS, DAY_MS, SCHEMA, day_name, from_batch, sync_folder, to_batch
+from features.records import FUTURE_MS, LATE_MS, Decision, Record, Served, Written
 from features.rows import Durability
 
 LAST_MS = 1 << 46
@@ -172,6 +172,27 @@ class HomeLog:
         with named(self._path), closing(self._reader()) as live:
             found = live.execute(rows.FROM_DAY, (received_ms // DAY_MS * DAY_MS,)).fetchone()
         return int(found[0]) if found else end
+
+    def page(self, request_id: str, *, archived: bool = True) -> tuple[Served, Decision | None] | None:
+        """The last page that was served under a request's name, and what was kept of its decision.
+
+        Parameters
+        ----------
+        request_id : str
+        archived : bool
+            Whether the archive is looked at too, day after day from the last.
+        """
+        with named(self._path), closing(self._reader()) as live:
+            at = rows.page(live, request_id)
+        if at is None and archived:
+            at = self._archive.page(request_id)
+        if at is None:
+            return None
+        found = [one.record for batch in self.read(at, at + 2) for one in from_batch(batch)]
+        kept = found[1] if len(found) > 1 else None
+        if not isinstance(found[0], Served):
+            raise LogError(f"{self._folder}, offset {at}: there is no served page.", REPAIR)
+        return found[0], kept if isinstance(kept, Decision) and kept.request_id == request_id else None
 
     def archive(self, before_ms: int) -> int:
         """Move whole received UTC days before a moment to the Parquet archive; returns the number of records moved."""

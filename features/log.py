@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.records import Context, Event, Item, Lost, Record, Served, decode, encode
+from features.records import Context, Decision, Event, Item, Lost, Record, Served, decode, encode
 
 SCHEMA = pa.schema(
     [
@@ -94,9 +94,9 @@ def _row(stored: Stored) -> tuple[object, ...]:
             record.action, record.value, record.request_id,
             context.surface, context.device, context.city_tier, context.position, "",
         )  # fmt: skip
-    user_id = "" if isinstance(record, Item | Lost) else record.user_id
+    user_id = "" if isinstance(record, Item | Lost | Decision) else record.user_id
     item_id = record.item_id if isinstance(record, Item) else ""
-    request_id = record.request_id if isinstance(record, Served) else ""
+    request_id = record.request_id if isinstance(record, Served | Decision) else ""
     context = record.context if isinstance(record, Served) else NO_CONTEXT
     return (
         *place, type(record).__name__.lower(), record.ts_ms, "", user_id, item_id, "",

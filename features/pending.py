@@ -15,8 +15,8 @@ from features.schema import ACTION_CODE
 from features.types import HashArray, IntArray, RowArray
 
 _OF_PEOPLE = pa.array(["user", "control"])
-_EVENT_OR_PAGE = pa.array(["event", "served"])
-"""A served page is context for replay and changes nothing: the kernel passes over it."""
+_EVENT_OR_PAGE = pa.array(["event", "served", "decision"])
+"""A served page and what was decided for it are context for replay and change nothing: the kernel passes over them."""
 
 
 class Pending:

@@ -167,6 +167,35 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     slots: tuple[Slot, ...] = ()
 
 
+class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one source brought to a page that no other had brought before it, best first."""
+
+    source: Name
+    items: tuple[Id, ...]
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="decision"):
+    """What cannot be computed again of a page that was sampled; its ``served`` record stands right before it.
+
+    ``found`` are the merged candidates in the order they were merged, since indexes and charts depend on more than the
+    log; ``seen`` is what the request said was on the screen; ``granted`` are the impressions that budgets of boosts
+    had left for it; ``count`` is how many items were asked for, ``level`` the rung that the page was made on;
+    ``checked_offset`` is where the log was at the last check. ``values`` by slot and the ``digest`` of the page say
+    what went out. It names no person.
+    """
+
+    request_id: Id
+    ts_ms: TimeMs
+    checked_offset: Annotated[int, msgspec.Meta(ge=0)]
+    count: Annotated[int, msgspec.Meta(ge=1)]
+    level: Name = "full"
+    found: tuple[Found, ...] = ()
+    seen: tuple[Id, ...] = ()
+    granted: dict[Name, Count] = msgspec.field(default_factory=dict)
+    values: tuple[float | None, ...] = ()
+    digest: Name = ""
+
+
 class Erase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="erase"):
     """Forget a person: the user's row is zeroed at this record's offset."""
 
@@ -180,7 +209,7 @@ class Lost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ts_ms: TimeMs
 
 
-Record = Event | Item | User | Control | Served | Erase | Lost
+Record = Event | Item | User | Control | Served | Decision | Erase | Lost
 
 
 class Written(NamedTuple):
@@ -227,8 +256,8 @@ def name_of(record: Record) -> str:
             return f"event {record.event_id!r}"
         case Item():
             return f"item {record.item_id!r}"
-        case Served():
-            return f"served {record.request_id!r}"
+        case Served() | Decision():
+            return f"{type(record).__name__.lower()} {record.request_id!r}"
         case User() | Control() | Erase():
             return f"{type(record).__name__.lower()} {record.user_id!r}"
         case Lost():

@@ -11,7 +11,7 @@ from features.erase import DIGEST, Erasure, digest, scrubbed
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, named
 from features.log import Stored
-from features.records import Event, Item, Lost, Written, decode, encode, encoded
+from features.records import Decision, Event, Item, Lost, Served, Written, decode, encode, encoded
 
 FORMAT = 2
 """1 had no checksums and overwrote nothing it deleted; a writer mends that, and its rows stay unchecked."""
@@ -36,6 +36,7 @@ FROM_DAY = "SELECT offset FROM records WHERE received_ms >= ? ORDER BY offset LI
 NEW_ID = "INSERT OR IGNORE INTO event_ids VALUES (?, ?)"
 _BATCH = "SELECT offset, received_ms, body, {} FROM records WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
 _HAS_DIGESTS = "SELECT 1 FROM event_ids WHERE event_id >= ? AND event_id < ? LIMIT 1"
+_PAGE = "SELECT offset FROM records WHERE substr(body, 1, length(:head)) = :head ORDER BY offset DESC LIMIT 1"
 _RECORD = "INSERT INTO records VALUES (?, ?, ?, ?)"
 
 Row = tuple[int, int, bytes | str, int | None]
@@ -139,7 +140,7 @@ def scrub(live: sqlite3.Connection, erasure: Erasure) -> None:
     mine = "SELECT offset, received_ms, body FROM records WHERE offset < ? AND instr(body, ?)"
     for offset, received_ms, body in live.execute(mine, (erasure.stop, encoded(erasure.user_id))).fetchall():
         record = decode(body)
-        if not isinstance(record, Item | Lost) and record.user_id == erasure.user_id:
+        if not isinstance(record, Item | Lost | Decision) and record.user_id == erasure.user_id:
             left = encode(scrubbed(record, erasure.after))
             update = "UPDATE records SET body = ?, crc = ? WHERE offset = ?"
             live.execute(update, (left, crc(offset, received_ms, left), offset))
@@ -161,6 +162,13 @@ def rows(live: sqlite3.Connection, path: Path, start: int, stop: int, most: int)
         checked = live.execute("PRAGMA user_version").fetchone()[0] >= FORMAT
         found: list[Row] = live.execute(_BATCH.format("crc" if checked else "NULL"), (start, stop, most)).fetchall()
     return found
+
+
+def page(live: sqlite3.Connection, request_id: str) -> int | None:
+    """The offset of the last page that was served under a request's name."""
+    head = encode(Served(request_id, 0, 0)).partition(b',"ts_ms"')[0]
+    found = live.execute(_PAGE, {"head": head}).fetchone()
+    return None if found is None else int(found[0])
 
 
 def stored(path: Path, found: Sequence[Row]) -> list[Stored]:

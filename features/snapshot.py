@@ -145,6 +145,29 @@ def clear_beyond(folder: Path, end: int) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def nearest_offset(layout: Layout, folder: Path, offset: int) -> int:
+    """How many records the last snapshot holds that holds none from an offset on; 0 where there is none."""
+    held = (int(path.name.rpartition("-")[2]) for path in _newest_first(layout, folder))
+    return next((end for end in held if end <= offset), 0)
+
+
+def nearest(layout: Layout, folder: Path, offset: int) -> FeatureState | None:
+    """The state of the last snapshot that holds no record from an offset on and is whole, None where there is none.
+
+    Warns
+    -----
+    SnapshotWarning
+        For each damaged snapshot that was skipped.
+    """
+    for path in _newest_first(layout, folder):
+        if int(path.name.rpartition("-")[2]) <= offset:
+            try:
+                return _read(layout, path)
+            except SnapshotError as error:
+                warnings.warn(f"Snapshot skipped: {error}", SnapshotWarning, stacklevel=2)
+    return None
+
+
 def _newest_first(layout: Layout, folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{layout.fingerprint}-{'[0-9]' * 12}"), reverse=True)
 

@@ -14,6 +14,7 @@ from huozhao.times import iso, optional_ms, wall_ms
 from huozhao.tracking import Tracker
 from ranking.attached import read_attached
 from ranking.bundle import current, load
+from ranking.versions import find
 from training import registry
 from training.baselines import AT_TRAINING, BASELINES
 from training.compare import compare
@@ -86,7 +87,7 @@ def report(home: Path, name: str, *, again: bool, baselines: bool, show_it: bool
     """Say where a bundle's report is, made anew if there is none."""
     homes.refuse_missing(home)
     bundles = home / "bundles"
-    version = registry.find(bundles, name)
+    version = find(bundles, name)
     if again or baselines or read_attached(bundles / version, REPORT) is None:
         with homes.open_log(home) as log, Stages() as stages:
             beside = BASELINES if baselines else AT_TRAINING
@@ -130,7 +131,7 @@ def show_one(home: Path, name: str) -> None:
     """Show a bundle, its figures and its promotions."""
     homes.refuse_missing(home)
     bundles = home / "bundles"
-    version = registry.find(bundles, name)
+    version = find(bundles, name)
     entries = [entry for entry in registry.promotions(bundles) if entry.version == version]
     found = findings_of(bundles / version)
     is_current = registry.current_version(bundles) == version
@@ -141,7 +142,7 @@ def diff(home: Path, before: str, after: str) -> None:
     """Compare two bundles."""
     homes.refuse_missing(home)
     bundles = home / "bundles"
-    places = [bundles / registry.find(bundles, name) for name in (before, after)]
+    places = [bundles / find(bundles, name) for name in (before, after)]
     rows = [found.rows if (found := findings_of(place)) else () for place in places]
     show.console().print(show_bundles.changes_view(compare(load(places[0]), load(places[1]), *rows)))
 
@@ -150,7 +151,7 @@ def promote(home: Path, name: str, *, reason: str) -> None:
     """Make a bundle the current one."""
     homes.refuse_missing(home)
     bundles = home / "bundles"
-    version = registry.find(bundles, name)
+    version = find(bundles, name)
     if registry.current_version(bundles) == version:
         print(f"Bundle {version} is current in {home} already.")
         return

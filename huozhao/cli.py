@@ -262,6 +262,37 @@ def feed(
     commands.feed(home_of(home), user, json=json, count=count, surface=surface, now=now)
 
 
+@app.command
+def why(
+    request_id: str,
+    /,
+    *,
+    home: Home = None,
+    bundle: str = "",
+    all: Annotated[bool, Parameter(negative=())] = False,  # noqa: A002
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Decide a page that was served once more, and say what became of each candidate and why.
+
+    Parameters
+    ----------
+    request_id
+        The page, as its answer named it.
+    home
+        The home that served it; it is only read.
+    bundle
+        Let another bundle decide the same candidates, and show the difference: a version, or as many of its first
+        digits as no other has, or current.
+    all
+        Show every candidate instead of the first ones that did not come on the page.
+    json
+        Print the whole account, features included, as GET /v1/feeds would answer.
+    """
+    from huozhao import why as whys
+
+    whys.why(home_of(home), request_id, bundle=bundle, show_all=all, json=json)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code.
 

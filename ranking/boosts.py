@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from features.state import FeatureState
 from features.types import BoolArray, IntArray, RowArray, ShortArray
-from ranking.leases import Ledger
 from ranking.mixer import best_first
 from ranking.policy.boosts import Boost
 from ranking.types import Scored
@@ -40,12 +39,24 @@ def _named(state: FeatureState, boost: Boost, rows: RowArray) -> BoolArray:
     return mask
 
 
+class Purse(Protocol):
+    """What pays for boosts: the home's ledger, or what it gave once."""
+
+    def take(self, boost: Boost, wanted: int, now_ms: int) -> int:
+        """Set impressions aside: at most as many as wanted."""
+        ...
+
+    def give_back(self, name: str, impressions: int) -> None:
+        """Return what was set aside and not spent."""
+        ...
+
+
 @dataclass
 class Lift:
     """What was scored, with boosts, and the impressions set aside for it; leaving gives back what was not spent."""
 
     scored: Scored
-    ledger: Ledger
+    ledger: Purse
     held: dict[str, int]
 
     def __enter__(self) -> Self:
@@ -70,7 +81,7 @@ def lifted(scored: Scored) -> BoolArray:
     return raised
 
 
-def lift(scored: Scored, boosts: tuple[Boost, ...], ledger: Ledger) -> Lift:
+def lift(scored: Scored, boosts: tuple[Boost, ...], ledger: Purse) -> Lift:
     """Add each boost's term, the last of ``terms``, to the best of those it means that reach its floor.
 
     At most as many as a page may hold, and as there are impressions left.

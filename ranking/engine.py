@@ -20,7 +20,7 @@ from features.errors import LogError, RequestError
 from features.guards import written
 from features.live import HomeLog
 from features.log import Stored, to_batch
-from features.records import FUTURE_MS, Context, Erase, Item, Record, Served, Written
+from features.records import FUTURE_MS, Context, Decision, Erase, Found, Item, Record, Served, Written
 from features.rows import Durability
 from features.state import FeatureState
 from ranking.bundle import Bundle, current, load
@@ -28,11 +28,12 @@ from ranking.generation import Generation
 from ranking.intake import acknowledged, asked, checked, record_of
 from ranking.ladder import FEED, RANK, Budget, Ladder, Level
 from ranking.leases import Ledger
-from ranking.making import SCORED, Made, Read, as_given, composed, ordered, popular, read, warm
+from ranking.making import SCORED, Made, Read, as_given, composed, gave_way, ordered, popular, read, read_given, warm
 from ranking.policy import Policy
 from ranking.policy import load as load_policy
 from ranking.popular import Popular
 from ranking.ranker import BundleRanker
+from ranking.sample import GIVEN, SHARE, decision_of, found_by, is_kept
 from ranking.show import shown, why_of
 from ranking.successor import Maker, MakeRanker
 from ranking.types import (
@@ -69,18 +70,20 @@ class Engine:
     that keeps who waits may be put in its place before anyone asks.
     """
 
-    def __init__(self, home: Path, log: HomeLog, generation: Generation, maker: Maker, *, writer: bool) -> None:
+    def __init__(
+        self, home: Path, log: HomeLog, generation: Generation, maker: Maker, *, writer: bool, share: float = SHARE
+    ) -> None:
         self.home = home
         self._log = log
         self.generation = generation
         self._maker = maker
         self._ledger = Ledger(home / "boosts" / "leases.jsonl", writer=writer)
         self._since_ms = self._policy_since_ms = 0
-        self._is_writer = writer
+        self._is_writer, self._share = writer, share
         self._taking = threading.Lock()
         self._writing = threading.RLock()
         self.mutex: AbstractContextManager[object] = threading.Lock()
-        self._served: list[Served] = []
+        self._served: list[Served | Decision] = []
         self._erased: dict[str, Erasure] = {}
         self.policy_fault = ""
         self._feeds, self._ranks = Ladder(FEED), Ladder(RANK)
@@ -88,7 +91,13 @@ class Engine:
 
     @classmethod
     def open(
-        cls, home: Path, *, writer: bool = True, ranker: MakeRanker = bundled, durability: Durability = "full"
+        cls,
+        home: Path,
+        *,
+        writer: bool = True,
+        ranker: MakeRanker = bundled,
+        durability: Durability = "full",
+        decisions: float = SHARE,
     ) -> Self:
         """Open a home: the newest snapshot, the rest of the log folded, the current bundle.
 
@@ -101,6 +110,8 @@ class Engine:
             Makes what scores; by default the bundle's own. To compare systems over the same stages.
         durability : {"full", "relaxed"}
             Whether an append waits until the disk holds it.
+        decisions : float
+            Of how many pages the decision is kept; of those asked for with ``explain`` it always is.
 
         Raises
         ------
@@ -116,7 +127,7 @@ class Engine:
             if log.has_scrubbed:
                 snapshot.clear(home / "state")
             maker = Maker(home, log, ranker, keeps=writer)
-            return cls(home, log, maker.anew(bundle, policy), maker, writer=writer)
+            return cls(home, log, maker.anew(bundle, policy), maker, writer=writer, share=decisions)
         except BaseException:
             log.close()
             raise
@@ -229,16 +240,14 @@ class Engine:
             generation = self.generation
             query = generation.query(request_id, request.user_id, len(names), context, now_ms, explain=request.explain)
             rows = generation.state.items.find_all(names)
-            known = rows[rows > 0]
-            legal, dropped = generation.legal(query, Candidates(known, np.zeros(len(known), np.uint8)))
-            batch = generation.assemble(query, legal, explain=request.explain)
-            budget.lap("retrieve")
-        if len(known) < len(names):
-            dropped["unknown"] = len(names) - len(known)
-        found, level = Read(batch, dropped), self._ranks.rung(budget, ("retrieve",), len(names))
+            known = Candidates(given := rows[rows > 0], np.zeros(len(given), np.uint8))
+            found = read_given(generation, query, budget, known, explain=request.explain)
+        if len(given) < len(names):
+            found.dropped["unknown"] = len(names) - len(given)
+        level = self._ranks.rung(budget, ("retrieve",), len(names))
         made = self._tried(ordered, generation, found, level, budget) or as_given(generation, found, self._ledger)
         why = "" if made.level == "full" else "ranker" if level in SCORED and made.level != level else "deadline"
-        feed = self._finish(generation, made, why, budget, explain=request.explain, source="request")
+        feed = self._finish(generation, made, why, budget, explain=request.explain, source=GIVEN)
         self._ranks.learn(budget, len(names))
         return feed
 
@@ -419,16 +428,17 @@ class Engine:
     ) -> Feed:
         scored = made.lift.scored
         batch, query = scored.batch, scored.batch.query
+        kept = self._is_writer and (explain or is_kept(query.request_id, self._share))
+        found, seen = tuple[Found, ...](), tuple[str, ...]()
         with made.lift as lift:
             with self.mutex:
                 # The last check goes by what is served now: only its state is folded on.
                 page, gone = self.generation.fit(scored, made.slate)
+                checked_offset = self.generation.state.offset
+                if kept:
+                    found = found_by(generation.state, made.found, generation.names, source)
+                    seen = tuple(map(generation.state.items.name, query.shown.tolist()))
             lift.spend(generation.policy.boosts, page.at)
-        relaxed = made.relaxed
-        if page.relaxed is not None and made.slate.bounds:
-            # What gave way for want of items stays said; the bounds are those of the page as it is now.
-            bounds = made.slate.bounds.names
-            relaxed = (*(name for name in relaxed if name not in bounds), *page.relaxed)
         feed = Feed(
             request_id=query.request_id,
             user_id=query.user_id,
@@ -439,24 +449,29 @@ class Engine:
             policy=generation.policy.version,
             items=generation.show(scored, page, explain=explain, source=source),
             dropped=made.dropped | gone,
-            relaxed=relaxed,
+            relaxed=gave_way(made, page),
             level=made.level,
             degraded=why,
             given_up=generation.given_up(scored, page.at) if explain and not source else {},
         )
         if self._is_writer:
-            with self.mutex:
-                page_of = record_of(feed, query.context)
-                erasure = self._erased.get(query.user_id)
-                # Who is erased while a page of theirs is made is not in its record.
-                late = erasure is not None and batch.read_offset < erasure.stop
-                self._served.append(scrubbed_page(page_of, erasure.after) if erasure and late else page_of)
-                waiting = len(self._served)
-            # While another bundle is taken up pages go on, and wait for the log a little longer.
-            if waiting >= SERVED_KEPT and self._writing.acquire(blocking=waiting >= 64 * SERVED_KEPT):
-                try:
-                    self.flush()
-                finally:
-                    self._writing.release()
+            decision = [decision_of(feed, made, found, seen, checked_offset)] if kept else []
+            self._write_down(record_of(feed, query.context), decision)
         budget.lap("finish")
         return feed
+
+    def _write_down(self, page: Served, decision: Sequence[Decision]) -> None:
+        """Let a page wait for the log, with what is kept of its decision right behind it."""
+        with self.mutex:
+            erasure = self._erased.get(page.user_id)
+            if erasure is not None and page.read_offset < erasure.stop:
+                # Who is erased while a page of theirs is made is not in its record, nor is what it was chosen from.
+                page, decision = scrubbed_page(page, erasure.after), ()
+            self._served.extend((page, *decision))
+            waiting = len(self._served)
+        # While another bundle is taken up pages go on, and wait for the log a little longer.
+        if waiting >= SERVED_KEPT and self._writing.acquire(blocking=waiting >= 64 * SERVED_KEPT):
+            try:
+                self.flush()
+            finally:
+                self._writing.release()

@@ -23,7 +23,7 @@ from features.records import Context
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking import eligibility, exploration, suppression
-from ranking.boosts import Lift, lift, lifted
+from ranking.boosts import Lift, Purse, lift, lifted
 from ranking.bundle import Bundle
 from ranking.decided import Decisions
 from ranking.exact import ExactIndex
@@ -32,7 +32,6 @@ from ranking.follow import Follow, Works
 from ranking.index import FaissIndex
 from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
-from ranking.leases import Ledger
 from ranking.load import Load
 from ranking.mixer import NONE, best_first, best_mask, bounded, fitting, mix, without
 from ranking.on_air import OnAir
@@ -81,6 +80,8 @@ class Generation:
         Where the indexes' trained lists are kept from one start to the next.
     keeps : bool
         Whether they are kept there, or only read.
+    exact : bool
+        Whether to search without lists, for one who asks little: nothing is trained beside.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Generation:
         *,
         lists: Path | None = None,
         keeps: bool = False,
+        exact: bool = False,
     ) -> None:
         self.bundle = bundle
         self.state = state
@@ -110,8 +112,12 @@ class Generation:
             kept = Kept(lists, f"{bundle.factors.version}-{name}", writes=keeps) if lists else None
             return FaissIndex(dims, shared=shared, background=True, kept=kept, asked=self._asked)
 
-        self._listed = {PRODUCT: many("product"), VIDEO: many("video")}
-        self.indexes: dict[int, VectorIndex] = {ROOM: ExactIndex(dims, shared, coarse=True), **self._listed}
+        self._listed = {} if exact else {PRODUCT: many("product"), VIDEO: many("video")}
+        unlisted = (ROOM, PRODUCT, VIDEO) if exact else (ROOM,)
+        self.indexes: dict[int, VectorIndex] = {
+            **{kind: ExactIndex(dims, shared, coarse=kind == ROOM) for kind in unlisted},
+            **self._listed,
+        }
         self._evidence = exploration.evidence_slots(state.layout)
         self.faults = Counter[str]()
         self._go_by(policy)
@@ -332,7 +338,7 @@ class Generation:
             terms = np.concatenate([terms, batch.decided.terms], axis=1)
         return Scored(batch, probabilities, terms, value_of(terms))
 
-    def lift(self, scored: Scored, ledger: Ledger) -> Lift:
+    def lift(self, scored: Scored, ledger: Purse) -> Lift:
         """What was scored with the policy's boosts, as far as their budgets go."""
         return lift(scored, self.policy.boosts, ledger)
 

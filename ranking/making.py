@@ -1,19 +1,19 @@
 """A page made on one rung of the ladder, up to its last check, which is the same for all."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from features.records import Context
-from ranking.boosts import Lift
+from ranking.boosts import Lift, Purse
 from ranking.exploration import Lottery
 from ranking.generation import Generation
 from ranking.ladder import Budget, Level
-from ranking.leases import Ledger
 from ranking.mixer import best_first
 from ranking.popular import Popular
-from ranking.types import Batch, Query, Scored, Slate
+from ranking.types import Batch, Candidates, Page, Query, Scored, Slate
 
 WARMED = 8
 """People that a generation is warmed with."""
@@ -23,38 +23,60 @@ SCORED: tuple[Level, ...] = ("full", "light")
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Candidates with their rows, how many others were dropped, by reason, and what gave way to keep these."""
+    """Candidates with their rows, how many others were dropped, by reason, and what gave way to keep these.
+
+    ``found`` are all, before any was dropped.
+    """
 
     batch: Batch
     dropped: dict[str, int]
+    found: Candidates
     lottery: Lottery | None = None
     gave: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A page before its last check, and on which rung it was made."""
+    """A page before its last check, and on which rung it was made, of what was ``found``.
+
+    ``granted`` are the impressions that were set aside for boosts.
+    """
 
     lift: Lift
     slate: Slate
     dropped: dict[str, int]
     level: Level
+    found: Candidates
     relaxed: tuple[str, ...] = ()
+    granted: Mapping[str, int] = field(default_factory=dict)
 
 
-def read(generation: Generation, query: Query, budget: Budget, *, explain: bool) -> Read:
-    """What may be shown to a person, with its rows; the caller holds the mutex."""
-    found = generation.retrieve(query)
+def read(
+    generation: Generation, query: Query, budget: Budget, *, explain: bool, found: Candidates | None = None
+) -> Read:
+    """What may be shown to a person, of candidates or of all that sources find, with its rows.
+
+    The caller holds the mutex.
+    """
+    found = found or generation.retrieve(query)
     legal, dropped = generation.legal(query, found)
     unseen, seen, gave = generation.unseen(query, legal)
     batch = generation.assemble(query, unseen, explain=explain)
     budget.sources = found.source
     lottery = generation.newcomers(query, batch)
     budget.lap("retrieve")
-    return Read(batch, dropped | seen, lottery, gave)
+    return Read(batch, dropped | seen, found, lottery, gave)
 
 
-def composed(generation: Generation, found: Read, level: Level, budget: Budget, ledger: Ledger) -> Made:
+def read_given(generation: Generation, query: Query, budget: Budget, given: Candidates, *, explain: bool) -> Read:
+    """What may be shown of items that a caller named, with its rows; the caller holds the mutex."""
+    legal, dropped = generation.legal(query, given)
+    batch = generation.assemble(query, legal, explain=explain)
+    budget.lap("retrieve")
+    return Read(batch, dropped, given)
+
+
+def composed(generation: Generation, found: Read, level: Level, budget: Budget, ledger: Purse) -> Made:
     """A page by scores: of all trees, or of the first of each head."""
     chosen, cut = found.batch, dict[str, int]()
     if level == "full":
@@ -62,37 +84,53 @@ def composed(generation: Generation, found: Read, level: Level, budget: Budget, 
     scored = _scored(generation, chosen, level, budget)
     with ExitStack() as held:
         lift = held.enter_context(generation.lift(scored, ledger))
+        granted = dict(lift.held)
         slate, relaxed = generation.compose(lift.scored, found.lottery)
         held.pop_all()
-    return Made(lift, slate, found.dropped | cut, level, found.gave + relaxed)
+    return Made(lift, slate, found.dropped | cut, level, found.found, found.gave + relaxed, granted)
 
 
-def ordered(generation: Generation, found: Read, level: Level, budget: Budget, ledger: Ledger) -> Made:
+def ordered(generation: Generation, found: Read, level: Level, budget: Budget, ledger: Purse) -> Made:
     """Given items by their value, without bounds."""
     scored = _scored(generation, found.batch, level, budget)
     order = best_first(scored.value, scored.batch.rows)
-    return Made(Lift(scored, ledger, {}), Slate(order, order[:0]), found.dropped, level)
+    return Made(Lift(scored, ledger, {}), Slate(order, order[:0]), found.dropped, level, found.found)
 
 
-def as_given(generation: Generation, found: Read, ledger: Ledger) -> Made:
+def as_given(generation: Generation, found: Read, ledger: Purse) -> Made:
     """Given items in the order they came."""
     scored, order = generation.worthless(found.batch), np.arange(len(found.batch.rows))
-    return Made(Lift(scored, ledger, {}), Slate(order, order[:0]), found.dropped, "given")
+    return Made(Lift(scored, ledger, {}), Slate(order, order[:0]), found.dropped, "given", found.found)
 
 
-def popular(generation: Generation, query: Query, lists: Popular, level: Level, budget: Budget, ledger: Ledger) -> Made:
+def popular(generation: Generation, query: Query, lists: Popular, level: Level, budget: Budget, ledger: Purse) -> Made:
     """A page of what charts hold, within the surface's bounds; the caller holds the mutex."""
-    legal, dropped = generation.legal(query, lists.find(generation, query, level))
+    return lined_up(generation, query, lists.find(generation, query, level), level, budget, ledger)
+
+
+def lined_up(
+    generation: Generation, query: Query, found: Candidates, level: Level, budget: Budget, ledger: Purse
+) -> Made:
+    """A page of candidates in the order they were found, within the surface's bounds; the caller holds the mutex."""
+    legal, dropped = generation.legal(query, found)
     legal, seen, gave = generation.unseen(query, legal)
     dropped |= seen
     scored = generation.unscored(query, legal)
     slate, relaxed = generation.line_up(scored.batch)
     budget.sources = legal.source
     budget.lap(level)
-    return Made(Lift(scored, ledger, {}), slate, dropped, level, gave + relaxed)
+    return Made(Lift(scored, ledger, {}), slate, dropped, level, found, gave + relaxed)
 
 
-def warm(generation: Generation, now_ms: int, ledger: Ledger) -> None:
+def gave_way(made: Made, page: Page) -> tuple[str, ...]:
+    """What gave way for a page: for want of items as it was made, and the bounds that it breaks as it is now."""
+    if page.relaxed is None or not made.slate.bounds:
+        return made.relaxed
+    bounds = made.slate.bounds.names
+    return (*(name for name in made.relaxed if name not in bounds), *page.relaxed)
+
+
+def warm(generation: Generation, now_ms: int, ledger: Purse) -> None:
     """Make a page of every surface for the people known last, on every rung, and keep none of them.
 
     Caches and kernels are warm then; nobody appends meanwhile.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from features import snapshot
 from features.live import HomeLog
+from features.replay import Progress, quiet
 from features.state import FeatureState
 from ranking.bundle import Bundle
 from ranking.generation import Generation
@@ -53,6 +54,16 @@ class Maker:
             since = min(self._log.since(generation.load.begun_ms(state.received_ms)), state.offset)
             generation.fill_load(self._log.read(since, state.offset))
         return generation
+
+    def at(self, bundle: Bundle, policy: Policy, offset: int, progress: Progress = quiet) -> Generation:
+        """Over a state of its own as it was at an offset; it may be folded on, and its retrieval is exact."""
+        layout = bundle.feature_set.layout
+        state = snapshot.nearest(layout, self._home / "state", offset) or FeatureState(layout)
+        first = state.offset
+        for batch in self._log.read(first, offset):
+            state.fold(batch)
+            progress(state.offset - first, offset - first)
+        return self._filled(Generation(bundle, policy, state, self._ranker(bundle, state), exact=True))
 
     def catch_up(self, generation: Generation) -> None:
         """Fold what the log has beyond a generation of its own state."""

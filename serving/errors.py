@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 
-from features.errors import BundleError, HuozhaoError, LogError, PolicyError, RecordError, RequestError
+from features.errors import BundleError, HuozhaoError, LogError, MomentError, PolicyError, RecordError, RequestError
 
 
 class OverloadedError(HuozhaoError):
@@ -26,6 +26,7 @@ class OverloadedError(HuozhaoError):
 
 CODES: dict[type[HuozhaoError], tuple[int, str]] = {
     RequestError: (404, "not_available"),
+    MomentError: (422, "moment_far"),
     RecordError: (422, "record_invalid"),
     OverloadedError: (429, "overloaded"),
     LogError: (503, "log_unavailable"),
@@ -40,6 +41,7 @@ STATUS_CODES: dict[int, str] = {
     405: "method_not_allowed",
     413: "too_large",
     415: "unsupported_media_type",
+    429: "busy",
 }
 """Codes of faults that are found before a handler runs; any other is ``invalid_request`` or ``internal``."""
 

@@ -20,6 +20,7 @@ from ranking.types import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest,
 from serving import clock, errors
 from serving.archiver import Archiver
 from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchemas, Users, keep, read_events
+from serving.decisions import Decisions, why
 from serving.errors import PROBLEMS
 from serving.hot import MAX_BODY_BYTES, Hot, Route
 from serving.lane import Lane
@@ -165,12 +166,14 @@ def create_app(
     snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
-    routes = [feed, rank, alive, send_events, put_items, take_down, put_users, erase, similar]
+    decisions = Decisions(engine.home)
+    routes = [feed, rank, alive, send_events, put_items, take_down, put_users, erase, similar, why]
     contract = Litestar(
         [Router("/v1", route_handlers=routes), health, ready],
         dependencies={
             "engine": Provide(lambda: engine, sync_to_thread=False, use_cache=True),
             "writer": Provide(lambda: writer, sync_to_thread=False, use_cache=True),
+            "decisions": Provide(lambda: decisions, sync_to_thread=False, use_cache=True),
             "now_ms": Provide(now_ms, sync_to_thread=False),
             "request_id": Provide(request_id, sync_to_thread=False),
             "budget": Provide(_no_end, sync_to_thread=False),

@@ -71,7 +71,7 @@ def cores() -> int:
 def _opened(settings: Settings, clock_ms: clock.Clock) -> Engine:
     """The engine of a home whose log is not ahead of the clock: nothing could be appended to it."""
     home = settings.folder
-    engine = Engine.open(home, durability=settings.durability)
+    engine = Engine.open(home, durability=settings.durability, decisions=settings.decisions)
     last_ms, now_ms = engine.status(0).received_ms, clock_ms()
     if last_ms > now_ms + FUTURE_MS:
         engine.close()

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from features.errors import HuozhaoError
+from ranking.sample import SHARE
 
 SNAPSHOT_RECORDS = 500_000
 
@@ -23,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Port 0 takes any that is free. Beyond the loopback interface it is served only with ``allow_remote``. With
     ``durability`` relaxed a power cut may take the last records that were acknowledged; a kill takes none.
     A snapshot is taken when so many records have come since the last one, so that a start after a crash is short.
+    ``decisions`` is the share of pages whose decision is kept, so that ``huozhao why`` can make it again.
     """
 
     home: Annotated[str, msgspec.Meta(min_length=1)] = ".huozhao"
@@ -31,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_remote: bool = False
     durability: Literal["full", "relaxed"] = "full"
     snapshot_records: Annotated[int, msgspec.Meta(ge=1)] = SNAPSHOT_RECORDS
+    decisions: Annotated[float, msgspec.Meta(ge=0, le=1)] = SHARE
 
     @classmethod
     def read(cls, environ: Mapping[str, str], given: Mapping[str, str | int | bool | None]) -> Self:

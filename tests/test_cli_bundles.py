@@ -10,6 +10,7 @@ import pytest
 
 from huozhao import show, show_bundles
 from huozhao.cli import main
+from ranking.versions import versions_of
 from training import registry
 from training.baselines import AT_TRAINING
 from training.publish import findings_of
@@ -63,13 +64,13 @@ def test_a_training_is_judged_beside_the_current_bundle_and_reported(home: Path)
 def test_a_bundle_that_nothing_can_judge_is_kept_but_not_promoted_unless_forced(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, there = registry.current_version(home / "bundles"), set(registry.versions_of(home / "bundles"))
+    before, there = registry.current_version(home / "bundles"), set(versions_of(home / "bundles"))
     arguments = ("train", "--until", "2022-07-01", "--no-report")
     line = said(capsys, home, *arguments, code=2).splitlines()[-1]
     assert "is kept, not promoted: the log holds no page" in line
     assert "--force REASON" in line
     assert registry.current_version(home / "bundles") == before
-    (kept,) = set(registry.versions_of(home / "bundles")) - there
+    (kept,) = set(versions_of(home / "bundles")) - there
     assert f"Bundle {kept} is kept" in line
     assert not (home / "bundles" / kept / "report.html").exists()
     assert said(capsys, home, *arguments, "--force", "the day is over")
@@ -81,7 +82,7 @@ def test_a_bundle_that_nothing_can_judge_is_kept_but_not_promoted_unless_forced(
 
 def test_bundles_are_listed_shown_and_compared(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = registry.current_version(home / "bundles")
-    (old,) = (version for version in registry.versions_of(home / "bundles") if version != new)
+    (old,) = (version for version in versions_of(home / "bundles") if version != new)
     listed = said(capsys, home, "models")
     assert f"→ {new}" in listed
     assert f"  {old}" in listed

@@ -397,6 +397,8 @@ def test_the_contract_is_a_page_and_a_document_that_need_no_network(client: Clie
         ("delete", "/v1/users"),
         ("delete", "/v1/users/{user_id}"),
         ("get", "/v1/similar"),
+        ("get", "/v1/feeds"),
+        ("get", "/v1/feeds/{page}"),
         ("get", "/v1/items/{item_id}/similar"),
         ("get", "/healthz"),
         ("get", "/readyz"),

@@ -11,10 +11,11 @@ from features.errors import BundleError
 from ranking.attached import attach, read_attached
 from ranking.bundle import load, save
 from ranking.value import Weights
+from ranking.versions import find
 from tests.small_home import bundle
 from training import registry
 from training.compare import compare
-from training.registry import FILE, current_version, find, models, promote, promotions, rollback
+from training.registry import FILE, current_version, models, promote, promotions, rollback
 
 
 @pytest.fixture
