@@ -9,7 +9,7 @@ from pathlib import Path
 from features.live import HomeLog
 from features.schema import FeatureSet
 from seeds.world import Size, World
-from training.pipeline import train
+from training.one_call import train
 
 
 def make_home(folder: Path, world: World, until_ms: int | None = None, feature_set: FeatureSet | None = None) -> Path:

@@ -14,6 +14,7 @@ import lightgbm as lgb
 import numpy as np
 
 from features.counters import TICK_BITS
+from features.factors import unit
 from features.outcomes import PRODUCT, ROOM
 from features.reader import Reader
 from features.records import Context
@@ -76,8 +77,10 @@ class Naive:
         self.author_columns = group_of(reader, ["user*author"])
         self.category_columns = group_of(reader, ["user*category"])
         self.matrix = np.ascontiguousarray(reader.rows(state, 0, everything, now_ms, Context("feed")))
-        self.vectors = [reader.vectors.item, reader.vectors.author, reader.vectors.category]
+        self.vectors = [*map(unit, reader.vectors)]
+        self.item_vectors = reader.vectors.item
         self.cosine_columns = [j for j, name in enumerate(reader.feature_set.names) if name.startswith("cosine")]
+        self.product_columns = [j for j, name in enumerate(reader.feature_set.names) if name.startswith("product")]
         self.people = {user: reader.user_vector(state, user, now_ms) for user in people}
         self.person: dict[tuple[int, int], FloatArray] = {}
         self.of_author: dict[tuple[int, int, int], FloatArray] = {}
@@ -154,6 +157,8 @@ class Naive:
         for column, matrix, places in zip(self.cosine_columns, self.vectors, keys, strict=True):
             # Products in float32, their sum in float64: as the scores of the kernels are made.
             out[:, column] = (matrix[places] * self.people[user]).sum(axis=1, dtype=np.float64)
+        for column in self.product_columns:
+            out[:, column] = (self.item_vectors[rows] * self.people[user]).sum(axis=1, dtype=np.float64)
         return out
 
     def score(self, user: int, rows: RowArray) -> DoubleArray:

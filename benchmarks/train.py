@@ -12,7 +12,7 @@ from benchmarks.report import Report, Row, peak_gib
 from features.live import HomeLog
 from ranking.bundle import load
 from seeds.world import Size, World
-from training.pipeline import train
+from training.one_call import train
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -20,7 +20,7 @@ ASKED = 64
 
 
 class VectorSet(NamedTuple):
-    """Unit vectors (n, dims), queries (m, dims) and others that are asked alike, float32, by where they are from."""
+    """Vectors (n, dims), unit queries (m, dims) and others that are asked alike, float32, by where they are from."""
 
     name: str
     vectors: FloatArray

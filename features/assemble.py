@@ -15,6 +15,7 @@ from features.plan import (
     ITEM_AGE,
     ITEM_CATEGORY,
     ITEM_NUMBER,
+    LENGTH,
     RATE,
     RECENCY,
     USER_CATEGORY,
@@ -30,7 +31,7 @@ RING_HALF_LIFE_MS = 7 * 86_400_000.0
 
 
 class Vectors(NamedTuple):
-    """Unit vectors (rows, dims) float32 by row of item, author and category; a row of zeros where there is none."""
+    """Vectors (rows, dims) float32 by row of item, author and category; a row of zeros where there is none."""
 
     item: FloatArray
     author: FloatArray
@@ -106,11 +107,15 @@ def assemble(
         counters.faded[:] = False
         for j in columns:
             op, column = plan.op[j], out[j][start : start + TILE]
-            if op == COSINE:
+            if op >= COSINE:
                 which = plan.a[j]
                 vectors = view.vectors
                 matrix = vectors.item if which == 0 else vectors.author if which == 1 else vectors.category
-                cosine(vector, known, matrix, keys[COSINE_OF[which]], column)
+                rows = keys[COSINE_OF[which]]
+                if op == LENGTH:
+                    length(matrix, rows, column)
+                else:
+                    product(vector, known, matrix, rows, op == COSINE, column)
             elif op < RATE:
                 stored(arrays, view, context, user, keys, now_ms, j, column)
             elif op == RECENCY:
@@ -200,8 +205,27 @@ def age(times: IntArray, rows: RowArray, now_ms: int, out: FloatArray) -> None:
 
 
 @njit(nogil=True, cache=True)
-def cosine(vector: FloatArray, known: bool, matrix: FloatArray, rows: RowArray, out: FloatArray) -> np.float32:
-    """Cosine of the person's vector with each row's; NaN where either is missing.
+def squared(vector: FloatArray) -> np.float32:
+    """The square of a vector's length."""
+    whole = vector.shape[0] - vector.shape[0] % LANES
+    total = dot(vector, 0, vector, whole)
+    for k in range(whole, vector.shape[0]):
+        total += vector[k] * vector[k]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def length(matrix: FloatArray, rows: RowArray, out: FloatArray) -> None:
+    """How long each row's vector is; 0 where there is none."""
+    for i in range(rows.shape[0]):
+        out[i] = np.sqrt(squared(matrix[rows[i]])) if 0 <= rows[i] < matrix.shape[0] else 0.0
+
+
+@njit(nogil=True, cache=True)
+def product(
+    vector: FloatArray, known: bool, matrix: FloatArray, rows: RowArray, of_directions: bool, out: FloatArray
+) -> np.float32:
+    """Product of the person's unit vector with each row's, or their cosine; NaN where either is missing.
 
     Rows are touched before they are read, so that their lines come from memory side by side; the sum it returns has it
     fetch them.
@@ -221,9 +245,9 @@ def cosine(vector: FloatArray, known: bool, matrix: FloatArray, rows: RowArray, 
             total = dot(flat, at, vector, whole)
             for k in range(whole, dims):
                 total += vector[k] * flat[at + k]
-            # A sum of 0 is that of a right angle or of a row of zeros, which knows nothing.
-            if total != 0 or (matrix[rows[i]] != 0).any():
-                out[i] = total
+            size = squared(matrix[rows[i]])
+            if size > 0:
+                out[i] = total / np.sqrt(size) if of_directions else total
     return fetched
 
 

@@ -111,14 +111,13 @@ class Factors:
         return known
 
     def vectors_of(self, items: Sequence[Item]) -> FloatArray:
-        """Unit vectors (n, dims) float32 of items; zeros for one of which nothing is known."""
+        """Vectors (n, dims) float32 of items, of the lengths they have; zeros for one of which nothing is known."""
         own = self._known.find_all([item.item_id for item in items])
         known, new = np.flatnonzero(own > 0), np.flatnonzero(own == 0)
         out = np.zeros((len(items), self.dims), np.float32)
         # Ids have rows from 1 on, their vectors from 0.
         out[known] = self.items[own[known] - 1]
         out[new] = self._summed([items[row] for row in new.tolist()])
-        _normalise(out)
         return out
 
     def _summed(self, items: Sequence[Item]) -> FloatArray:
@@ -152,8 +151,14 @@ class Factors:
         for i, name in enumerate(names):
             if (row := rows.get(name)) is not None:
                 out[i] = matrix[row]
-        _normalise(out)
-        return out
+        return unit(out)
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """The vectors (n, dims) with length 1; zeros stay zeros."""
+    out = np.ascontiguousarray(vectors, np.float32).copy()
+    _normalise(out)
+    return out
 
 
 @njit(nogil=True, cache=True)

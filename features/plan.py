@@ -16,7 +16,9 @@ from features.types import DoubleArray, RowArray
     COUNT,
     RECENCY,
     COSINE,
-) = range(11)
+    PRODUCT,
+    LENGTH,
+) = range(13)
 
 
 class Plan(NamedTuple):

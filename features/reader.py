@@ -16,6 +16,8 @@ from features.plan import (
     ITEM_AGE,
     ITEM_CATEGORY,
     ITEM_NUMBER,
+    LENGTH,
+    PRODUCT,
     RATE,
     RECENCY,
     USER_AGE,
@@ -41,6 +43,8 @@ from features.schema import (
     FeatureSet,
     InContext,
     Layout,
+    Length,
+    Product,
     Rate,
     Recency,
     half_life_ms,
@@ -226,6 +230,10 @@ def _operation(column: Feature, layout: Layout) -> tuple[int, int, int, int, int
             return RECENCY, layout.recency(of, action), 0, entities.index(of), 0, 0, 0, 0.0
         case Cosine(right=right):
             return COSINE, FACTORS.index(right), 0, 1, 0, 0, 0, 0.0
+        case Product(right=right):
+            return PRODUCT, FACTORS.index(right), 0, 1, 0, 0, 0, 0.0
+        case Length(of=of):
+            return LENGTH, FACTORS.index(of), 0, 1, 0, 0, 0, 0.0
 
 
 def _stored(column: Feature, source: str, layout: Layout) -> tuple[int, int, int, int, int, int, int, float]:

@@ -154,7 +154,30 @@ class Cosine(msgspec.Struct, frozen=True, tag="cosine"):
         return f"cosine({self.left},{self.right})"
 
 
-Feature = Column | Category | Age | InContext | Rate | Count | Recency | Cosine
+class Product(msgspec.Struct, frozen=True, tag="product"):
+    """Inner product of the person's unit vector with one of the item's, whose length counts; NaN without."""
+
+    left: str
+    right: str
+
+    @property
+    def name(self) -> str:
+        """The column's name in a training table."""
+        return f"product({self.left},{self.right})"
+
+
+class Length(msgspec.Struct, frozen=True, tag="length"):
+    """Length of one of the item's vectors, which knows how much it was liked; 0 without."""
+
+    of: str
+
+    @property
+    def name(self) -> str:
+        """The column's name in a training table."""
+        return f"length({self.of})"
+
+
+Feature = Column | Category | Age | InContext | Rate | Count | Recency | Cosine | Product | Length
 
 
 class Slots(NamedTuple):
@@ -244,9 +267,12 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
         return tuple(
             i
             for i, column in enumerate(self.columns)
-            if isinstance(column, Column | Category)
-            and column.source.startswith("item.")
-            and column.source.removeprefix("item.") not in EVENT_NUMBERS
+            if isinstance(column, Length)
+            or (
+                isinstance(column, Column | Category)
+                and column.source.startswith("item.")
+                and column.source.removeprefix("item.") not in EVENT_NUMBERS
+            )
         )
 
     @cached_property
@@ -339,6 +365,8 @@ def _check(column: Feature) -> None:
         case Recency(of=of, action=action):
             _known("entity", of, ENTITIES + PAIRS, place)
             _known("action", action, ACTIONS, place)
-        case Cosine(left=left, right=right):
+        case Cosine(left=left, right=right) | Product(left=left, right=right):
             _known("vector", left, ("user.factors",), place)
             _known("vector", right, FACTORS, place)
+        case Length(of=of):
+            _known("vector", of, FACTORS, place)

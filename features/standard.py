@@ -14,6 +14,8 @@ from features.schema import (
     Feature,
     FeatureSet,
     InContext,
+    Length,
+    Product,
     Rate,
     Recency,
 )
@@ -51,6 +53,8 @@ def standard(item_attributes: dict[str, type], user_attributes: dict[str, type])
         Recency("item", "impression"),
         Recency("user*author", "watch"),
         *(Cosine("user.factors", right) for right in FACTORS),
+        Product("user.factors", "item.factors"),
+        Length("item.factors"),
     ]
     for entity, attributes in (("item", item_attributes), ("user", user_attributes)):
         for name, form in sorted(attributes.items()):

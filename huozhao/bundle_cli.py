@@ -19,7 +19,7 @@ def train(
     seed: Seed = 0,
     features: Path | None = None,
     objective: Path | None = None,
-    seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=20))] = 1,
+    seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=20))] = 2,
     warm: Flag = False,
     force: str = "",
     report: bool = True,

@@ -30,7 +30,8 @@ from ranking.value import Weights, scales
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
+"""2: items' vectors keep their lengths; those of format 1 were read as directions."""
 MATRICES = ("items", "authors", "categories", "words")
 
 

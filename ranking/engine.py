@@ -297,9 +297,8 @@ class Engine:
             row = state.items.find(item_id)
             if state.item(row) is None:
                 raise RequestError(f"Item {item_id!r} is not in the catalog.", "Put it there first.")
-            index = generation.indexes[int(state.arrays.items.categories[row, 4])]
             # Twice as many as asked for, since some may have gone.
-            rows, scores = index.search(generation.reader.vectors.item[row], 2 * k + 1)
+            rows, scores = generation.alike(row, 2 * k + 1)
             fit = generation.showable(rows, now_ms) & (rows != row)
             payloads = [state.payloads[found] for found in rows[fit][:k].tolist()]
         near = zip(payloads, scores[fit][:k].tolist(), strict=True)

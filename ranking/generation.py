@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.counters import ROOM_PULSE
+from features.factors import unit
 from features.outcomes import KIND_CODES, PRODUCT, ROOM, VIDEO
 from features.reader import Reader
 from features.records import Context
@@ -26,7 +27,7 @@ from ranking import eligibility, exploration, suppression
 from ranking.boosts import Lift, Purse, lift, lifted
 from ranking.bundle import Bundle
 from ranking.decided import Decisions
-from ranking.exact import ExactIndex
+from ranking.exact import ExactIndex, top_k
 from ranking.exploration import Lottery
 from ranking.follow import Follow, Works
 from ranking.index import FaissIndex
@@ -61,6 +62,8 @@ CHUNK = 10_000
 """Items that are taken in at a time when a generation is made."""
 ASKING = 256
 """People whose vectors trained lists are tried with, where something is known of them."""
+WIDER = 20
+"""So many times as many are found by product as are then chosen by cosine, which has no index of its own."""
 _PERSONAL = {"live": ROOM, "products": PRODUCT, "videos": VIDEO}
 """The kinds that personal sources find, by the name a policy gives them."""
 _CHARTS: dict[str, type[Chart]] = {"trending": Trending, "fresh": Fresh}
@@ -232,6 +235,13 @@ class Generation:
         return Query(
             request_id, user_id, user, personal, now_ms, count, context, vector, shown[shown > 0], liked[liked > 0]
         )
+
+    def alike(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
+        """At most k item rows of the same kind by the cosine of their vectors, highest first, ties by row."""
+        index = self.indexes[int(self.state.arrays.items.categories[row, 4])]
+        vectors = self.reader.vectors.item
+        rows = index.search(vectors[row], WIDER * k)[0]
+        return top_k(rows, unit(vectors[rows]) @ unit(vectors[row : row + 1])[0], k)
 
     def retrieve(self, query: Query, *, charts: bool = False) -> Candidates:
         """What every source finds, or the charts alone, each item once; a source that fails finds nothing."""

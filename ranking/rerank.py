@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from features.errors import PolicyError, RequestError
+from features.factors import unit
 from features.types import DoubleArray, FloatArray, IntArray
 from ranking.mixer import best_first
 from ranking.policy import Rerank
@@ -58,7 +59,8 @@ class Diverse:
         order = best_first(scored.value, scored.batch.rows)
         known = len(order) - int(np.isnan(scored.value).sum())
         head = order[: min(self.depth, known)]
-        chosen = self.choose(scored.value[head], scored.batch.vectors[head], 2 * query.count, self.theta, self.window)
+        vectors = unit(scored.batch.vectors[head])
+        chosen = self.choose(scored.value[head], vectors, 2 * query.count, self.theta, self.window)
         return np.concatenate([head[chosen], order[len(head) :]])
 
 

@@ -41,7 +41,8 @@ def said(capsys: pytest.CaptureFixture[str], home: Path, *arguments: str, code: 
 
 def test_a_training_is_judged_beside_the_current_bundle_and_reported(home: Path) -> None:
     bundles = home / "bundles"
-    (entry,) = registry.promotions(bundles)
+    first, entry = registry.promotions(bundles)
+    assert (first.version, first.reason) == (entry.previous, "the first bundle")
     assert entry.version == registry.current_version(bundles) != entry.previous
     found = findings_of(bundles / entry.version)
     assert found is not None

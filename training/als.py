@@ -8,9 +8,9 @@ Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets"
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-from features.types import DoubleArray, FloatArray, IntArray, RowArray
+from features.types import DoubleArray, FloatArray, IntArray
+from training.least_squares import solved
 from training.preferences import Preferences
 
 DIMS = 32
@@ -45,69 +45,3 @@ class ImplicitFactors:
     def of(self, users: IntArray) -> FloatArray:
         """Scores (m, items) float32."""
         return (self.users[users] @ self.items.T).astype(np.float32)
-
-
-def solved(
-    indptr: RowArray, indices: RowArray, confidence: DoubleArray, other: DoubleArray, penalty: float
-) -> DoubleArray:
-    """The vectors of one side that fit best where the other side's are given.
-
-    Parameters
-    ----------
-    indptr, indices, confidence
-        Compressed sparse rows of this side by the other; confidences of at least 1.
-    other : (m, k) float64
-    penalty : float
-        Above 0, so that every system has a solution.
-
-    Returns
-    -------
-    (n, k) float64
-        Row u minimises ``Σ_i c_ui (p_ui - x·y_i)² + penalty·|x|²``, p being 1 for entries and c 1 for all else.
-    """
-    gram = other.T @ other + penalty * np.eye(other.shape[1])
-    out = np.zeros((len(indptr) - 1, other.shape[1]))
-    _solve(indptr, indices, confidence, other, gram, out)
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _solve(
-    indptr: RowArray,
-    indices: RowArray,
-    confidence: DoubleArray,
-    other: DoubleArray,
-    gram: DoubleArray,
-    out: DoubleArray,
-) -> None:
-    k = other.shape[1]
-    a = np.empty((k, k))
-    for row in range(len(indptr) - 1):
-        x = out[row]
-        a[:] = gram
-        for at in range(indptr[row], indptr[row + 1]):
-            y, c = other[indices[at]], confidence[at]
-            for i in range(k):
-                x[i] += c * y[i]
-                for j in range(i + 1):
-                    a[i, j] += (c - 1.0) * y[i] * y[j]
-        _cholesky(a, x)
-
-
-@njit(nogil=True, cache=True)
-def _cholesky(a: DoubleArray, x: DoubleArray) -> None:
-    """Solve a·z = x in place for a symmetric positive definite, of which the lower half is read and overwritten."""
-    k = len(x)
-    for i in range(k):
-        for j in range(i + 1):
-            total = a[i, j]
-            for m in range(j):
-                total -= a[i, m] * a[j, m]
-            a[i, j] = np.sqrt(total) if i == j else total / a[j, j]
-        for m in range(i):
-            x[i] -= a[i, m] * x[m]
-        x[i] /= a[i, i]
-    for i in range(k - 1, -1, -1):
-        for m in range(i + 1, k):
-            x[i] -= a[m, i] * x[m]
-        x[i] /= a[i, i]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from features.replay import Progress as Part
-from features.schema import Age, Column, Cosine, Count, Feature, FeatureSet, Rate, Recency
+from features.schema import Age, Column, Cosine, Count, Feature, FeatureSet, Length, Product, Rate, Recency
 from training.als import ImplicitFactors
 from training.fm import factorisation_machine
 from training.heads import WORKERS, Table, fit_heads
@@ -110,7 +110,7 @@ def _by_taste(task: Task, affinity: Affinity) -> Scores:
 
 def is_static(column: Feature) -> bool:
     """Whether a column is of the catalog, the person's row or the request alone."""
-    return not isinstance(column, Rate | Count | Recency | Cosine)
+    return not isinstance(column, Rate | Count | Recency | Cosine | Product | Length)
 
 
 def static(task: Task) -> Scores:

@@ -16,7 +16,7 @@ from training.task import Scores
 from training.watch import Watch
 
 OURS = "huozhao"
-SLICED = (OURS, "popularity", "static", "lambdamart")
+SLICED = (OURS, "popularity", "fm", "static", "lambdamart")
 """The systems whose figures are taken apart by slice, and that AUC over all rows and within people is given of."""
 SLICE_RESAMPLES = 200
 """Slices have people of their own to draw, and there are many: they take no more draws than this."""

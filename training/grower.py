@@ -67,7 +67,7 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Grow these alone; where none is named, every head that has both outcomes.
     """
 
-    seeds: int = 1
+    seeds: int = 2
     negatives: float = 1.0
     heads: tuple[str, ...] = ()
 

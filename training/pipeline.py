@@ -1,4 +1,4 @@
-"""From a log to a bundle: one call, the same bundle from the same log and seed."""
+"""From a log to a bundle: the same from the same log and seed, and nothing served yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from features.replay import Readers, moments_of, replay
 from features.schema import FeatureSet
 from features.standard import standard
 from ranking.attached import attach
-from ranking.bundle import Bundle, Trained, promote, save
+from ranking.bundle import Bundle, Trained, save
 from ranking.value import Weights
 from training.audit import audit, audit_codes, audit_factors
 from training.drift import REFERENCE, Reference, reference_of
@@ -32,7 +32,7 @@ PACKAGES = ("huozhao", "lightgbm", "numba", "numpy", "scikit-learn", "scipy")
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A bundle that is nowhere yet, and what it was learned from: see ``TrainResult``.
+    """A bundle that is nowhere yet, and what it was learned from: see ``one_call.TrainResult``.
 
     ``reference`` is how its columns lay.
     """
@@ -44,81 +44,6 @@ class Learned:
     positives: dict[str, dict[str, int]]
     dropped: dict[str, str]
     audited: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """What was trained on what.
-
-    ``rows`` are the impressions of each slice, ``positives`` those of each head in each; ``dropped`` says why a head
-    was not trained; ``audited`` slates were read again from a log that ended at their moment, after the factors of a
-    day and the codes were learned again from logs that ended before theirs.
-    """
-
-    version: str
-    place: Path
-    slices: Slices
-    rows: dict[str, int]
-    positives: dict[str, dict[str, int]]
-    dropped: dict[str, str]
-    audited: int
-
-
-def train(
-    log: EventLog,
-    bundles: Path,
-    *,
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-    seed: int = 0,
-    feature_set: FeatureSet | None = None,
-    weights: Weights | None = None,
-    growth: Growth | None = None,
-    warm: Bundle | None = None,
-    progress: Progress = quiet,
-) -> TrainResult:
-    """Train a bundle and make it the current one.
-
-    Parameters
-    ----------
-    log : EventLog
-    bundles : Path
-        The folder of bundles.
-    since_ms : int, optional
-        Impressions received earlier are not learned from, but counted in the features. Default: the first record.
-    until_ms : int, optional
-        Nothing received from then on is used at all. Default: when the local day of the last impression began.
-    feature_set : FeatureSet, optional
-        Default: ``features.standard.standard`` with every attribute of the catalog; ``training.declared`` reads one.
-    weights : Weights, optional
-        What the value weighs heads with where the policy says nothing else.
-    growth : Growth, optional
-        Seeds to average, and the share of negatives to learn from.
-    warm : Bundle, optional
-        The trees of its heads are kept and more are grown upon them, from the impressions since its training ended,
-        on its columns, its codes and its grid.
-
-    Raises
-    ------
-    TrainingError
-        If there is too little to learn from, or the features know what they could not.
-    """
-    learned = learn(
-        log,
-        since_ms=since_ms,
-        until_ms=until_ms,
-        seed=seed,
-        feature_set=feature_set,
-        weights=weights,
-        growth=growth,
-        warm=warm,
-        progress=progress,
-    )
-    bundle = learned.bundle
-    place = keep(learned, bundles)
-    promote(bundles, bundle.version)
-    counts = (learned.rows, learned.positives, learned.dropped, learned.audited)
-    return TrainResult(bundle.version, place, learned.slices, *counts)
 
 
 def keep(learned: Learned, bundles: Path) -> Path:
@@ -140,7 +65,7 @@ def learn(
     warm: Bundle | None = None,
     progress: Progress = quiet,
 ) -> Learned:
-    """Learn a bundle, as ``train`` does, and write nothing."""
+    """Learn a bundle, as ``one_call.train`` does, and write nothing."""
     if warm:
         feature_set, since_ms = _of_warm(warm, feature_set, since_ms)
     progress("reading the log", 0, 1)

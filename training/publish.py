@@ -20,7 +20,7 @@ from training.findings import Findings, find, from_json, to_json
 from training.gate import Verdict, judge, unjudged
 from training.pipeline import Learned, keep
 from training.progress import Progress, quiet, staged
-from training.registry import How, Promotion, current_version, promote, promotions, served_before
+from training.registry import Promotion, admit, current_version, promotions, served_before
 from training.report import page
 from training.stretch import Read, Stretch
 
@@ -71,7 +71,8 @@ def publish(
         What the report judges beside it, of ``baselines.BASELINES``; the bundle before is always there.
     """
     place, bundle, against = keep(learned, bundles), learned.bundle, current_version(bundles)
-    read, why = _read(log, bundle, progress)
+    asked = report or against not in ("", bundle.version)
+    read, why = _read(log, bundle, progress) if asked else (None, "")
     theirs = _read_before(bundles, against, bundle, read, progress)
     verdict = _verdict(log, bundles, against, bundle, read, theirs, why, timer, progress)
     findings = None
@@ -80,13 +81,7 @@ def publish(
         findings = _found(place, bundle, read, why, rows, against, learned.dropped)
         findings = msgspec.structs.replace(findings, verdict=verdict)
         write(place, findings, bundle)
-    promotion = None
-    if against != bundle.version and (verdict.passed or force):
-        forced = not verdict.passed
-        said = f"{force} (the gate: {verdict.reason})" if forced else verdict.reason
-        how: How = "forced" if forced else "gate"
-        promotion = promote(bundles, bundle.version, now_ms, how=how, reason=said, verdict=verdict)
-    return Published(place, verdict, findings, promotion)
+    return Published(place, verdict, findings, admit(bundles, verdict, now_ms, force))
 
 
 def report_of(

@@ -91,6 +91,19 @@ def promote(
     return entry
 
 
+def admit(bundles: Path, verdict: Verdict, now_ms: int, force: str = "") -> Promotion | None:
+    """Make a bundle that was trained the current one if the gate or ``force``, a reason, lets it; None where not.
+
+    Every training goes through here: one that is current already stays so without another line.
+    """
+    if verdict.version == current_version(bundles) or not (verdict.passed or force):
+        return None
+    forced = not verdict.passed
+    said = f"{force} (the gate: {verdict.reason})" if forced else verdict.reason
+    how: How = "forced" if forced else "gate"
+    return promote(bundles, verdict.version, now_ms, how=how, reason=said, verdict=verdict)
+
+
 def rollback(bundles: Path, now_ms: int, reason: str) -> Promotion:
     """Make the bundle current that was so before the current one; again, the one before that.
 

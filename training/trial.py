@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.factors import unit
 from features.live import HomeLog
 from features.log import DAY_MS
 from features.schema import FeatureSet
@@ -19,7 +20,7 @@ from ranking.value import ORDER
 from training.bubble import Facts, by_day, discovered
 from training.grower import Growth
 from training.loop import Judge, Shown, Stretch, World, live
-from training.pipeline import train
+from training.one_call import train
 from training.progress import Progress, quiet
 
 PEOPLE = 32
@@ -28,8 +29,9 @@ FEWS = (30, 50, 100)
 """Impressions within a first day by which discovery is told."""
 BEST = 0.1
 """The share of what is new that ought to be discovered."""
-GAINFUL = Growth(heads=ORDER)
-"""Heads that the value weighs, and no others: a loop trains often."""
+GAINFUL = Growth(seeds=1, heads=ORDER)
+"""Heads that the value weighs, and no others, of one seed: a loop trains often."""
+ARM = "an arm of the trial serves what it learned last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def live_through(
     days = -(-(stretch.until_ms - stretch.since_ms) // DAY_MS)
     best = best_of_new(world, judge, stretch)
     shares = {few: float(np.mean([*discovered(shown, best, few).values(), *([] if best else [0])])) for few in FEWS}
-    figures = by_day(shown, Facts.of(items, judge.catalog, vectors_of(items)), days)
+    figures = by_day(shown, Facts.of(items, judge.catalog, unit(vectors_of(items))), days)
     return Lived(arm.name, figures, shares, len(best), int(shown.page.max()) + 1)
 
 
@@ -93,7 +95,7 @@ def _shown(home: Path, world: World, judge: Judge, arm: Arm, stretch: Stretch, p
     if arm.features:
         feature_set = arm.features(load(current(bundles)).feature_set)
         with HomeLog(home / "log", writer=False) as log:
-            train(log, bundles, until_ms=stretch.since_ms, feature_set=feature_set, growth=GAINFUL)
+            train(log, bundles, until_ms=stretch.since_ms, feature_set=feature_set, growth=GAINFUL, force=ARM)
     days = (stretch.until_ms - stretch.since_ms) // DAY_MS
     with Engine.open(home, ranker=arm.ranker(world) if arm.ranker else bundled) as engine:
 
@@ -103,7 +105,7 @@ def _shown(home: Path, world: World, judge: Judge, arm: Arm, stretch: Stretch, p
             if arm.every and day % arm.every == 0:
                 engine.flush()
                 with HomeLog(home / "log", writer=False) as log:
-                    train(log, bundles, until_ms=now_ms, growth=GAINFUL)
+                    train(log, bundles, until_ms=now_ms, growth=GAINFUL, force=ARM)
                 engine.take_up(load(current(bundles)), lambda: now_ms)
 
         return live(world, engine, judge, stretch, midnight)

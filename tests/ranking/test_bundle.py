@@ -119,8 +119,8 @@ def rewritten(place: Path, change: dict[str, object], file: str = "", text: byte
 
 
 def test_an_unknown_format_is_refused(place: Path) -> None:
-    rewritten(place, {"format": 2})
-    with pytest.raises(BundleError, match="format 2"):
+    rewritten(place, {"format": 3})
+    with pytest.raises(BundleError, match="format 3"):
         load(place)
 
 

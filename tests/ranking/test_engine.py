@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from features.errors import BundleError, LogError, RequestError
@@ -164,6 +165,18 @@ def test_similar_items_are_of_one_kind_and_not_the_item_itself(home: Path) -> No
         assert "i2" not in {item.item_id for item in near}
         with pytest.raises(RequestError, match="'nothing'"):
             engine.similar("nothing", 5, NOW)
+
+
+def test_similar_items_are_those_of_highest_cosine_however_long_their_vectors_are(home: Path) -> None:
+    with Engine.open(home) as engine:
+        generation, state = engine.generation, engine.generation.state
+        row = state.items.find("i2")
+        kinds = state.arrays.items.categories[: len(state.items), 4]
+        vectors = generation.reader.vectors.item[: len(state.items)].astype(np.float64)
+        lengths = np.linalg.norm(vectors, axis=1)
+        same = np.flatnonzero((kinds == kinds[row]) & (lengths > 0))
+        best = np.sort((vectors[same] @ vectors[row]) / (lengths[same] * lengths[row]))[::-1]
+        assert [item.value for item in engine.similar("i2", 5, NOW)] == pytest.approx(best[1:6], abs=1e-5)
 
 
 def test_what_was_seen_lately_gives_way_to_what_was_not(home: Path) -> None:

@@ -15,7 +15,7 @@ from ranking.bundle import Bundle, current, load
 from ranking.policy import default
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
-from training.als import ALPHA, PENALTY, ImplicitFactors, solved
+from training.als import ALPHA, PENALTY, ImplicitFactors
 from training.baselines import BASELINES
 from training.bootstrap import Bootstrap
 from training.ease import PENALTY as RIDGE
@@ -23,8 +23,9 @@ from training.ease import ShallowAutoencoder
 from training.evaluate import judge
 from training.figures import Judged, Row, rows_of, to_json
 from training.fm import Machine
+from training.least_squares import solved
 from training.neighbours import SHRINK, ItemNeighbours
-from training.pipeline import train
+from training.one_call import train
 from training.preferences import Preferences, score_pairs
 from training.recall import DEPTHS
 from training.retrieval import evaluate_retrieval

@@ -21,7 +21,8 @@ from training import pipeline
 from training.audit import audit_codes, audit_factors
 from training.examples import choose_codes, default_features
 from training.factors import fit_by_day
-from training.pipeline import readers_of, train
+from training.one_call import train
+from training.pipeline import readers_of
 
 UTC_OFFSET_MS = 8 * 3_600_000
 MIDNIGHT_MS = 19_098 * DAY_MS - UTC_OFFSET_MS
@@ -141,6 +142,23 @@ def test_categories_are_written_as_texts_and_nothing_as_null(whole_table: pa.Tab
     assert set(whole_table["item.room_type"].to_pylist()) == {None}
     cosines = whole_table["cosine(user.factors,item.factors)"].to_numpy()
     assert len(np.unique(cosines)) > 1_000
+
+
+def test_a_product_is_a_cosine_times_a_length(whole_table: pa.Table) -> None:
+    cosine, product, length = (
+        whole_table[name].to_numpy(zero_copy_only=False)
+        for name in (
+            "cosine(user.factors,item.factors)",
+            "product(user.factors,item.factors)",
+            "length(item.factors)",
+        )
+    )
+    known = np.isfinite(cosine)
+    np.testing.assert_allclose(product[known], (cosine * length)[known], rtol=1e-4, atol=1e-6)
+    assert not np.isfinite(product[~known]).any()
+    assert np.abs(cosine[known]).max() <= 1 + 1e-6
+    assert length.min() >= 0
+    assert length[known].std() > 0.1 * length[known].mean()
 
 
 def test_the_audit_names_the_day_of_factors_and_the_column_of_codes_that_know_the_future(log: MemoryLog) -> None:

@@ -1,0 +1,100 @@
+"""From a log to what is served: one call, the same bundle from the same log and seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from features.log import EventLog
+from features.schema import FeatureSet
+from ranking.bundle import Bundle
+from ranking.value import Weights
+from training.examples import Slices
+from training.gate import Verdict
+from training.heads import Growth
+from training.pipeline import learn
+from training.progress import Progress, quiet
+from training.publish import publish
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What was trained on what.
+
+    ``rows`` are the impressions of each slice, ``positives`` those of each head in each; ``dropped`` says why a head
+    was not trained; ``audited`` slates were read again from a log that ended at their moment, after the factors of a
+    day and the codes were learned again from logs that ended before theirs. ``verdict`` says whether it is served.
+    """
+
+    version: str
+    place: Path
+    slices: Slices
+    rows: dict[str, int]
+    positives: dict[str, dict[str, int]]
+    dropped: dict[str, str]
+    audited: int
+    verdict: Verdict
+
+
+def train(
+    log: EventLog,
+    bundles: Path,
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    seed: int = 0,
+    feature_set: FeatureSet | None = None,
+    weights: Weights | None = None,
+    growth: Growth | None = None,
+    warm: Bundle | None = None,
+    now_ms: int | None = None,
+    force: str = "",
+    progress: Progress = quiet,
+) -> TrainResult:
+    """Train a bundle and make it the current one, if it is the first or ``publish`` finds it not worse than what is.
+
+    Parameters
+    ----------
+    log : EventLog
+    bundles : Path
+        The folder of bundles.
+    since_ms : int, optional
+        Impressions received earlier are not learned from, but counted in the features. Default: the first record.
+    until_ms : int, optional
+        Nothing received from then on is used at all. Default: when the local day of the last impression began.
+    feature_set : FeatureSet, optional
+        Default: ``features.standard.standard`` with every attribute of the catalog; ``training.declared`` reads one.
+    weights : Weights, optional
+        What the value weighs heads with where the policy says nothing else.
+    growth : Growth, optional
+        Seeds to average, and the share of negatives to learn from.
+    warm : Bundle, optional
+        The trees of its heads are kept and more are grown upon them, from the impressions since its training ended,
+        on its columns, its codes and its grid.
+    now_ms : int, optional
+        When a promotion happens. Default: when the training ended.
+    force : str
+        Why it is promoted whatever the gate says.
+
+    Raises
+    ------
+    TrainingError
+        If there is too little to learn from, or the features know what they could not.
+    """
+    learned = learn(
+        log,
+        since_ms=since_ms,
+        until_ms=until_ms,
+        seed=seed,
+        feature_set=feature_set,
+        weights=weights,
+        growth=growth,
+        warm=warm,
+        progress=progress,
+    )
+    ended_ms = learned.bundle.trained.until_ms
+    at_ms = ended_ms if now_ms is None else now_ms
+    made = publish(
+        log, learned, bundles, now_ms=at_ms, timer=perf_counter, force=force, report=False, progress=progress
+    )
+    counts = (learned.rows, learned.positives, learned.dropped, learned.audited)
+    return TrainResult(learned.bundle.version, made.place, learned.slices, *counts, made.verdict)
