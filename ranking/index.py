@@ -19,7 +19,7 @@ from ranking.refit import Refit
 SPARSE = 16
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
 FARTHER = 0.75
-"""Lists to visit grow with what is wanted of all that is there, to this power: found by trying, on mixtures."""
+"""Lists to visit grow with what is wanted of all that is there, to this power: chosen, not fitted; see ADR 7."""
 ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5
