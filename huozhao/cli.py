@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from cyclopts.validators import Number
 
-from huozhao import bundle_cli, log_cli, policy_cli
+from huozhao import bundle_cli, key_cli, log_cli, policy_cli
 from huozhao.options import Home, Seed, home_of
 
 WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
@@ -39,6 +39,8 @@ app.command(log_cli.log)
 for command in (bundle_cli.train, bundle_cli.report, bundle_cli.models, bundle_cli.promote, bundle_cli.rollback):
     app.command(command)
 app.command(policy_cli.policy)
+
+app.command(key_cli.keys)
 
 
 @app.command
@@ -221,7 +223,7 @@ def serve(
     port
         $HUOZHAO_PORT if not given, else 8000; 0 takes any that is free.
     allow_remote
-        Listen beyond this machine, where requests need no key.
+        Listen beyond this machine although the home has no keys.
     """
     from huozhao import commands
 

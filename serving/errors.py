@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 
 from features.errors import BundleError, HuozhaoError, LogError, MomentError, PolicyError, RecordError, RequestError
+from serving.keys import ForbiddenError, RateLimitedError, UnauthorizedError
 
 
 class OverloadedError(HuozhaoError):
@@ -28,6 +29,9 @@ CODES: dict[type[HuozhaoError], tuple[int, str]] = {
     RequestError: (404, "not_available"),
     MomentError: (422, "moment_far"),
     RecordError: (422, "record_invalid"),
+    UnauthorizedError: (401, "unauthorized"),
+    ForbiddenError: (403, "forbidden"),
+    RateLimitedError: (429, "rate_limited"),
     OverloadedError: (429, "overloaded"),
     LogError: (503, "log_unavailable"),
     BundleError: (503, "bundle_unavailable"),
@@ -65,6 +69,8 @@ PROBLEMS = {
     status: ResponseSpec(Problem, description=text, media_type=MEDIA_TYPE, generate_examples=False)
     for status, text in (
         (400, "Not of this contract."),
+        (401, "No key that is known, where keys are asked for."),
+        (403, "A key that may not do this."),
         (404, "Not there."),
         (429, "Too much is asked now; come again after Retry-After."),
         (503, "Records cannot be kept now."),
@@ -106,7 +112,9 @@ def problem(error: Exception, where: str) -> Problem:
 def headers_of(error: Exception) -> dict[str, str]:
     """What an answer to an error says beside the problem."""
     match error:
-        case OverloadedError():
+        case UnauthorizedError():
+            return {"www-authenticate": "Bearer"}
+        case OverloadedError() | RateLimitedError():
             return {"retry-after": str(error.retry_after_s)}
         case HTTPException() if error.status_code < 500:
             return dict(error.headers or {})

@@ -9,11 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from serving.errors import EMPTY, MEDIA_TYPE, headers_of, problem
+from serving.keys import Door
+from serving.keys import Scope as KeyScope
 
 MAX_BODY_BYTES = 16 << 20
+
+OPEN = ("/healthz", "/schema")
+"""What anybody may see: that the server runs, and what it can be asked."""
+READ = ("/v1/feed", "/v1/rank", "/v1/alive", "/v1/similar")
+CATALOG = ("/v1/items", "/v1/users")
 
 Route = Callable[[bytes], Awaitable[bytes]]
 """From the JSON that was sent to the JSON that answers."""
@@ -28,30 +35,52 @@ class Hot:
         Answers all else.
     routes : mapping of str to callable
         By path.
+    door : Door
+        Every request passes it, those of the contract too.
     """
 
-    def __init__(self, contract: ASGIApp, routes: Mapping[str, Route]) -> None:
+    def __init__(self, contract: ASGIApp, routes: Mapping[str, Route], door: Door) -> None:
         self._contract = contract
         self._routes = routes
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live one lifespan."""
-        hot = scope["type"] == ScopeType.HTTP and scope["method"] == "POST"
-        route = self._routes.get(scope["path"]) if hot else None
-        if route is None:
+        if scope["type"] != ScopeType.HTTP:
             await self._contract(scope, receive, send)
             return
         status, media_type, more = 200, b"application/json", dict[str, str]()
         try:
+            self._admit(scope)
+            route = self._routes.get(scope["path"]) if scope["method"] == "POST" else None
+            if route is None:
+                await self._contract(scope, receive, send)
+                return
             body = await route(await _body(receive))
         except Exception as error:  # noqa: BLE001  # whatever it was, the person who asked is answered
-            found = problem(error, f"POST {scope['path']}")
+            found = problem(error, f"{scope['method']} {scope['path']}")
             status, media_type, body = found.status, MEDIA_TYPE.encode(), msgspec.json.encode(found)
             more = headers_of(error)
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
         headers += [(name.encode(), value.encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _admit(self, scope: HTTPScope) -> None:
+        if (wanted := scope_of(scope["method"], scope["path"])) is not None:
+            sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+            self._door.check(sent, wanted)
+
+
+def scope_of(method: str, path: str) -> KeyScope | None:
+    """What a key must be allowed for a request; None where nobody is asked for one."""
+    if path in OPEN or path.startswith("/schema/"):
+        return None
+    if path in READ or (method == "GET" and path.startswith("/v1/items/")):
+        return "read"
+    if path == "/v1/events":
+        return "events"
+    return "catalog" if path.startswith(CATALOG) else "admin"
 
 
 async def _body(receive: Receive) -> bytes:

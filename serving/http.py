@@ -23,6 +23,7 @@ from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchem
 from serving.decisions import Decisions, why
 from serving.errors import PROBLEMS
 from serving.hot import MAX_BODY_BYTES, Hot, Route
+from serving.keys import Door
 from serving.lane import Lane
 from serving.page import ContractPage
 from serving.policies import Policies
@@ -188,7 +189,7 @@ def create_app(
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
-    return Hot(contract, _hot_routes(engine, writer, now_ms, request_id, threads))
+    return Hot(contract, _hot_routes(engine, writer, now_ms, request_id, threads), Door(engine.home))
 
 
 def _hot_routes(

@@ -10,6 +10,7 @@ import msgspec
 
 from features.errors import HuozhaoError
 from ranking.sample import SHARE
+from serving.keys import read
 
 SNAPSHOT_RECORDS = 500_000
 
@@ -21,7 +22,8 @@ class SettingsError(HuozhaoError):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to serve; each can be given as ``HUOZHAO_`` and its name, or on the command line, which wins.
 
-    Port 0 takes any that is free. Beyond the loopback interface it is served only with ``allow_remote``. With
+    Port 0 takes any that is free. Beyond the loopback interface it is served only where the home has
+    keys, or with ``allow_remote``. With
     ``durability`` relaxed a power cut may take the last records that were acknowledged; a kill takes none.
     A snapshot is taken when so many records have come since the last one, so that a start after a crash is short.
     ``decisions`` is the share of pages whose decision is kept, so that ``huozhao why`` can make it again.
@@ -66,11 +68,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises
         ------
         SettingsError
-            If the host is not of the loopback interface and ``allow_remote`` is false.
+            If the host is not of the loopback interface, the home has no keys, and ``allow_remote`` is false.
         """
-        if not (self.allow_remote or _is_loopback(self.host)):
-            way_out = "Serve on 127.0.0.1 behind a proxy that asks who is there, or pass --allow-remote."
-            raise SettingsError(f"{self.host} is not a loopback address, and requests need no key.", way_out)
+        if not (self.allow_remote or _is_loopback(self.host) or read(self.folder)):
+            way_out = "Add one with `huozhao keys add`, or pass --allow-remote."
+            raise SettingsError(f"{self.host} is not a loopback address, and the home has no keys.", way_out)
 
 
 def _is_loopback(host: str) -> bool:
