@@ -80,7 +80,7 @@ def test_pages_answered_under_load_come_out_again_while_it_goes_on_and_after_a_k
             (item.item_id, item.value, item.terms, item.heads, item.features) for item in one.items
         ]
         dropped |= {one.dropped for one in found.candidates}
-    assert {"hidden", ""} <= dropped
+    assert len(dropped) > 2
 
 
 def test_a_page_is_found_right_after_it_was_answered(client: Client) -> None:
