@@ -171,6 +171,7 @@ def test_a_page_of_an_archived_day_is_found_by_who_asks_for_it(home: Path) -> No
         times["now"] += DAY_MS
         assert page(client).request_id != answered.request_id
         engine.flush()
-        assert engine.archive(times["now"]) > 0
+        # The server may have moved the day by itself already.
+        engine.archive(times["now"])
         assert problem(client, f"/v1/feeds/{answered.request_id}")[0] == 404
         assert account(client, answered.request_id, far="true").verdict == "equal"
