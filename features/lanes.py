@@ -1,4 +1,4 @@
-"""Vector operations that numba's loops would not give: sixteen sums side by side, masks as bits.
+"""Vector operations that numba's loops would not give: sixteen sums side by side, masks as bits, lines fetched early.
 
 Nothing here is of one machine: LLVM lowers sixteen lanes to AVX-512, AVX2, SSE or NEON. No product is fused with its
 sum, so that every machine gives the same bits.
@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
-from features.types import BoolArray, CodeArray, FloatArray, RowArray
+from features.types import BoolArray, ByteArray, CodeArray, FloatArray, RowArray
 
 LANES = 16
 """Numbers in one line of the processor's cache, and in the widest register."""
@@ -46,6 +46,7 @@ def _address(
 
 
 _variable = cast("Callable[[ir.IRBuilder, ir.Value], ir.Value]", cgutils.alloca_once_value)
+_function = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgutils.get_or_insert_function)
 
 
 @intrinsic
@@ -131,6 +132,21 @@ def _ones(typing: object, word: types.Type) -> _Typed:
     return types.intp(types.uint64), write
 
 
+@intrinsic
+def _prefetch(typing: object, flat: types.Type, at: types.Type) -> _Typed:
+    """Have the line of a flat array that holds one place fetched, and do not wait for it."""
+
+    def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        place = _address(context, build, signature.args[0], arguments[0], arguments[1], _I8)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, _I32, _I32, _I32])
+        # To be read, kept in all caches, as what it holds is no code.
+        call = _function(build.module, kind, "llvm.prefetch.p0i8")
+        build.call(call, [place, _I32(0), _I32(3), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(flat, types.intp), write
+
+
 dot = cast("Callable[[FloatArray, int, FloatArray, int], np.float32]", _lanes)
 """``(flat, at, vector, whole)``: the first ``whole`` numbers of a vector times those of a matrix from ``at``.
 
@@ -152,3 +168,6 @@ lowest = cast("Callable[[np.uint64], int]", _lowest)
 
 ones = cast("Callable[[np.uint64], int]", _ones)
 """How many bits of a word are set."""
+
+prefetch = cast("Callable[[ByteArray, int], None]", _prefetch)
+"""``(flat, at)``: have the line of the place that is ``at`` fetched while other work goes on; within the array."""

@@ -16,7 +16,7 @@ from features.errors import FeatureError
 from features.storage import aligned
 from features.types import BoolArray, DoubleArray, FloatArray, RowArray
 from ranking.coarse import Coarse
-from ranking.scan import count_both, nearest, products, rows_of_both
+from ranking.scan import count_both, few_of_both, nearest, products, rows_of_both
 
 BLOCK = 1024
 PICKY, SPARSE = 4, 8
@@ -111,15 +111,20 @@ class ExactIndex:
         with spread(threads) as over:
             return over(lambda vector: self.best(vector, k, rows), list(vectors))
 
-    def among(self, allowed: BoolArray | RowArray | None, count: int | None = None) -> RowArray:
-        """The rows that are there and allowed, ascending; ``count`` is what ``self.count`` says of a mask, if known."""
+    def among(self, allowed: BoolArray | RowArray | None) -> RowArray:
+        """The rows that are there and allowed, ascending."""
         if allowed is None:
             return self.rows
         if allowed.dtype == np.bool_:
             mask = np.ascontiguousarray(allowed, np.bool_)
-            return rows_of_both(self._held, mask, count_both(self._held, mask) if count is None else count)
+            return rows_of_both(self._held, mask, count_both(self._held, mask))
         rows = np.ascontiguousarray(allowed, np.int32)
         return rows[self.holds(rows)]
+
+    def few(self, mask: BoolArray, most: int) -> RowArray | None:
+        """The rows that are there and in a mask, ascending; None where they are more than ``most``."""
+        rows = few_of_both(self._held, np.ascontiguousarray(mask, np.bool_), most)
+        return rows if len(rows) <= most else None
 
     def count(self, mask: BoolArray) -> int:
         """How many rows are there and in a mask."""

@@ -196,13 +196,14 @@ class FaissIndex:
         if allowed is None:
             rows, mask, there = None, None, size
         elif allowed.dtype == np.bool_:
-            rows, mask = None, np.ascontiguousarray(allowed, np.bool_)
-            there = exact.count(mask)
+            mask = np.ascontiguousarray(allowed, np.bool_)
+            rows = exact.few(mask, size // SPARSE)
+            there = exact.count(mask) if rows is None else len(rows)
         else:
             rows = exact.among(allowed)
             mask, there = None, len(rows)
         if there * SPARSE < size or not 0 < k * SPARSE <= there:
-            return _Plan(exact.among(allowed, there) if rows is None else rows)
+            return _Plan(exact.among(allowed) if rows is None else rows)
         if rows is not None:
             mask = np.zeros(int(rows[-1]) + 1, np.bool_)
             mask[rows] = True

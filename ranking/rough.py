@@ -6,10 +6,11 @@ A score of bytes orders rows roughly; who asks scores the best of them anew, exa
 import numpy as np
 from numba import njit
 
+from features.lanes import prefetch
 from features.types import ByteArray, FloatArray, RowArray
 
 AHEAD = 32
-"""Rows that are fetched from memory at a time: their lines come side by side."""
+"""So many rows before it is scored a row is fetched: its line comes while others are."""
 LINE = 64
 HEADROOM = 1024
 
@@ -66,17 +67,15 @@ def _encode(codes: ByteArray, rows: RowArray, vectors: FloatArray, least: FloatA
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _scores(codes: ByteArray, rows: RowArray, weights: FloatArray, out: FloatArray) -> int:
-    """Write the weighted sums (n,) of rows' bytes; what it returns has it fetch them."""
-    dims, fetched, flat = weights.shape[0], 0, codes.reshape(-1)
-    for start in range(0, rows.shape[0], AHEAD):
-        stop = min(start + AHEAD, rows.shape[0])
-        for i in range(start, stop):
-            fetched += flat[np.intp(rows[i]) * dims]
-        for i in range(start, stop):
-            at, total = np.intp(rows[i]) * dims, np.float32(0)
-            row = flat[at : at + dims]
-            for k in range(dims):
-                total += weights[k] * np.float32(row[k])
-            out[i] = total
-    return fetched
+def _scores(codes: ByteArray, rows: RowArray, weights: FloatArray, out: FloatArray) -> None:
+    """Write the weighted sums (n,) of rows' bytes."""
+    dims, size, flat = weights.shape[0], rows.shape[0], codes.reshape(-1)
+    for i in range(min(AHEAD, size)):
+        prefetch(flat, np.intp(rows[i]) * dims)
+    for i in range(size):
+        prefetch(flat, np.intp(rows[min(i + AHEAD, size - 1)]) * dims)
+        at, total = np.intp(rows[i]) * dims, np.float32(0)
+        row = flat[at : at + dims]
+        for k in range(dims):
+            total += weights[k] * np.float32(row[k])
+        out[i] = total

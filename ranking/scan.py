@@ -48,6 +48,35 @@ def rows_of_both(held: BoolArray, allowed: BoolArray, count: int) -> RowArray:
 
 
 @njit(nogil=True, cache=True)
+def few_of_both(held: BoolArray, allowed: BoolArray, most: int) -> RowArray:
+    """The rows that two masks share, ascending, where these are ``most`` at most; else more of them than that.
+
+    Two bits of every word are written without asking whether they are there, since that cannot be foreseen.
+    """
+    out = np.empty(most + BITS + 1, np.int32)
+    size, last = min(held.shape[0], allowed.shape[0]), np.uint64(1) << np.uint64(BITS - 1)
+    whole, n = size - size % BITS, 0
+    for start in range(0, whole, BITS):
+        word = bits(held, start) & bits(allowed, start)
+        for _ in range(2):
+            # What is written for a word that is 0 is written over.
+            out[n] = start + lowest(word | last)
+            n += word != 0
+            word &= word - np.uint64(1)
+        while word:
+            out[n] = start + lowest(word)
+            word &= word - np.uint64(1)
+            n += 1
+        if n > most:
+            return out[:n]
+    for row in range(whole, size):
+        if held[row] and allowed[row]:
+            out[n] = row
+            n += 1
+    return out[:n]
+
+
+@njit(nogil=True, cache=True)
 def products(matrix: FloatArray, rows: RowArray, vector: FloatArray, out: FloatArray) -> np.float32:
     """Write the inner products (n,) of some rows; the sum it returns has it fetch them."""
     dims, size, fetched = vector.shape[0], rows.shape[0], np.float32(0)
