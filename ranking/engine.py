@@ -331,6 +331,7 @@ class Engine:
                 late_events=int(state.ignored[0]),
                 repeated_watches=int(state.ignored[1]),
                 writer=self._is_writer,
+                indexes=generation.indexed(),
             )
 
     def take_up(self, bundle: Bundle, now_ms: Callable[[], int]) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from features.counters import ROOM_PULSE
 from features.factors import unit
-from features.outcomes import KIND_CODES, PRODUCT, ROOM, VIDEO
+from features.outcomes import KIND_CODES, KIND_NAMES, PRODUCT, ROOM, VIDEO
 from features.reader import Reader
 from features.records import Context
 from features.state import NO_ROWS, FeatureState
@@ -47,6 +47,7 @@ from ranking.types import (
     Bounded,
     Candidates,
     FeedItem,
+    Indexed,
     Page,
     Query,
     Ranker,
@@ -196,6 +197,16 @@ class Generation:
         for _, source in self._charts:
             if isinstance(source, Chart | Follow):
                 source.follow(spoken)
+
+    def indexed(self) -> dict[str, Indexed]:
+        """How the index of each kind stands, by the kind's name."""
+        found = {}
+        for kind, index in self.indexes.items():
+            size, listed = sum(index.memory().values()), self._listed.get(kind)
+            lists = len(listed.lists) if listed and listed.lists else 0
+            training = listed is not None and listed.is_training
+            found[KIND_NAMES[kind]] = Indexed(vectors=len(index), bytes=size, lists=lists, training=training)
+        return found
 
     def close(self) -> None:
         """End what runs beside: a training of lists that is under way is given up."""

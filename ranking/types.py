@@ -252,11 +252,25 @@ class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
 
 
+class Indexed(msgspec.Struct, frozen=True, kw_only=True):
+    """How the index of a kind stands.
+
+    ``bytes`` are those beside the vectors, which the reader keeps; ``lists`` how many answer, 0 where all is scanned;
+    ``training`` whether new ones are made beside them.
+    """
+
+    vectors: int
+    bytes: int
+    lists: int = 0
+    training: bool = False
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How the engine stands: what it serves with, how far it has folded, what it knows and what it ignored.
 
     ``bundle_since_ms`` is when the bundle was taken up, 0 for the one that the engine was opened with;
     ``policy_since_ms`` likewise. ``policy_fault`` says why policy.toml as it stands, or a boost, cannot be served.
+    ``indexes`` is by kind.
     """
 
     bundle: str
@@ -272,6 +286,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     late_events: int
     repeated_watches: int
     writer: bool
+    indexes: dict[str, Indexed] = {}
 
 
 class Source(Protocol):
@@ -310,6 +325,10 @@ class VectorIndex(Protocol):
         self, vectors: FloatArray, k: int, allowed: BoolArray | RowArray | None = None, threads: int = 1
     ) -> list[tuple[RowArray, FloatArray]]:
         """``search`` for each of some vectors (m, dims), in as many threads; the same answers."""
+        ...
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part; vectors that are shared are their owner's."""
         ...
 
 

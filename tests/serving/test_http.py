@@ -379,6 +379,9 @@ def test_the_server_says_that_it_runs_and_how_it_stands(client: Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     status = client.get("/readyz").json()
     assert (status["offset"], status["users"], status["items"], status["rooms_alive"]) == (51, 1, 40, 10)
+    assert set(status["indexes"]) == {"room", "product", "video"}
+    assert sum(index["vectors"] for index in status["indexes"].values()) <= 40
+    assert all(index["bytes"] > 0 and not index["training"] for index in status["indexes"].values())
 
 
 def test_the_contract_is_a_page_and_a_document_that_need_no_network(client: Client) -> None:
