@@ -17,6 +17,8 @@ from features.types import ByteArray, DoubleArray, IntArray
 
 FLOOR = 1 / 50
 """No probability is below this share of the base rate: what was never seen is rare, not impossible."""
+CELLS = 4
+"""Cells a knot, in which a margin is looked for."""
 
 
 class Calibrator(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True):
@@ -84,13 +86,26 @@ class Calibrator(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
 class Tables(NamedTuple):
     """The knots of many calibrators, one after the other.
 
-    margins, probabilities (all knots,) float64; start (heads, 5) int64: kind k of head h has the knots from start[h, k]
-    to start[h, k + 1], none where it does not have the head.
+    A margin is looked for among the few knots of its cell: the cells of a calibrator are equally wide, ``CELLS`` of them
+    a knot.
+
+    Attributes
+    ----------
+    margins, probabilities : (knots,) float64
+        Of all calibrators.
+    start : (heads, 5) int64
+        Kind k of head h has the knots from start[h, k] to start[h, k + 1], none where it does not have the head.
+    per_unit : (heads, 4) float64
+        Cells in a unit of margin, from the first knot on; 0 where there is one for all.
+    first : (CELLS * knots + heads * 4,) int64
+        The first knot that is in a cell or behind it, calibrator after calibrator, each with one more at its end.
     """
 
     margins: DoubleArray
     probabilities: DoubleArray
     start: IntArray
+    per_unit: DoubleArray
+    first: IntArray
 
     @classmethod
     def of(cls, heads: Sequence[Mapping[int, Calibrator]]) -> "Tables":
@@ -105,7 +120,23 @@ class Tables(NamedTuple):
                     margins += calibrators[kind].margins
                     probabilities += calibrators[kind].probabilities
             start[head, 4] = len(margins)
-        return cls(np.array(margins, np.float64), np.array(probabilities, np.float64), start)
+        x = np.array(margins, np.float64)
+        per_unit, first = _cells(x, start)
+        return cls(x, np.array(probabilities, np.float64), start, per_unit, first)
+
+
+def _cells(x: DoubleArray, start: IntArray) -> tuple[DoubleArray, IntArray]:
+    """``Tables.per_unit`` and ``Tables.first``."""
+    per_unit, first = np.zeros((len(start), 4)), []
+    for (head, kind), unit in np.ndenumerate(per_unit):
+        begin, stop = start[head, kind : kind + 2].tolist()
+        count, own = CELLS * (stop - begin), x[begin:stop]
+        with np.errstate(over="ignore"):
+            unit = count / (own[-1] - own[0]) if len(own) > 1 else 0.0
+        per_unit[head, kind] = unit = unit if np.isfinite(unit) else 0.0
+        cells = [_cell(margin, own[0], unit, count) for margin in own]
+        first.append(begin + np.searchsorted(cells, np.arange(count + 1)))
+    return per_unit, np.concatenate([np.zeros(0, np.int64), *first])
 
 
 def interpolate(x: DoubleArray, p: DoubleArray, margins: DoubleArray) -> DoubleArray:
@@ -118,11 +149,21 @@ def interpolate(x: DoubleArray, p: DoubleArray, margins: DoubleArray) -> DoubleA
 @njit(nogil=True, cache=True)
 def calibrate(tables: Tables, kinds: ByteArray, raw: DoubleArray, out: DoubleArray) -> None:
     """Write the probabilities (n, heads) of raw margins (n, heads) of items of kinds (n,); 0 without a calibrator."""
-    margins, probabilities, start = tables.margins, tables.probabilities, tables.start
-    for i in range(raw.shape[0]):
-        for head in range(raw.shape[1]):
-            first, stop = start[head, kinds[i]], start[head, kinds[i] + 1]
-            out[i, head] = read(margins, probabilities, first, stop, raw[i, head]) if stop > first else 0.0
+    x, p = tables.margins, tables.probabilities
+    for head in range(raw.shape[1]):
+        for i in range(raw.shape[0]):
+            kind, margin = kinds[i], raw[i, head]
+            first, stop = tables.start[head, kind], tables.start[head, kind + 1]
+            if stop == first:
+                out[i, head] = 0.0
+            elif not x[first] < margin < x[stop - 1]:
+                out[i, head] = read(x, p, first, stop, margin)
+            else:
+                # Cells rise with margins: knots of lower cells are not above this one, those of higher ones are.
+                cell = _cell(margin, x[first], tables.per_unit[head, kind], CELLS * (stop - first))
+                at = CELLS * first + 4 * head + kind + cell
+                low, high = max(tables.first[at] - 1, first), min(tables.first[at + 1], stop - 1)
+                out[i, head] = between(x, p, low, high, margin)
 
 
 @njit(nogil=True, cache=True)
@@ -130,6 +171,12 @@ def read_all(x: DoubleArray, p: DoubleArray, margins: DoubleArray, out: DoubleAr
     """Write the probabilities (n,) of margins (n,) by one table."""
     for i in range(margins.shape[0]):
         out[i] = read(x, p, 0, x.shape[0], margins[i])
+
+
+@njit(nogil=True, cache=True)
+def _cell(margin: float, origin: float, per_unit: float, count: int) -> int:
+    """The cell of a margin that is not below the origin."""
+    return min(int((margin - origin) * per_unit), count - 1)
 
 
 @njit(nogil=True, cache=True)
@@ -142,6 +189,12 @@ def read(x: DoubleArray, p: DoubleArray, first: int, stop: int, margin: float) -
         return float(p[low])
     if margin >= x[high]:
         return float(p[high])
+    return between(x, p, low, high, margin)
+
+
+@njit(nogil=True, cache=True)
+def between(x: DoubleArray, p: DoubleArray, low: int, high: int, margin: float) -> float:
+    """The probability of a margin that is not below knot ``low``, and below knot ``high``."""
     while high - low > 1:
         middle = (low + high) // 2
         if x[middle] <= margin:

@@ -5,6 +5,8 @@ A person's vector v becomes whole numbers too, ``step · query``. By Cauchy and 
 numbers is then at most ``off·|v| + |scale·codes|·|v - step·query|`` away from x·v, and the float32 sum of
 ``ranking.scan`` as much further as rounding allows. Rows whose upper bound is below the k-th best lower bound are not
 among the best k; all others are scored anew from their floats. So the answer has the same bits as a search of all.
+What that bound will be about is guessed from a sample first: most rows are then compared once, and a guess that was too
+high is found out.
 """
 
 from typing import NamedTuple
@@ -12,13 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.lanes import LANES, pair_sums
+from features.lanes import BITS, LANES, bits, lowest, pair_sums
 from features.types import BoolArray, CodeArray, FloatArray, RowArray
 
 MOST = 127
 """The largest code of a number."""
 BLOCK = 1024
 """Slots that are looked at in one go."""
+SAMPLED, SPARSE = 64, 8
+"""Groups of ``BITS`` slots that are looked at first; only where they are one slot in so many at most."""
 _LARGE = 1e37
 """Products beyond it might overflow in float32, where the order of scores is not that of the bounds."""
 
@@ -30,8 +34,8 @@ class Bytes(NamedTuple):
     ----------
     codes : flat int8
         Block after block, then two dimensions after two: of sixteen slots both numbers each.
-    scale, off, size : (slots,) float32
-        What a code of 1 stands for; the length of what the codes leave out, and of codes and that together: rounded up.
+    scale, off : (slots,) float32
+        What a code of 1 stands for; the length of what the codes leave out, rounded up.
     rows : (slots,) int32
         The row of each slot.
     """
@@ -39,7 +43,6 @@ class Bytes(NamedTuple):
     codes: CodeArray
     scale: FloatArray
     off: FloatArray
-    size: FloatArray
     rows: RowArray
 
 
@@ -90,7 +93,9 @@ class Coarse:
             return None
         # In steps, so that nothing of use over- or underflows; rounding of sums in float32 is counted twice over.
         rounding = (self.dims + 16) * 2.0**-22
-        bounds = np.array([length, left + rounding * (length + left), self.dims * 2.0**-148 * (1 + length)], np.float64)
+        # What the codes stand for is no longer than the vector and twice what they leave out.
+        apart = left + rounding * (length + left)
+        bounds = np.array([length + 2 * apart, self._longest * apart + self.dims * 2.0**-148 * (1 + length)])
         pairs = np.zeros((-(-self.dims // 2), 2), np.int16)
         pairs.reshape(-1)[: self.dims] = query
         slack = (bounds / step * (1 + 2.0**-20)).astype(np.float32)
@@ -105,14 +110,14 @@ def _room(slots: int, dims: int) -> Bytes:
     blocks = -(-slots // LANES)
     raw = np.zeros(blocks * LANES * 2 * -(-dims // 2) + 64, np.int8)
     start = -raw.ctypes.data % 64
-    scale, off, size = (np.zeros(blocks * LANES, np.float32) for _ in range(3))
-    return Bytes(raw[start : len(raw) - 64 + start], scale, off, size, np.zeros(blocks * LANES, np.int32))
+    scale, off = (np.zeros(blocks * LANES, np.float32) for _ in range(2))
+    return Bytes(raw[start : len(raw) - 64 + start], scale, off, np.zeros(blocks * LANES, np.int32))
 
 
 def _copy(old: Bytes, new: Bytes) -> None:
     new.codes[: len(old.codes)] = old.codes
     new.rows[: len(old.rows)] = old.rows
-    for target, source in ((new.scale, old.scale), (new.off, old.off), (new.size, old.size)):
+    for target, source in ((new.scale, old.scale), (new.off, old.off)):
         target[: len(source)] = source
 
 
@@ -143,70 +148,112 @@ def _encode(kept: Bytes, slot: int, vector: FloatArray) -> None:
     for x in vector:
         most = max(most, abs(x))
     scale = np.float32(most / MOST)
-    off, size = 0.0, 0.0
+    off = 0.0
     start = slot // LANES * LANES * (dims + dims % 2) + slot % LANES * 2
     for d in range(dims):
         code = min(max(np.rint(vector[d] / scale), -MOST), MOST) if scale > 0 else 0.0
         kept.codes[start + d // 2 * 2 * LANES + d % 2] = np.int8(code)
-        near = np.float64(scale) * code
-        off += (vector[d] - near) ** 2
-        size += near**2
+        off += (vector[d] - np.float64(scale) * code) ** 2
     kept.scale[slot] = scale
     kept.off[slot] = np.sqrt(off) * (1 + 2.0**-20) + 2.0**-149
-    kept.size[slot] = (np.sqrt(off) + np.sqrt(size)) * (1 + 2.0**-20) + 2.0**-149
 
 
 @njit(nogil=True, cache=True)
 def _promising(kept: Bytes, count: int, query: RowArray, slack: FloatArray, k: int, allowed: BoolArray) -> RowArray:
-    """See ``Coarse.promising``; slack (3,) is what ``off``, ``size`` and 1 add to a bound."""
-    least, waiting, best = np.float32(-np.inf), 0, np.empty(2 * k + BLOCK, np.float32)
-    upper = np.empty(count, np.float32)
-    dots, lower, high = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.float32), np.empty(count + 1, np.int32)
+    """See ``Coarse.promising``; slack (2,) is what ``off`` and 1 add to a bound."""
+    found, rows = _search(kept, count, query, slack, k, allowed, _guess(kept, count, query, slack, k, allowed))
+    if found < 0:
+        found, rows = _search(kept, count, query, slack, k, allowed, np.float32(-np.inf))
+    return rows[:found]
+
+
+@njit(nogil=True, cache=True)
+def _guess(kept: Bytes, count: int, query: RowArray, slack: FloatArray, k: int, allowed: BoolArray) -> np.float32:
+    """A number that k lower bounds probably reach, by a sample; below all where a sample would not pay."""
+    size = SAMPLED * BITS
+    if count < SPARSE * size:
+        return np.float32(-np.inf)
+    share = k * size / count
+    best = np.full(int(share + 3 * np.sqrt(share)) + 2, -np.inf, np.float32)
+    dots, lower, upper = np.empty(BITS, np.int32), np.empty(BITS, np.float32), np.empty(BITS, np.float32)
+    for n in range(SAMPLED):
+        start = n * count // size * BITS
+        _bounds(kept, start, start + BITS, query, slack, dots, lower, upper)
+        for i in range(BITS):
+            if lower[i] > best[-1] and _is_in(allowed, kept.rows[start + i]):
+                at = best.shape[0] - 1
+                while at > 0 and best[at - 1] < lower[i]:
+                    best[at] = best[at - 1]
+                    at -= 1
+                best[at] = lower[i]
+    return best[-1]
+
+
+@njit(nogil=True, cache=True)
+def _search(
+    kept: Bytes, count: int, query: RowArray, slack: FloatArray, k: int, allowed: BoolArray, least: np.float32
+) -> tuple[int, RowArray]:
+    """How many rows may be among the best k, and these first; -1 where fewer than k are known to reach ``least``."""
+    waiting, best, found = 0, np.empty(2 * k + BLOCK, np.float32), 0
+    rows, high = np.empty(count + 1, np.int32), np.empty(count + 1, np.float32)
+    dots, lower, upper = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    flags, some, lowest_of_all = np.zeros(BLOCK, np.bool_), np.empty(BLOCK, np.int32), least
     for start in range(0, count, BLOCK):
         stop = min(start + BLOCK, count)
-        for at in range(start, stop, LANES):
-            pair_sums(kept.codes, at * 2 * len(query), query, dots[at - start :])
-        of_block = kept.scale[start:stop], kept.off[start:stop], kept.size[start:stop]
-        _bounds(dots, of_block[0], of_block[1], of_block[2], slack, lower, upper[start:stop])
-        for i in high[: _at_least(lower[: stop - start], least, high)]:
-            best[waiting] = lower[i]
-            waiting += lower[i] > least and _is_in(allowed, kept.rows[start + i])
+        _bounds(kept, start, stop, query, slack, dots, lower, upper)
+        for i in some[: _at_least(upper[: stop - start], least, flags, some)]:
+            row = kept.rows[start + i]
+            rows[found], high[found], best[waiting] = row, upper[i], lower[i]
+            is_in = _is_in(allowed, row)
+            found += is_in
+            waiting += is_in and lower[i] > least
         if waiting >= 2 * k or (stop == count and waiting > k):
             best[:k] = np.partition(best[:waiting], waiting - k)[waiting - k :]
             waiting, least = k, best[:k].min()
+    if waiting < k and lowest_of_all > -np.inf:
+        return -1, rows
     if waiting == k:
         least = best[:k].min()
-    found = 0
-    for slot in high[: _at_least(upper, least, high)]:
-        high[found] = kept.rows[slot]
-        found += _is_in(allowed, kept.rows[slot])
-    return high[:found]
+    left = 0
+    for i in range(found):
+        rows[left] = rows[i]
+        left += not high[i] < least
+    return left, rows
 
 
 @njit(nogil=True, cache=True)
 def _bounds(
-    dots: RowArray,
-    scale: FloatArray,
-    off: FloatArray,
-    size: FloatArray,
+    kept: Bytes,
+    start: int,
+    stop: int,
+    query: RowArray,
     slack: FloatArray,
+    dots: RowArray,
     lower: FloatArray,
     upper: FloatArray,
 ) -> None:
     """Write the bounds of some slots, in steps of the query."""
-    a, b, c = slack[0], slack[1], slack[2]
+    for at in range(start, stop, LANES):
+        pair_sums(kept.codes, at * 2 * len(query), query, dots[at - start :])
+    scale, off, of_off, least = kept.scale[start:stop], kept.off[start:stop], slack[0], slack[1]
     for i in range(scale.shape[0]):
-        near, apart = np.float32(dots[i]) * scale[i], off[i] * a + size[i] * b + c
+        near, apart = np.float32(dots[i]) * scale[i], off[i] * of_off + least
         lower[i], upper[i] = near - apart, near + apart
 
 
 @njit(nogil=True, cache=True)
-def _at_least(values: FloatArray, least: np.float32, out: RowArray) -> int:
+def _at_least(values: FloatArray, least: np.float32, flags: BoolArray, out: RowArray) -> int:
     """Write where values are not below a number, as those are that are none; how many."""
-    found = 0
-    for i in range(values.shape[0]):
-        out[found] = i
-        found += not values[i] < least
+    size, found = values.shape[0], 0
+    for i in range(size):
+        flags[i] = not values[i] < least
+    flags[size:] = False
+    for start in range(0, size, BITS):
+        word = bits(flags, start)
+        while word:
+            out[found] = start + lowest(word)
+            word &= word - np.uint64(1)
+            found += 1
     return found
 
 

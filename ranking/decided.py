@@ -10,7 +10,7 @@ from features.arrays import AUTHOR, KIND, Table
 from features.faded import fade
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
 from features.schema import QUALITY_HALF_LIFE, half_life_ms
-from features.state import FeatureState
+from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, DoubleArray, IntArray, RowArray
 from ranking.boosts import meant
 from ranking.load import Load
@@ -60,12 +60,12 @@ class Decisions:
     def of(self, query: Query, rows: RowArray) -> Decided:
         """What is said of items (n,) for a person on a surface at a moment."""
         items = self._state.arrays.items
-        kinds, pinned = items.categories[rows, 4], items.pinned[rows]
-        sells = (kinds == PRODUCT) | ((kinds == ROOM) & (pinned != 0))
+        # What sells, and a fee or a term goes by: the product itself, or what is pinned in the room.
+        sold = _sold(items.categories, items.pinned, rows)
+        sells = sold != 0
         surface, now_ms = query.context.surface, query.now_ms
         terms = np.zeros((len(rows), len(self.names)), np.float64)
-        # What a fee or a term goes by: the product itself, or what is pinned in the room.
-        shops = items.categories[np.where(kinds == PRODUCT, rows, np.where(kinds == ROOM, pinned, 0)), 5]
+        shops = items.categories[sold, 5] if {_FEE, _SHOP} & {*self.names} else NO_ROWS
         for column, name in enumerate(self.names):
             if name == _FEE:
                 terms[:, column] = self._policy.fees.weight * np.array(self._policy.fees.rates(now_ms))[shops]
@@ -104,7 +104,20 @@ class Decisions:
         # With personalisation off as well: it is what the person was given, not what they are like.
         over_a_day = [bound.window == "day" for bound in bounds]
         sold = self._load.sold_to(query.user, query.now_ms) if any(over_a_day) else 0
-        return np.where(over_a_day, sold, 0).astype(np.int64)
+        return np.array([sold if counts else 0 for counts in over_a_day], np.int64)
+
+
+@njit(nogil=True, cache=True)
+def _sold(categories: RowArray, pinned: RowArray, rows: RowArray) -> RowArray:
+    out = np.zeros(rows.shape[0], np.int32)
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        kind = categories[row, 4]
+        if kind == PRODUCT:
+            out[i] = row
+        elif kind == ROOM:
+            out[i] = pinned[row]
+    return out
 
 
 @njit(nogil=True, cache=True)

@@ -21,6 +21,8 @@ from ranking.types import Candidates, Query
 NAMES = ("", "seen", "bought", "session")
 """Why an item is left out, by code; of several the highest."""
 _SEEN, _BOUGHT, _SESSION = range(1, 4)
+MARKS = 1024
+"""Marks that most rows do not share with any of the few that are left out."""
 
 
 def unseen(
@@ -61,8 +63,14 @@ def _suppressed(
 ) -> tuple[ByteArray, IntArray]:
     codes, at = np.zeros(rows.shape[0], np.uint8), np.zeros(rows.shape[0], np.int64)
     begun = _session_start(rings.seen[user], rings.seen_at[user], now, windows[0]) if user != 0 else now
+    marks = np.zeros(MARKS, np.bool_)
+    for some in (shown, rings.seen[user], rings.bought[user]):
+        for row in some:
+            marks[row % MARKS] |= row != 0
     for i in range(rows.shape[0]):
         row = rows[i]
+        if not marks[row % MARKS]:
+            continue
         for other in shown:
             if other == row:
                 codes[i], at[i] = _SESSION, now

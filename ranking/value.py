@@ -110,9 +110,9 @@ def value_terms(
     DoubleArray
         (n, H); 0 where a kind does not have the head, whatever its probability says.
     """
-    factor = (scale * weights.signed(heads)[:, None]).T[kinds]
-    # Not a plain product: a head that a kind does not have may be NaN there, and -0.0 is an odd thing to report.
-    return np.where(factor == 0, 0.0, factor * probabilities) + 0.0
+    out = np.empty(probabilities.shape, np.float64)
+    _weigh(np.asarray(probabilities, np.float64), kinds, scale * weights.signed(heads)[:, None], out)
+    return out
 
 
 def value_of(terms: DoubleArray) -> DoubleArray:
@@ -130,6 +130,15 @@ def gain(
 def plain_gain(outcomes: DoubleArray, heads: Sequence[str], weights: Weights) -> DoubleArray:
     """``Σ ±w·y`` (n,), without scales: printed beside the gain, never decided by."""
     return value_of(outcomes * weights.signed(heads))
+
+
+@njit(nogil=True, cache=True)
+def _weigh(probabilities: DoubleArray, kinds: ByteArray, factors: DoubleArray, out: DoubleArray) -> None:
+    for i in range(out.shape[0]):
+        for head in range(out.shape[1]):
+            factor = factors[head, kinds[i]]
+            # Not a plain product: a head that a kind does not have may be NaN there, and -0.0 is an odd thing to report.
+            out[i, head] = 0.0 if factor == 0 else factor * probabilities[i, head] + 0.0
 
 
 @njit(nogil=True, cache=True)

@@ -63,7 +63,8 @@ def test_the_list_is_what_a_look_at_every_item_finds(
     for batch in [[], *batches[before:]]:
         if batch:
             _fold(state, batch)
-        rooms.follow(state.take_changed())
+        pulsed = state.items.find_all([one.item_id for one in batch if isinstance(one, Event)])
+        rooms.follow(np.concatenate([state.take_changed(), pulsed]))
         for now_ms in moments:
             expected = _all_on_air(state, now_ms)
             assert np.flatnonzero(rooms.mask(now_ms)).tolist() == expected
