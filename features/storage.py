@@ -1,5 +1,6 @@
 """Where a feature state lies in memory: its arrays, made for a layout, grown by copying, listed in a fixed order."""
 
+import ctypes
 from collections.abc import Mapping
 
 import numpy as np
@@ -100,6 +101,13 @@ def slot_arrays(layout: Layout) -> SlotArrays:
         padded([list(slots.recencies) for slots in layout.slots]),
         np.array(layout.half_lives_ms, np.float64),
     )
+
+
+def give_back() -> None:
+    """Hand memory that lies free between what is kept to the operating system, where the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def aligned(rows: int, dims: int) -> FloatArray:

@@ -86,8 +86,7 @@ class Calibrator(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
 class Tables(NamedTuple):
     """The knots of many calibrators, one after the other.
 
-    A margin is looked for among the few knots of its cell: the cells of a calibrator are equally wide, ``CELLS`` of them
-    a knot.
+    A margin is looked for among the few knots of its cell. Cells of a calibrator are equally wide, ``CELLS`` a knot.
 
     Attributes
     ----------
@@ -128,11 +127,11 @@ class Tables(NamedTuple):
 def _cells(x: DoubleArray, start: IntArray) -> tuple[DoubleArray, IntArray]:
     """``Tables.per_unit`` and ``Tables.first``."""
     per_unit, first = np.zeros((len(start), 4)), []
-    for (head, kind), unit in np.ndenumerate(per_unit):
+    for head, kind in np.ndindex(per_unit.shape):
         begin, stop = start[head, kind : kind + 2].tolist()
         count, own = CELLS * (stop - begin), x[begin:stop]
         with np.errstate(over="ignore"):
-            unit = count / (own[-1] - own[0]) if len(own) > 1 else 0.0
+            unit = float(count / (own[-1] - own[0])) if len(own) > 1 else 0.0
         per_unit[head, kind] = unit = unit if np.isfinite(unit) else 0.0
         cells = [_cell(margin, own[0], unit, count) for margin in own]
         first.append(begin + np.searchsorted(cells, np.arange(count + 1)))
@@ -176,7 +175,8 @@ def read_all(x: DoubleArray, p: DoubleArray, margins: DoubleArray, out: DoubleAr
 @njit(nogil=True, cache=True)
 def _cell(margin: float, origin: float, per_unit: float, count: int) -> int:
     """The cell of a margin that is not below the origin."""
-    return min(int((margin - origin) * per_unit), count - 1)
+    # Where there is one cell, how far a margin lies from the origin may be more than a number can say.
+    return min(int((margin - origin) * per_unit), count - 1) if per_unit > 0 else 0
 
 
 @njit(nogil=True, cache=True)

@@ -186,7 +186,8 @@ def _guess(kept: Bytes, count: int, query: RowArray, slack: FloatArray, k: int, 
                     best[at] = best[at - 1]
                     at -= 1
                 best[at] = lower[i]
-    return best[-1]
+    least: np.float32 = best[-1]
+    return least
 
 
 @njit(nogil=True, cache=True)

@@ -23,6 +23,7 @@ from features.log import Stored, to_batch
 from features.records import FUTURE_MS, Context, Decision, Erase, Found, Item, Record, Served, Written
 from features.rows import Durability
 from features.state import FeatureState
+from features.storage import give_back
 from ranking.bundle import Bundle, current, load
 from ranking.generation import Generation
 from ranking.intake import acknowledged, asked, checked, record_of
@@ -127,7 +128,10 @@ class Engine:
             if log.has_scrubbed:
                 snapshot.clear(home / "state")
             maker = Maker(home, log, ranker, keeps=writer)
-            return cls(home, log, maker.anew(bundle, policy), maker, writer=writer, share=decisions)
+            generation = maker.anew(bundle, policy)
+            # What a snapshot was decoded from lay between what is kept of it.
+            give_back()
+            return cls(home, log, generation, maker, writer=writer, share=decisions)
         except BaseException:
             log.close()
             raise

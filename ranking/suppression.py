@@ -14,7 +14,7 @@ from numba import njit
 from features.arrays import Rings
 from features.counters import TICK_BITS
 from features.state import FeatureState
-from features.types import ByteArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, IntArray, RowArray
 from ranking.policy import Suppress
 from ranking.types import Candidates, Query
 
@@ -63,10 +63,7 @@ def _suppressed(
 ) -> tuple[ByteArray, IntArray]:
     codes, at = np.zeros(rows.shape[0], np.uint8), np.zeros(rows.shape[0], np.int64)
     begun = _session_start(rings.seen[user], rings.seen_at[user], now, windows[0]) if user != 0 else now
-    marks = np.zeros(MARKS, np.bool_)
-    for some in (shown, rings.seen[user], rings.bought[user]):
-        for row in some:
-            marks[row % MARKS] |= row != 0
+    marks = _marks(shown, rings.seen[user], rings.bought[user])
     for i in range(rows.shape[0]):
         row = rows[i]
         if not marks[row % MARKS]:
@@ -89,6 +86,16 @@ def _suppressed(
                 if rings.bought[user, j] == row and now - np.int64(rings.bought_at[user, j]) <= windows[2]:
                     codes[i], at[i] = _BOUGHT, max(at[i], np.int64(rings.bought_at[user, j]))
     return codes, at
+
+
+@njit(nogil=True, cache=True)
+def _marks(shown: RowArray, seen: RowArray, bought: RowArray) -> BoolArray:
+    """The marks of the few rows that may be left out."""
+    marks = np.zeros(MARKS, np.bool_)
+    for some in (shown, seen, bought):
+        for row in some:
+            marks[row % MARKS] |= row != 0
+    return marks
 
 
 @njit(nogil=True, cache=True)

@@ -137,7 +137,7 @@ def _weigh(probabilities: DoubleArray, kinds: ByteArray, factors: DoubleArray, o
     for i in range(out.shape[0]):
         for head in range(out.shape[1]):
             factor = factors[head, kinds[i]]
-            # Not a plain product: a head that a kind does not have may be NaN there, and -0.0 is an odd thing to report.
+            # Not a plain product: a head that a kind does not have may be NaN there, and -0.0 is odd to report.
             out[i, head] = 0.0 if factor == 0 else factor * probabilities[i, head] + 0.0
 
 

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from features.errors import BundleError, TrainingError
 from features.types import DoubleArray
-from ranking.calibration import Calibrator
+from ranking.calibration import Calibrator, Tables, calibrate
 from training.calibration import ISOTONIC_OUTCOMES, fit_calibrator, fit_logistic
 from training.metrics import Bootstrap, Rows, calibration_slope, ece, logloss
 
@@ -198,3 +198,19 @@ def test_what_cannot_be_calibrated_is_refused_by_name(
 def test_a_damaged_calibrator_is_not_loaded(text: bytes) -> None:
     with pytest.raises(BundleError):
         Calibrator.from_json(text)
+
+
+@settings(max_examples=40)
+@given(st.lists(fitted(), min_size=1, max_size=3), st.lists(st.floats(), max_size=30))
+def test_many_calibrators_in_one_table_give_the_bits_of_each(fits: list[Calibrator], margins: list[float]) -> None:
+    far = Calibrator(0.5, (-1e308, 0.0, 5e-324, 1e-323, 1e308), (0.1, 0.2, 0.3, 0.4, 0.5))
+    heads = [dict(enumerate(fits, 1)), {0: far, 2: fits[0]}, {}]
+    knots = np.concatenate([one.margins for one in [far, *fits]])
+    raw = np.concatenate([knots, np.nextafter(knots, np.inf), np.nextafter(knots, -np.inf), margins])
+    for kind in range(4):
+        out = np.empty((len(raw), len(heads)))
+        rows = np.repeat(raw[:, None], len(heads), axis=1)
+        calibrate(Tables.of(heads), np.full(len(raw), kind, np.uint8), rows, out)
+        for head, calibrators in enumerate(heads):
+            expected = calibrators[kind].predict(raw) if kind in calibrators else np.zeros(len(raw))
+            assert out[:, head].tobytes() == expected.tobytes()
