@@ -13,13 +13,11 @@ import numpy as np
 from features.types import BoolArray, ByteArray, FloatArray, RowArray
 from ranking.exact import Answer, ExactIndex, spread, top_k
 from ranking.kept import Kept
-from ranking.lists import TRIED, Lists, wider
+from ranking.lists import FARTHER, TRIED, Lists, wider
 from ranking.refit import Refit
 
 SPARSE = 16
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
-FARTHER = 0.75
-"""Lists to visit grow with what is wanted of all that is there, to this power: chosen, not fitted; see ADR 7."""
 ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5
@@ -209,7 +207,8 @@ class FaissIndex:
             mask[rows] = True
         bits = None if mask is None else np.packbits(mask, bitorder="little")
         # The more are wanted, or the rarer they are under a filter, the farther away they lie.
-        visits = math.ceil(self._lists.visits * (max(k / TRIED, 1.0) * size / there) ** FARTHER)
+        farther = max(k / TRIED, 1.0) ** self._lists.farther * (size / there) ** FARTHER
+        visits = math.ceil(self._lists.visits * farther)
         return _Plan(None, bits, visits, there)
 
     def _answer(self, plan: _Plan, vector: FloatArray, k: int) -> Answer:

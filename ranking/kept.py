@@ -19,7 +19,7 @@ import numpy as np
 from features.errors import SnapshotError
 from features.log import sync_folder
 from ranking.bundle import write
-from ranking.lists import Fitted, Placed
+from ranking.lists import FARTHER, Fitted, Placed
 
 FORMAT = 1
 ARRAYS = ("centroids", "ranges", "rows", "lists", "marks")
@@ -36,6 +36,7 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     visits: int
     size: int
     sha256: str
+    farther: float = FARTHER
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Kept:
         arrays = (fitted.centroids, fitted.ranges, placed.rows, placed.lists, placed.marks)
         np.savez(file, allow_pickle=False, **dict(zip(ARRAYS, arrays, strict=True)))
         packed = file.getvalue()
-        meta = Meta(FORMAT, fitted.visits, fitted.size, hashlib.sha256(packed).hexdigest())
+        meta = Meta(FORMAT, fitted.visits, fitted.size, hashlib.sha256(packed).hexdigest(), fitted.farther)
         earlier = self._found()
         place = self.folder / f"{self.key}-{meta.sha256[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ def _read(place: Path, dims: int) -> Fitted:
             centroids, ranges, rows, lists, marks = (file[name] for name in ARRAYS)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.DecodeError) as error:
         raise SnapshotError(f"{place} cannot be read: {error}.", "Remove it.") from error
-    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, Placed(rows, lists, marks))
+    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, Placed(rows, lists, marks), meta.farther)
     if not _fits(fitted, dims):
         raise SnapshotError(f"The arrays of {place} do not fit each other.", "Remove it.")
     return fitted

@@ -27,6 +27,10 @@ SAMPLE, ROUNDS = 64, 10
 RECALL = 0.98
 """Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
 TRIED, TRIALS = 100, 64
+FAR = 500
+"""How many are asked for to see how visits grow with that."""
+FARTHER = 0.75
+"""The power by which visits grow as a filter leaves less, and with more wanted where that was not tried; see ADR 7."""
 WIDTH = 16
 """Lists hold vectors filled up with zeros to a multiple of this: faiss scores others number by number."""
 
@@ -49,6 +53,7 @@ class Fitted:
     visits: int
     size: int
     placed: Placed
+    farther: float = FARTHER
 
 
 class Lists:
@@ -70,7 +75,7 @@ class Lists:
         self._index.is_trained = True
         self._nearest = Nearest(centroids)
         self.rough = Rough(ranges.reshape(2, -1), rows)
-        self.visits = 1
+        self.visits, self.farther = 1, FARTHER
         self.size = 0
         self.balance = 1.0
 
@@ -140,7 +145,7 @@ class Lists:
         order = np.argsort(rows)
         rows = rows[order]
         placed = Placed(rows, lists[order], marks_of(exact.matrix, rows))
-        return Fitted(self.centroids, _ranges(self._index, self._dims), self.visits, self.size, placed)
+        return Fitted(self.centroids, _ranges(self._index, self._dims), self.visits, self.size, placed, self.farther)
 
     def memory(self) -> dict[str, int]:
         """Bytes by part, as far as they are used: faiss keeps room to grow beside them."""
@@ -189,26 +194,35 @@ def fill(lists: Lists, exact: ExactIndex, rows: RowArray, placed: Placed | None,
     lists.balance = lists.imbalance
 
 
-def visits_for(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray, pause: Pause) -> int:
-    """How many lists must be visited; tried with what is asked (n, dims), where that is enough.
+def try_lists(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray, pause: Pause) -> None:
+    """Find how many lists must be visited for the best ``TRIED``, and by which power more for more.
 
-    Else it is tried with vectors that are there and with sums of two.
+    It is tried with what is asked (n, dims), where that is enough; else with vectors that are there and with sums of
+    two.
     """
     pairs = rows[np.random.default_rng(0).integers(0, len(rows), (2, TRIALS))]
     matrix = exact.matrix
     queries = matrix[pairs[0]] + matrix[pairs[1]] * (np.arange(TRIALS) % 2)[:, None].astype(np.float32)
     if len(asked) >= TRIALS:
         queries = asked[np.random.default_rng(0).permutation(len(asked))[:TRIALS]]
-    best, k = [], min(TRIED, len(rows))
+    best = []
     for query in queries:
         pause()
-        best.append(exact.best(query, k, rows)[0])
-    visits = min(4, len(lists))
+        best.append(exact.best(query, FAR, rows)[0])
+    lists.visits = _visits(lists, queries, [some[:TRIED] for some in best], min(4, len(lists)), pause)
+    if len(rows) >= FAR:
+        more = _visits(lists, queries, best, lists.visits, pause)
+        lists.farther = math.log(more / lists.visits) / math.log(FAR / TRIED)
+
+
+def _visits(lists: Lists, queries: FloatArray, best: list[RowArray], visits: int, pause: Pause) -> int:
+    """How many lists must be visited, from so many on, to find the true best of each query."""
+    k = len(best[0])
     while visits < len(lists):
         pause()
         found = [lists.probe(query, k, None, visits) for query in queries]
         hits = sum(len(np.intersect1d(some, true)) for some, true in zip(found, best, strict=True))
-        if hits >= RECALL * k * TRIALS:
+        if hits >= RECALL * k * len(best):
             break
         visits = min(math.ceil(1.25 * visits), len(lists))
     return visits

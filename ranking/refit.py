@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from features.types import FloatArray, RowArray
 from ranking.exact import ExactIndex
 from ranking.kept import Kept
-from ranking.lists import Lists, fill, fit, visits_for
+from ranking.lists import Lists, fill, fit, try_lists
 
 FEW = 256
 """So few changed rows may be left for the end, when the index waits."""
@@ -24,7 +24,7 @@ class Refit:
     ----------
     exact : ExactIndex
     probes : float, optional
-        The share of lists to visit; by default what ``visits_for`` finds.
+        The share of lists to visit; by default what ``try_lists`` finds.
     kept : Kept, optional
         Where lists may be begun from, and are kept.
     again : bool
@@ -90,14 +90,14 @@ class Refit:
         fitted = self._kept.load(self._exact.dims) if self._kept and not self._again else None
         if fitted is not None and len(self._rows) < 2 * fitted.size:
             lists = Lists(fitted.centroids, fitted.ranges, int(self._rows.max(initial=-1)) + 1)
-            lists.visits, lists.size = fitted.visits, fitted.size
+            lists.visits, lists.farther, lists.size = fitted.visits, fitted.farther, fitted.size
             fill(lists, self._exact, self._rows, fitted.placed, self._pause)
         else:
             fitted = None
             lists = fit(self._exact, self._rows, self._pause)
             fill(lists, self._exact, self._rows, None, self._pause)
             if self._probes is None:
-                lists.visits = visits_for(lists, self._exact, self._rows, self._asked, self._pause)
+                try_lists(lists, self._exact, self._rows, self._asked, self._pause)
         if self._probes is not None:
             lists.visits = max(1, round(self._probes * len(lists)))
         while sum(map(len, self._changed[self._replayed :])) > FEW:
