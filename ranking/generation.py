@@ -443,7 +443,7 @@ class Generation:
         at, batch, heads = page.at, scored.batch, self.ranker.heads
         names = heads + self._decisions.names
         found = [source] * len(at) if source else [self.names[one] for one in batch.source[at]]
-        for slot in np.flatnonzero(np.isin(at, [*page.drawn])):
+        for slot in np.flatnonzero(np.isin(at, [*page.drawn])) if page.drawn else ():
             found[slot] = exploration.SOURCE
         drawn = [page.drawn.get(one, 1.0) for one in at.tolist()]
         known = explain and batch.features.shape[1] > 0
