@@ -27,7 +27,7 @@ check: setup ## ruff, mypy strict and the arrows between packages
 	@$(VENV)/bin/lint-imports --no-cache --no-logo
 
 test: check ## check, then every test (ARGS="-k name" to choose)
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 bench: setup ## the quick benchmarks
 	@$(RUN) -m benchmarks --quick all
@@ -42,6 +42,6 @@ define INSTALL
 { test "$$($(RUN) -VV 2>&1)" = "$$("$(PYTHON)" -VV)" && grep -qF "$(CURDIR)/$(VENV)" $(VENV)/pyvenv.cfg || \
 	"$(PYTHON)" -m venv --clear $(VENV); } && \
 echo 'Setting up $(VENV): about a minute the first time.' && \
-$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fast,test]' && \
+$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fast,pictures,test]' && \
 $(KEY) > $(VENV)/.installed
 endef

@@ -122,10 +122,10 @@ def test_one_page_is_looked_into_at_a_time(client: Client, monkeypatch: pytest.M
     begun, go_on = threading.Event(), threading.Event()
     really = re_decide
 
-    def slowly(*asked: object, **further: object) -> Account:
+    def slowly(home: Path, request_id: str, bundle: str = "", *, reach: Reach) -> Account:
         begun.set()
         assert go_on.wait(60)
-        return really(*asked, **further)  # type: ignore[arg-type]
+        return really(home, request_id, bundle, reach=reach)
 
     monkeypatch.setattr(decisions, "re_decide", slowly)
     verdicts: list[str] = []

@@ -61,8 +61,8 @@ def test_requests_that_have_begun_are_answered_after_the_server_was_told_to_stop
     assert begun
     assert all(answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"}") for answer in begun)
     with Engine.open(home) as again:
-        # One page was asked for before; every other that was answered is in the log as well.
-        assert again.status(0).offset == 51 + 1 + len(begun)
+        # One page was asked for before; every other that was answered is in the log as well, each with its decision.
+        assert again.status(0).offset == 51 + 2 * (1 + len(begun))
 
 
 def test_a_server_is_ready_once_its_log_takes_records(server: Server) -> None:
