@@ -29,7 +29,8 @@ class Tail(NamedTuple):
 
 def feed_asks(people: Sequence[str], count: int) -> list[Ask]:
     """Requests for pages, people in turn."""
-    bodies = [msgspec.json.encode({"user_id": user, "count": PAGE}) for user in people]
+    # A whole page is what is measured, however long it waits: a lesser one or a refusal would look fast.
+    bodies = [msgspec.json.encode({"user_id": user, "count": PAGE, "deadline_ms": 60_000}) for user in people]
     return [Ask("feed", request("POST", "/v1/feed", body)) for body in islice(cycle(bodies), count)]
 
 
