@@ -93,8 +93,8 @@ def simulate(
     """Write the log of a simulated world of live commerce, up to now, into a home of its own; or try policies in it.
 
     With --policy, once or more, no home is made: each policy lives through the same days of the same worlds and learns
-    from what it shows, and the folder --out gets a page, its figures as JSON, and pictures, side by side. With the
-    defaults and two policies that takes some three minutes on two cores.
+    from what it shows, and the folder --out gets a page, its figures as JSON, and pictures, side by side. Progress
+    says how far it is.
 
     Parameters
     ----------

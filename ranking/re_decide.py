@@ -122,7 +122,7 @@ class _Again:
         first = snapshot.nearest_offset(bundle.feature_set.layout, self.home / "state", at)
         if self.reach.records is not None and at - first > self.reach.records:
             what = f"The page lies {at - first:,} records after the last snapshot before it."
-            raise MomentError(what, "Ask with far=true, or `huozhao why`: it takes seconds a million.")
+            raise MomentError(what, "Ask with far=true, or `huozhao why`, which says how far it is.")
         maker = Maker(self.home, self.log, lambda made, _: BundleRanker(made), keeps=False)
         generation = maker.at(bundle, self.policy, at, self.progress)
         return taken_again(generation, self.log, self.served, self.kept or _of_slots(self.served))

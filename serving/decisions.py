@@ -17,7 +17,7 @@ from ranking.versions import find
 from serving.errors import PROBLEMS
 
 NEAR = Reach(archived=False, records=1_000_000)
-"""How far back a page is looked for unless asked: some seconds of a core."""
+"""How far back a page is looked for unless asked: nothing that was archived, and so many records to fold at most."""
 AGAIN_S = 5
 """What one is told to wait who asks while another page is looked into."""
 
