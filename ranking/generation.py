@@ -428,8 +428,8 @@ class Generation:
         if not len(liked):
             return ()
         vectors = self.reader.vectors.item
-        length = np.maximum(np.linalg.norm(vectors[liked], axis=1), 1e-9)
-        cosine = vectors[rows] @ vectors[liked].T / length
+        # What is compared is of one item: its own length changes nothing.
+        cosine = vectors[rows] @ unit(vectors[liked]).T
         best, names = cosine.argmax(axis=1), [self.state.items.name(row) for row in liked.tolist()]
         some = np.take_along_axis(cosine, best[:, None], axis=1)[:, 0] > 0
         return tuple(names[one] if near else "" for one, near in zip(best.tolist(), some.tolist(), strict=True))

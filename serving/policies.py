@@ -1,7 +1,6 @@
 """A changed policy.toml is served within seconds: the file is watched, and taken up between two pages."""
 
 import logging
-import threading
 from collections.abc import Callable
 
 from features.errors import HuozhaoError
@@ -9,11 +8,12 @@ from ranking.engine import Engine
 from ranking.policy import load
 from ranking.policy.versions import keep
 from serving.promotion import WATCH_EVERY_S
+from serving.watch import Watch
 
 _log = logging.getLogger(__name__)
 
 
-class Policies:
+class Policies(Watch):
     """Takes up the policy of a home whenever its file changes, in a thread of its own, and keeps every version.
 
     A file that is wrong leaves the policy in force in place; it is told once, and in status until it is mended.
@@ -28,36 +28,28 @@ class Policies:
     """
 
     def __init__(self, engine: Engine, now_ms: Callable[[], int], every_s: float = WATCH_EVERY_S) -> None:
+        super().__init__("policies", every_s)
         self._engine = engine
         self._file = engine.home / "policy.toml"
         self._kept = engine.home / "policies"
         self._now_ms = now_ms
-        self._every_s = every_s
         self._seen: bytes | None = None
-        self._told_to_stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="policies")
 
     def start(self) -> None:
         """Write down what is in force, and begin; returns at once."""
         keep(self._kept, self._engine.generation.policy, self._now_ms())
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Return when nothing is taken up any more."""
-        self._told_to_stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._told_to_stop.wait(self._every_s):
-            try:
-                self._look()
-            except (HuozhaoError, OSError) as error:
-                fault = str(error)
-                if fault != self._engine.policy_fault:
-                    _log.exception("policy.toml cannot be served; the policy before goes on")
-                self._engine.policy_fault = fault
+        super().start()
 
     def _look(self) -> None:
+        try:
+            self._follow()
+        except (HuozhaoError, OSError) as error:
+            fault = str(error)
+            if fault != self._engine.policy_fault:
+                _log.exception("policy.toml cannot be served; the policy before goes on")
+            self._engine.policy_fault = fault
+
+    def _follow(self) -> None:
         text = self._file.read_bytes() if self._file.exists() else b""
         if text == self._seen:
             return

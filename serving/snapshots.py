@@ -9,13 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from features import snapshot
 from features.live import HomeLog
 from ranking.bundle import current, load
 from ranking.engine import Engine
+from serving.watch import Watch
 
 LOOK_S = 2.0
 """How often it is looked how far the log has come."""
@@ -24,7 +24,7 @@ COMMAND = (sys.executable, "-c", "from serving.snapshots import main; main()")
 _log = logging.getLogger(__name__)
 
 
-class Snapshots:
+class Snapshots(Watch):
     """Takes a snapshot whenever so many records have come since the last one, in a thread and a process of its own.
 
     Parameters
@@ -38,29 +38,17 @@ class Snapshots:
     """
 
     def __init__(self, engine: Engine, every: int, look_s: float = LOOK_S) -> None:
+        super().__init__("snapshots", look_s)
         self._engine = engine
         self._every = every
-        self._look_s = look_s
-        self._told_to_stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="snapshots")
+        self._last = engine.status(0).offset
 
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Return when none is being taken any more: one that is under way is given up."""
-        self._told_to_stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        last = self._engine.status(0).offset
-        while not self._told_to_stop.wait(self._look_s):
-            offset = self._engine.status(0).offset
-            if offset - last >= self._every:
-                # One that failed is not tried again before as many records more.
-                last = offset
-                self._take()
+    def _look(self) -> None:
+        offset = self._engine.status(0).offset
+        if offset - self._last >= self._every:
+            # One that failed is not tried again before as many records more.
+            self._last = offset
+            self._take()
 
     def _take(self) -> None:
         command = [*COMMAND, str(self._engine.home)]
