@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 from serving import Settings, serve
-serve(Settings(sys.argv[1], port=0), lambda address: print(address, flush=True))
+# No page is drawn to keep its decision: how many records there are must not hang on the names of requests.
+serve(Settings(sys.argv[1], port=0, decisions=0.0), lambda address: print(address, flush=True))
 """
 
 
