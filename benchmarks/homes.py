@@ -9,6 +9,7 @@ from pathlib import Path
 from features.live import HomeLog
 from features.schema import FeatureSet
 from seeds.world import Size, World
+from training.grower import Growth
 from training.one_call import train
 
 
@@ -16,7 +17,8 @@ def make_home(folder: Path, world: World, until_ms: int | None = None, feature_s
     """A home with the world's log before ``until_ms`` and a bundle trained on all of it."""
     with HomeLog(folder / "log", writer=True) as log:
         log.import_tables(world.log(until_ms))
-        train(log, folder / "bundles", until_ms=log.last_ms + 1, feature_set=feature_set)
+        # One seed: what runs over these homes asks whether answers are right, not how good they are.
+        train(log, folder / "bundles", until_ms=log.last_ms + 1, feature_set=feature_set, growth=Growth(seeds=1))
     return folder
 
 
