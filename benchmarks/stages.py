@@ -10,6 +10,8 @@ from benchmarks.market import NOW_MS
 from benchmarks.report import Row
 from features.records import Context
 from ranking.generation import Generation
+from ranking.pages import compose, fit
+from ranking.show import show
 
 STAGES = ("query", "retrieve", "legal", "assemble", "glance", "score", "compose", "show")
 
@@ -41,8 +43,8 @@ def _once(generation: Generation, user: int, page: int) -> list[float]:
     at.append(time.perf_counter())
     scored = generation.score(batch)
     at.append(time.perf_counter())
-    slate, _ = generation.compose(scored)
+    slate, _ = compose(generation, scored)
     at.append(time.perf_counter())
-    generation.show(scored, generation.fit(scored, slate)[0], explain=False)
+    show(generation, scored, fit(generation, scored, slate)[0], explain=False)
     at.append(time.perf_counter())
     return [1e3 * (after - before) for before, after in pairwise(at)]

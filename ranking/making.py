@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from features.records import Context
-from ranking.boosts import Lift, Purse
+from ranking.boosts import Lift, Purse, lift
 from ranking.exploration import Lottery
 from ranking.generation import Generation
 from ranking.ladder import Budget, Level
 from ranking.mixer import best_first
+from ranking.pages import compose, fit, line_up, unscored, worthless
 from ranking.popular import Popular
+from ranking.show import show
 from ranking.types import Batch, Candidates, Page, Query, Scored, Slate
 
 WARMED = 8
@@ -83,11 +85,11 @@ def composed(generation: Generation, found: Read, level: Level, budget: Budget, 
         chosen, cut = generation.glance(found.batch, found.lottery)
     scored = _scored(generation, chosen, level, budget)
     with ExitStack() as held:
-        lift = held.enter_context(generation.lift(scored, ledger))
-        granted = dict(lift.held)
-        slate, relaxed = generation.compose(lift.scored, found.lottery)
+        lifted = held.enter_context(lift(scored, generation.policy.boosts, ledger))
+        granted = dict(lifted.held)
+        slate, relaxed = compose(generation, lifted.scored, found.lottery)
         held.pop_all()
-    return Made(lift, slate, found.dropped | cut, level, found.found, found.gave + relaxed, granted)
+    return Made(lifted, slate, found.dropped | cut, level, found.found, found.gave + relaxed, granted)
 
 
 def ordered(generation: Generation, found: Read, level: Level, budget: Budget, ledger: Purse) -> Made:
@@ -99,7 +101,7 @@ def ordered(generation: Generation, found: Read, level: Level, budget: Budget, l
 
 def as_given(generation: Generation, found: Read, ledger: Purse) -> Made:
     """Given items in the order they came."""
-    scored, order = generation.worthless(found.batch), np.arange(len(found.batch.rows))
+    scored, order = worthless(generation, found.batch), np.arange(len(found.batch.rows))
     return Made(Lift(scored, ledger, {}), Slate(order, order[:0]), found.dropped, "given", found.found)
 
 
@@ -115,8 +117,8 @@ def lined_up(
     legal, dropped = generation.legal(query, found)
     legal, seen, gave = generation.unseen(query, legal)
     dropped |= seen
-    scored = generation.unscored(query, legal)
-    slate, relaxed = generation.line_up(scored.batch)
+    scored = unscored(generation, query, legal)
+    slate, relaxed = line_up(generation, scored.batch)
     budget.sources = legal.source
     budget.lap(level)
     return Made(Lift(scored, ledger, {}), slate, dropped, level, found, gave + relaxed)
@@ -144,9 +146,9 @@ def warm(generation: Generation, now_ms: int, ledger: Purse) -> None:
             pages = [composed(generation, found, level, budget, ledger) for level in SCORED]
             pages.append(popular(generation, query, Popular(), "popular", budget, ledger))
             for made in pages:
-                with made.lift as lift:
-                    page, _ = generation.fit(lift.scored, made.slate)
-                    generation.show(lift.scored, page, explain=False)
+                with made.lift as lifted:
+                    page, _ = fit(generation, lifted.scored, made.slate)
+                    show(generation, lifted.scored, page, explain=False)
 
 
 def _scored(generation: Generation, batch: Batch, level: Level, budget: Budget) -> Scored:

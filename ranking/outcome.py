@@ -15,8 +15,10 @@ from ranking.generation import Generation
 from ranking.ladder import Budget, Level
 from ranking.making import SCORED, Made, as_given, composed, gave_way, lined_up, ordered, read, read_given
 from ranking.mixer import best_first
+from ranking.pages import fit
 from ranking.policy.boosts import Boost
 from ranking.sample import GIVEN
+from ranking.show import show
 from ranking.types import Candidates, FeedItem, Page, Query
 
 
@@ -65,8 +67,8 @@ def taken_again(generation: Generation, log: HomeLog, served: Served, kept: Deci
     made = _made(generation, query, found, kept, given=bool(source))
     for batch in log.read(served.read_offset, kept.checked_offset):
         generation.fold(batch)
-    page, gone = generation.fit(made.lift.scored, made.slate)
-    items = generation.show(made.lift.scored, page, explain=True, source=source)
+    page, gone = fit(generation, made.lift.scored, made.slate)
+    items = show(generation, made.lift.scored, page, explain=True, source=source)
     candidates = _considered(generation, made, page, reasons, source)
     return Outcome(items, candidates, made.dropped | gone, gave_way(made, page), unknown)
 
@@ -86,7 +88,7 @@ def _made(generation: Generation, query: Query, found: Candidates, kept: Decisio
 
 def _candidates(generation: Generation, found: tuple[Found, ...]) -> tuple[Candidates, int]:
     """Candidates as they were merged, and how many the log does not know any more."""
-    names = generation.names
+    names = generation.recall.names
     parts = [generation.state.items.find_all(some.items) for some in found]
     codes = [names.index(some.source) if some.source in names else 0 for some in found]
     rows = np.concatenate([np.zeros(0, np.int32), *parts])
@@ -115,7 +117,7 @@ def _considered(
     places, reranked, slots = _inverse(by_value), _inverse(order), {int(at): n for n, at in enumerate(page.at)}
     gone = _gone(generation, made)
     payloads = tuple(generation.state.payloads[row] for row in rows.tolist())
-    shown = generation.show(scored, Page(every, payloads, made.slate.drawn), explain=True, source=source)
+    shown = show(generation, scored, Page(every, payloads, made.slate.drawn), explain=True, source=source)
     looked_at = [
         Considered(
             item_id=item.item_id,
@@ -143,8 +145,8 @@ def _gone(generation: Generation, made: Made) -> set[int]:
     """Positions that stood on the slate and may not be shown any more, by the state at the last check."""
     batch = made.lift.scored.batch
     stood, query = made.slate.page, batch.query
-    fit = generation.showable(batch.rows[stood], query.now_ms, query.context.surface)
-    return set(stood[~fit].tolist())
+    still = generation.showable(batch.rows[stood], query.now_ms, query.context.surface)
+    return set(stood[~still].tolist())
 
 
 def _not_scored(
@@ -157,7 +159,7 @@ def _not_scored(
         fallen.append(
             Considered(
                 item_id=name,
-                source=source or generation.names[code],
+                source=source or generation.recall.names[code],
                 kind=str(item.kind) if item else "",
                 title=item.title if item else "",
                 dropped=reasons.get(row) or "light",

@@ -1,9 +1,18 @@
-"""An item as an answer shows it: what the catalog says of it, and why it is there."""
+"""A page's items as an answer shows them: what the catalog says of each, what it is worth, and why it is there."""
+
+import math
 
 import msgspec
+import numpy as np
 
 from features.records import Kind
-from ranking.types import FeedItem
+from features.types import FloatArray, IntArray
+from ranking import exploration
+from ranking.boosts import lifted
+from ranking.generation import Generation
+from ranking.mixer import best_first
+from ranking.types import FeedItem, Page, Scored
+from ranking.value import value_of
 
 
 class _Face(msgspec.Struct, frozen=True, tag="item"):
@@ -73,3 +82,53 @@ def shown(
         why=why,
         features=features or {},
     )
+
+
+def show(
+    generation: Generation, scored: Scored, page: Page, *, explain: bool, source: str = ""
+) -> tuple[FeedItem, ...]:
+    """The items of a page as an answer shows them."""
+    at, batch, heads = page.at, scored.batch, generation.ranker.heads
+    names = heads + generation.decisions.names
+    found = [source] * len(at) if source else [generation.recall.names[one] for one in batch.source[at]]
+    for slot in np.flatnonzero(np.isin(at, [*page.drawn])) if page.drawn else ():
+        found[slot] = exploration.SOURCE
+    drawn = [page.drawn.get(one, 1.0) for one in at.tolist()]
+    known = explain and batch.features.shape[1] > 0
+    features = _explained(generation, batch.features[at]) if known else [{}] * len(at)
+    columns = (page.payloads, found, drawn, scored.value[at].tolist(), scored.terms[at].tolist())
+    lifts = lifted(scored)[at].tolist()
+    why = [why_of(*one) for one in zip(found, page.near or ("",) * len(at), lifts, strict=True)]
+    marks = (lifts, batch.decided.sells[at].tolist(), why)
+    return tuple(
+        shown(
+            payload,
+            value,
+            where,
+            dict(zip(names, terms, strict=True)),
+            dict(zip(heads, odds, strict=True)),
+            row,
+            propensity,
+            boosted=boosted,
+            sells=sells,
+            why=why,
+        )
+        for payload, where, propensity, value, terms, odds, row, boosted, sells, why in zip(
+            *columns, scored.probabilities[at].tolist(), features, *marks, strict=True
+        )
+    )
+
+
+def given_up(generation: Generation, scored: Scored, at: IntArray) -> dict[str, float]:
+    """What a slot of a page lost on average of the value by heads alone, against the best by that."""
+    if not len(at):
+        return {}
+    own, rows = value_of(scored.terms[:, : len(generation.ranker.heads)]), scored.batch.rows
+    best, valued = (own[best_first(value, rows)[: len(at)]].mean() for value in (own, scored.value))
+    return {"terms": float(best - valued), "page": float(valued - own[at].mean())}
+
+
+def _explained(generation: Generation, features: FloatArray) -> list[dict[str, float | None]]:
+    names = generation.reader.feature_set.names
+    known = [[None if math.isnan(value) else value for value in row] for row in features.tolist()]
+    return [dict(zip(names, row, strict=True)) for row in known]

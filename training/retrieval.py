@@ -165,7 +165,7 @@ def _found(generation: Generation, peers: "_Peers", query: Query, kind: int) -> 
     most = DEPTHS[-1]
     sources = {
         source.name: _legal(generation, query, source.retrieve(query, most))
-        for code, source in generation.sources
+        for code, source in generation.recall.sources
         if code == kind
     }
     yield from sources.items()

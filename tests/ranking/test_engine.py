@@ -11,7 +11,7 @@ from features.errors import BundleError, LogError, RequestError
 from features.log import DAY_MS
 from features.records import Action, Control, Event, Item, Kind, Record, User
 from ranking import Engine, Feed, FeedRequest, RankRequest
-from ranking.engine import SERVED_KEPT
+from ranking.journal import SERVED_KEPT
 from tests.small_home import NOW
 
 

@@ -18,7 +18,7 @@ def opened(home: Path) -> Engine:
 def found(engine: Engine, kind: int, user: str = "u1", k: int = 50) -> list[str]:
     generation = engine.generation
     query = generation.query("r", user, 20, Context("feed"), NOW)
-    (source,) = (source for of, source in generation.sources if of == kind and source.name == "follow")
+    (source,) = (source for of, source in generation.recall.sources if of == kind and source.name == "follow")
     return [generation.state.items.name(row) for row in source.retrieve(query, k).tolist()]
 
 
