@@ -1,20 +1,15 @@
 """Batches of records in a request: each is read by itself, so that a bad one is named and the rest are kept."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
-from litestar.openapi.spec import Schema
 from litestar.params import Body
-from litestar.plugins import OpenAPISchemaPlugin
-from litestar.typing import FieldDefinition
 
 from features.records import Control, Event, Item, Record, User
 from ranking.types import Ack
+from serving.errors import MAX_DEPTH, DepthError
 from serving.writer import Writer
-
-if TYPE_CHECKING:
-    from litestar._openapi.schema_generation import SchemaCreator
 
 MAX_RECORDS = 1000
 MAX_NAME = 130
@@ -43,20 +38,6 @@ class Acks(msgspec.Struct, frozen=True):
     results: tuple[Ack, ...]
 
 
-class RecordSchemas(OpenAPISchemaPlugin):
-    """Shows in the contract what an unread record may be."""
-
-    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
-        """Whether the field is an unread record."""
-        return any(isinstance(mark, Form) for mark in field_definition.metadata)
-
-    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: "SchemaCreator") -> Schema:
-        """Schema of the types the record may be of."""
-        form = next(mark for mark in field_definition.metadata if isinstance(mark, Form))
-        fields = [FieldDefinition.from_annotation(type_) for type_ in form.types.values()]
-        return Schema(one_of=[schema_creator.for_field_definition(field) for field in fields])
-
-
 _MANY = msgspec.Meta(min_length=1, max_length=MAX_RECORDS)
 _EVENTS: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(Annotated[list[Event], _MANY])
 _ANYTHING: msgspec.json.Decoder[list[object]] = msgspec.json.Decoder(Annotated[list[object], _MANY])
@@ -76,8 +57,30 @@ def read_events(body: bytes) -> list[Event] | list[object]:
         return _ANYTHING.decode(body)
 
 
+def check_depth(values: Sequence[object]) -> None:
+    """Refuse what nests deeper than any record does.
+
+    Raises
+    ------
+    DepthError
+    """
+    level = list(values)
+    # The batch is the first level, its records the second.
+    for _ in range(MAX_DEPTH - 1):
+        inner = [value for value in level if isinstance(value, list | dict)]
+        level = [child for value in inner for child in (value.values() if isinstance(value, dict) else value)]
+    if any(isinstance(value, list | dict) for value in level):
+        raise DepthError
+
+
 async def keep(writer: Writer, batch: Sequence[object], form: Form) -> Acks:
-    """Append the good records of a batch, and say of every record what became of it."""
+    """Append the good records of a batch, and say of every record what became of it.
+
+    Raises
+    ------
+    DepthError, LogError
+    """
+    check_depth(batch)
     read = [_read(value, form) for value in batch]
     kept = iter(await writer.append([one for one in read if not isinstance(one, Ack)]))
     acks = [one if isinstance(one, Ack) else next(kept) for one in read]

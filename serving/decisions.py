@@ -10,11 +10,11 @@ from litestar.di import NamedDependency
 from litestar.exceptions import TooManyRequestsException
 from litestar.params import Parameter
 
+from features.errors import BundleError, RequestError
 from ranking.account import Account
 from ranking.engine import Engine
 from ranking.re_decide import ANYWHERE, Reach, re_decide
 from ranking.versions import find
-from serving.errors import PROBLEMS
 
 NEAR = Reach(archived=False, records=1_000_000)
 """How far back a page is looked for unless asked: nothing that was archived, and so many records to fold at most."""
@@ -52,13 +52,19 @@ class Decisions:
             wait = {"Retry-After": str(AGAIN_S)}
             raise TooManyRequestsException("Another page is looked into; ask again in some seconds.", headers=wait)
         try:
-            version = find(self._home / "bundles", bundle) if bundle else ""
-            return re_decide(self._home, request_id, version, reach=ANYWHERE if far else NEAR)
+            return re_decide(self._home, request_id, self._version(bundle), reach=ANYWHERE if far else NEAR)
         finally:
             self._busy.release()
 
+    def _version(self, bundle: str) -> str:
+        """The version that a request means, which comes from outside: a name of none is the request's fault."""
+        try:
+            return find(self._home / "bundles", bundle) if bundle else ""
+        except BundleError as error:
+            raise RequestError(f"There is no bundle {bundle!r}.", "`huozhao models` lists them.") from error
 
-@get(["/feeds/{page:str}", "/feeds"], responses=PROBLEMS)
+
+@get(["/feeds/{page:str}", "/feeds"])
 async def why(
     engine: NamedDependency[Engine],
     decisions: NamedDependency[Decisions],

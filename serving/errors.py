@@ -1,17 +1,22 @@
-"""How every error looks from outside: one shape (RFC 9457), one table of status and code."""
+"""How every error looks from outside: one shape (RFC 9457), one table of codes and what they mean."""
 
 import logging
+import re
 from collections.abc import Mapping
+from enum import StrEnum
 from http import HTTPStatus
+from typing import NamedTuple
 
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.openapi import ResponseSpec
 
 from features.errors import BundleError, HuozhaoError, LogError, MomentError, PolicyError, RecordError, RequestError
 from serving.keys import ForbiddenError, RateLimitedError, UnauthorizedError
+
+MAX_DEPTH = 32
+"""How many levels a body may nest: no request or record has more than four."""
 
 
 class OverloadedError(HuozhaoError):
@@ -25,32 +30,104 @@ class OverloadedError(HuozhaoError):
         self.retry_after_s = retry_after_s
 
 
-CODES: dict[type[HuozhaoError], tuple[int, str]] = {
-    RequestError: (404, "not_available"),
-    MomentError: (422, "moment_far"),
-    RecordError: (422, "record_invalid"),
-    UnauthorizedError: (401, "unauthorized"),
-    ForbiddenError: (403, "forbidden"),
-    RateLimitedError: (429, "rate_limited"),
-    OverloadedError: (429, "overloaded"),
-    LogError: (503, "log_unavailable"),
-    BundleError: (503, "bundle_unavailable"),
-    PolicyError: (503, "policy_unavailable"),
-}
-"""Status and code of our errors; a code never changes its meaning. Any other error of ours is ``internal``."""
+class DepthError(HuozhaoError):
+    """A body nests deeper than any request does."""
 
-STATUS_CODES: dict[int, str] = {
-    400: "invalid_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "too_large",
-    415: "unsupported_media_type",
-    429: "busy",
+    def __init__(self) -> None:
+        super().__init__(f"body: nests deeper than {MAX_DEPTH} levels.", "No request or record has more than four.")
+
+
+class MediaTypeError(HuozhaoError):
+    """A body does not say that it is JSON: a form of a foreign web page could say anything else."""
+
+
+class Code(StrEnum):
+    """What was wrong, for programs; a code never changes its meaning, and ``MEANINGS`` has all of them."""
+
+    INVALID_REQUEST = "invalid_request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    NOT_AVAILABLE = "not_available"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    RECORD_INVALID = "record_invalid"
+    MOMENT_FAR = "moment_far"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    BUSY = "busy"
+    INTERNAL = "internal"
+    LOG_UNAVAILABLE = "log_unavailable"
+    BUNDLE_UNAVAILABLE = "bundle_unavailable"
+    POLICY_UNAVAILABLE = "policy_unavailable"
+
+
+class Meaning(NamedTuple):
+    """The status that a code comes with, what it says, and what to do about it."""
+
+    status: int
+    means: str
+    way_out: str
+
+
+MEANINGS: dict[Code, Meaning] = {
+    Code.INVALID_REQUEST: Meaning(400, "the request is not of this contract", "mend what `detail` names"),
+    Code.UNAUTHORIZED: Meaning(401, "the server asks for a key and knows none like it", "send a key that is valid"),
+    Code.FORBIDDEN: Meaning(403, "the key has not the scope", "ask with another key"),
+    Code.NOT_FOUND: Meaning(404, "there is no such route", "see `/schema`"),
+    Code.NOT_AVAILABLE: Meaning(404, "the item, person or page is not known", "put it there first"),
+    Code.METHOD_NOT_ALLOWED: Meaning(405, "the route has no such method", "use one that `Allow` names"),
+    Code.TOO_LARGE: Meaning(413, "the body is larger than a server reads", "send several smaller requests"),
+    Code.UNSUPPORTED_MEDIA_TYPE: Meaning(
+        415, "the body does not say that it is JSON", "send `Content-Type: application/json`"
+    ),
+    Code.RECORD_INVALID: Meaning(422, "a record contradicts itself", "mend what `detail` names"),
+    Code.MOMENT_FAR: Meaning(422, "the moment lies far back", "ask with `far=true`"),
+    Code.RATE_LIMITED: Meaning(429, "the key asks more often than it may", "come again after `Retry-After`"),
+    Code.OVERLOADED: Meaning(
+        429, "the answer would come after its deadline", "come again after `Retry-After`, or allow more `deadline_ms`"
+    ),
+    Code.BUSY: Meaning(429, "one such request is answered at a time", "come again after `Retry-After`"),
+    Code.INTERNAL: Meaning(500, "the server failed", "its log says how"),
+    Code.LOG_UNAVAILABLE: Meaning(503, "records cannot be kept now: none of the request's was", "come again later"),
+    Code.BUNDLE_UNAVAILABLE: Meaning(503, "a bundle cannot be read, or there is none of that name", "name another"),
+    Code.POLICY_UNAVAILABLE: Meaning(503, "a policy cannot be read", "restore its version"),
 }
-"""Codes of faults that are found before a handler runs; any other is ``invalid_request`` or ``internal``."""
+
+KINDS: dict[type[HuozhaoError], Code] = {
+    RequestError: Code.NOT_AVAILABLE,
+    MomentError: Code.MOMENT_FAR,
+    RecordError: Code.RECORD_INVALID,
+    DepthError: Code.INVALID_REQUEST,
+    MediaTypeError: Code.UNSUPPORTED_MEDIA_TYPE,
+    UnauthorizedError: Code.UNAUTHORIZED,
+    ForbiddenError: Code.FORBIDDEN,
+    RateLimitedError: Code.RATE_LIMITED,
+    OverloadedError: Code.OVERLOADED,
+    LogError: Code.LOG_UNAVAILABLE,
+    BundleError: Code.BUNDLE_UNAVAILABLE,
+    PolicyError: Code.POLICY_UNAVAILABLE,
+}
+"""The code of our errors; any other error of ours is ``internal``."""
+
+FRAMEWORK: dict[int, Code] = {
+    404: Code.NOT_FOUND,
+    405: Code.METHOD_NOT_ALLOWED,
+    413: Code.TOO_LARGE,
+    415: Code.UNSUPPORTED_MEDIA_TYPE,
+    429: Code.BUSY,
+}
+"""The code of faults that are found before a handler runs, by status; any other is ``invalid_request``."""
 
 MEDIA_TYPE = "application/problem+json"
 EMPTY = "body: is empty, and must be JSON of the form that /schema shows"
+WAYS_OUT = (
+    ("`array` of length <=", "Send the rest in another request."),
+    ("`str` of length <=", "Shorten it."),
+    ("`int` [<>]=", "Keep to the bounds that /schema names."),
+    ("", "See /schema for what it may be."),
+)
 
 _log = logging.getLogger(__name__)
 
@@ -61,22 +138,8 @@ class Problem(msgspec.Struct, frozen=True):
     status: int
     title: str
     detail: str
-    code: str
+    code: Code
     type: str = "about:blank"
-
-
-PROBLEMS = {
-    status: ResponseSpec(Problem, description=text, media_type=MEDIA_TYPE, generate_examples=False)
-    for status, text in (
-        (400, "Not of this contract."),
-        (401, "No key that is known, where keys are asked for."),
-        (403, "A key that may not do this."),
-        (404, "Not there."),
-        (429, "Too much is asked now; come again after Retry-After."),
-        (503, "Records cannot be kept now."),
-    )
-}
-"""What any handler may answer instead, for the contract."""
 
 
 def problem(error: Exception, where: str) -> Problem:
@@ -90,23 +153,23 @@ def problem(error: Exception, where: str) -> Problem:
     """
     match error:
         case HuozhaoError():
-            status, code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), (500, "internal"))
-            if status >= 500:
+            code = next((KINDS[kind] for kind in type(error).__mro__ if kind in KINDS), Code.INTERNAL)
+            if MEANINGS[code].status >= 500:
                 _log.error("%s: %s", where, error)
-            return _problem(status, code, str(error))
+            return _problem(code, str(error))
         case HTTPException() if error.status_code < 500:
-            status = error.status_code
             faults = error.extra if isinstance(error.extra, list) else []
             detail = "; ".join([error.detail, *map(_said, faults)])
-            return _problem(status, STATUS_CODES.get(status, "invalid_request"), detail)
+            return _problem(FRAMEWORK.get(error.status_code, Code.INVALID_REQUEST), detail)
         case msgspec.DecodeError():
-            return _problem(400, "invalid_request", f"body: {error}")
-        case RecursionError() | UnicodeDecodeError():
-            # It nests deeper than any record does, or is no text.
-            return _problem(400, "invalid_request", f"The body cannot be read: {error}.")
+            return _problem(Code.INVALID_REQUEST, _body(str(error)))
+        case UnicodeDecodeError():
+            return _problem(Code.INVALID_REQUEST, f"The body cannot be read: {error}.")
+        case RecursionError():
+            return problem(DepthError(), where)
         case _:
             _log.error("%s failed", where, exc_info=error)
-            return _problem(500, "internal", "The server failed; its log says how.")
+            return _problem(Code.INTERNAL, "The server failed; its log says how.")
 
 
 def headers_of(error: Exception) -> dict[str, str]:
@@ -122,7 +185,8 @@ def headers_of(error: Exception) -> dict[str, str]:
             return {}
 
 
-def _problem(status: int, code: str, detail: str) -> Problem:
+def _problem(code: Code, detail: str) -> Problem:
+    status = MEANINGS[code].status
     return Problem(status, HTTPStatus(status).phrase, detail, code)
 
 
@@ -130,8 +194,13 @@ def _said(fault: Mapping[str, str]) -> str:
     key, message = fault.get("key", ""), fault["message"]
     if key == "data":
         # The framework calls a body by the handler's argument, and an empty one by that name alone.
-        return EMPTY if message == "'data'" else f"body: {message}"
+        return EMPTY if message == "'data'" else _body(message)
     return f"{key}: {message}" if key else message
+
+
+def _body(fault: str) -> str:
+    """What was wrong with a body, and the way out."""
+    return f"body: {fault}. {next(way_out for named, way_out in WAYS_OUT if re.search(named, fault))}"
 
 
 def answer(request: Request[None, None, State], error: Exception) -> Response[Problem]:

@@ -11,7 +11,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from serving.errors import EMPTY, MEDIA_TYPE, headers_of, problem
+from serving.errors import EMPTY, MEDIA_TYPE, MediaTypeError, headers_of, problem
 from serving.keys import Door
 from serving.keys import Scope as KeyScope
 
@@ -21,6 +21,7 @@ OPEN = ("/healthz", "/schema")
 """What anybody may see: that the server runs, and what it can be asked."""
 READ = ("/v1/feed", "/v1/rank", "/v1/alive", "/v1/similar")
 CATALOG = ("/v1/items", "/v1/users")
+JSON = b"application/json"
 
 Route = Callable[[bytes], Awaitable[bytes]]
 """From the JSON that was sent to the JSON that answers."""
@@ -53,6 +54,8 @@ class Hot:
         try:
             self._admit(scope)
             route = self._routes.get(scope["path"]) if scope["method"] == "POST" else None
+            if route or (scope["method"] == "PUT" and scope["path"] in CATALOG):
+                _check_media_type(scope)
             if route is None:
                 await self._contract(scope, receive, send)
                 return
@@ -83,6 +86,14 @@ def scope_of(method: str, path: str) -> KeyScope | None:
     return "catalog" if path.startswith(CATALOG) else "admin"
 
 
+def _check_media_type(scope: HTTPScope) -> None:
+    """Refuse what a page of another site could send from a person's browser without asking: any type but JSON."""
+    sent = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if sent != JSON and sent.partition(b";")[0].strip().lower() != JSON:
+        what = f"The body is of type {sent[:64].decode('latin-1')!r}."
+        raise MediaTypeError(what, "Send JSON, and `Content-Type: application/json`.")
+
+
 async def _body(receive: Receive) -> bytes:
     """The whole body of a request; one that is too large is refused before it is all here."""
     parts: list[bytes] = []
@@ -94,7 +105,8 @@ async def _body(receive: Receive) -> bytes:
         parts.append(message["body"])
         size, more = size + len(message["body"]), message["more_body"]
         if size > MAX_BODY_BYTES:
-            raise HTTPException(f"The body is larger than {MAX_BODY_BYTES} bytes.", status_code=413)
+            what = f"The body is larger than {MAX_BODY_BYTES} bytes."
+            raise HTTPException(f"{what} Send it in several requests.", status_code=413)
     if not size:
         raise HTTPException(EMPTY, status_code=400)
     return b"".join(parts)

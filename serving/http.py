@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import msgspec
-from litestar import Litestar, Router, delete, get, post, put
+from litestar import Litestar, MediaType, Response, Router, delete, get, post, put
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
 from litestar.params import JSONBody, Parameter
 from litestar.types import ASGIApp
 
@@ -19,13 +17,13 @@ from ranking.ladder import Budget
 from ranking.types import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
 from serving import clock, errors
 from serving.archiver import Archiver
-from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, RecordSchemas, Users, keep, read_events
+from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, Users, keep, read_events
+from serving.contract import document
 from serving.decisions import Decisions, why
-from serving.errors import PROBLEMS
 from serving.hot import MAX_BODY_BYTES, Hot, Route
 from serving.keys import Door
 from serving.lane import Lane
-from serving.page import ContractPage
+from serving.page import page
 from serving.policies import Policies
 from serving.promotion import Promotions
 from serving.settings import SNAPSHOT_RECORDS
@@ -54,7 +52,7 @@ class Health(msgspec.Struct, frozen=True):
     status: str = "ok"
 
 
-@post("/feed", status_code=200, responses=PROBLEMS, sync_to_thread=True)
+@post("/feed", status_code=200, sync_to_thread=True)
 def feed(
     engine: NamedDependency[Engine],
     data: JSONBody[FeedRequest],
@@ -66,7 +64,7 @@ def feed(
     return engine.feed(data, now_ms, request_id, budget)
 
 
-@post("/rank", status_code=200, responses=PROBLEMS, sync_to_thread=True)
+@post("/rank", status_code=200, sync_to_thread=True)
 def rank(
     engine: NamedDependency[Engine],
     data: JSONBody[RankRequest],
@@ -78,13 +76,13 @@ def rank(
     return engine.rank(data, now_ms, request_id, budget)
 
 
-@post("/alive", status_code=200, responses=PROBLEMS, sync_to_thread=True)
+@post("/alive", status_code=200, sync_to_thread=True)
 def alive(engine: NamedDependency[Engine], data: JSONBody[AliveRequest], now_ms: NamedDependency[int]) -> Alive:
     """Which items of a page that was fetched earlier may still be shown; ``gone`` says why each other may not."""
     return engine.alive(data, now_ms)
 
 
-@post("/events", status_code=200, responses=PROBLEMS)
+@post("/events", status_code=200)
 async def send_events(writer: NamedDependency[Writer], data: Events) -> Acks:
     """Keep what people and rooms did; it counts in the next page, and a room that ended is in none.
 
@@ -94,31 +92,31 @@ async def send_events(writer: NamedDependency[Writer], data: Events) -> Acks:
     return await keep(writer, data, EVENTS)
 
 
-@put("/items", responses=PROBLEMS)
+@put("/items")
 async def put_items(writer: NamedDependency[Writer], data: Items) -> Acks:
     """Put items in the catalog, whole; each replaces the one of its id."""
     return await keep(writer, data, ITEMS)
 
 
-@delete(["/items/{item_id:str}", "/items"], status_code=200, responses=PROBLEMS, sync_to_thread=True)
+@delete(["/items/{item_id:str}", "/items"], status_code=200, sync_to_thread=True)
 def take_down(engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDependency[int]) -> Ack:
     """Take an item down: no page that is answered after this one holds it."""
     return engine.take_down(item_id, now_ms)
 
 
-@put("/users", responses=PROBLEMS)
+@put("/users")
 async def put_users(writer: NamedDependency[Writer], data: Users) -> Acks:
     """Put people in the catalog, whole; each replaces the one of its id."""
     return await keep(writer, data, USERS)
 
 
-@delete(["/users/{user_id:str}", "/users"], status_code=200, responses=PROBLEMS, sync_to_thread=True)
+@delete(["/users/{user_id:str}", "/users"], status_code=200, sync_to_thread=True)
 def erase(engine: NamedDependency[Engine], user_id: UserId, now_ms: NamedDependency[int]) -> Ack:
     """Forget a person: once answered, no file of the home holds the id; counters of items keep what was done."""
     return engine.erase(user_id, now_ms)
 
 
-@get(["/items/{item_id:str}/similar", "/similar"], responses=PROBLEMS, sync_to_thread=True)
+@get(["/items/{item_id:str}/similar", "/similar"], sync_to_thread=True)
 def similar(
     engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDependency[int], k: Neighbours = 20
 ) -> Similar:
@@ -132,7 +130,7 @@ def health() -> Health:
     return Health()
 
 
-@get("/readyz", responses=PROBLEMS)
+@get("/readyz")
 async def ready(
     engine: NamedDependency[Engine], writer: NamedDependency[Writer], now_ms: NamedDependency[int]
 ) -> Status:
@@ -142,6 +140,25 @@ async def ready(
     except TimeoutError as error:
         raise LogError(f"The log has taken no record for {PATIENCE_S} s.", "Look at the disk it is on.") from error
     return await asyncio.to_thread(engine.status, now_ms)
+
+
+ROUTES = {
+    "/v1": (feed, rank, alive, similar, why, send_events, put_items, take_down, put_users, erase),
+    "": (health, ready),
+}
+"""The contract, by the prefix of its paths."""
+
+
+@get("/schema", media_type=MediaType.HTML, sync_to_thread=False)
+def contract_page() -> bytes:
+    """The contract for people."""
+    return page(document(ROUTES))
+
+
+@get("/schema/openapi.json", sync_to_thread=False)
+def contract_document() -> Response[bytes]:
+    """The contract for programs."""
+    return Response(msgspec.json.encode(document(ROUTES)), media_type=MediaType.JSON)
 
 
 def create_app(
@@ -168,9 +185,8 @@ def create_app(
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
     decisions = Decisions(engine.home)
-    routes = [feed, rank, alive, send_events, put_items, take_down, put_users, erase, similar, why]
     contract = Litestar(
-        [Router("/v1", route_handlers=routes), health, ready],
+        [*(Router(prefix, route_handlers=of) for prefix, of in ROUTES.items()), contract_page, contract_document],
         dependencies={
             "engine": Provide(lambda: engine, sync_to_thread=False, use_cache=True),
             "writer": Provide(lambda: writer, sync_to_thread=False, use_cache=True),
@@ -182,10 +198,7 @@ def create_app(
         exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
         on_startup=[writer.start, archiver.start, promotions.start, policies.start, snapshots.start],
         on_shutdown=[snapshots.stop, policies.stop, promotions.stop, writer.stop, archiver.stop, engine.close],
-        openapi_config=OpenAPIConfig(
-            "Huozhao", _version(), use_handler_docstrings=True, render_plugins=[ContractPage(path="/")]
-        ),
-        plugins=[RecordSchemas()],
+        openapi_config=None,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
@@ -230,10 +243,3 @@ def _hot_routes(
 def _no_end() -> Budget:
     """The budget of a page that the framework's own way leads to: hot routes have a deadline."""
     return Budget()
-
-
-def _version() -> str:
-    try:
-        return version("huozhao")
-    except PackageNotFoundError:
-        return "0"

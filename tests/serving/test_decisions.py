@@ -103,7 +103,7 @@ def test_what_cannot_be_answered_is_a_problem_with_the_way_out(client: Client, h
     assert problem(client, "/v1/feeds", page="")[:2] == (400, "invalid_request")
     assert problem(client, "/v1/feeds")[:2] == (400, "invalid_request")
     for name in ("gone", "../bundles/" + current(home / "bundles").name, ".."):
-        assert problem(client, f"/v1/feeds/{answered.request_id}", bundle=name)[:2] == (503, "bundle_unavailable")
+        assert problem(client, f"/v1/feeds/{answered.request_id}", bundle=name)[:2] == (404, "not_available")
 
 
 def test_what_lies_far_back_is_computed_only_where_it_is_asked_for(
