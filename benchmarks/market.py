@@ -214,7 +214,7 @@ def _make(home: Path, market: Market) -> None:
         state = FeatureState(features().layout)
         for batch in log.read():
             state.fold(batch)
-    snapshot.save(state, home / "state")
+        snapshot.save(state, home / "state", log.names)
     reader = reader_of(market)
     reader.catch_up(state, state.described())
     bundle = train(market, reader, sample_rows(market, reader, state))

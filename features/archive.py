@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features import erase
 from features.erase import Erasure, scrubbing
 from features.errors import LogError
 from features.log import BATCH_ROWS, DAY_MS, SCHEMA, day_name, sync_folder
@@ -112,22 +113,29 @@ class Archive:
                 draft.unlink(missing_ok=True)
             raise LogError(f"{draft} cannot be written: {error}.", "Mend the cause and try again.") from error
 
-    def events_of(self, erasure: Erasure) -> list[str]:
-        """The ids of a person's events."""
-        ids: list[str] = []
-        for batch in self.read(0, erasure.stop):
-            mine = pc.equal(batch["user_id"], erasure.user_id)
-            ids += [name for name in batch["event_id"].filter(mine).to_pylist() if name]
-        return ids
+    def people(self) -> Iterator[list[str]]:
+        """Whom each file names, in its own way of naming them."""
+        for _, _, path in self.files():
+            yield pc.unique(_column(path, "user_id")).to_pylist()
 
-    def rewrite(self, erasure: Erasure) -> None:
-        """Write every file anew that holds a person's records; each appears whole, then the one before goes."""
-        scrub = scrubbing(erasure)
+    def rewrite(self, erasures: Sequence[Erasure], hide: Callable[[list[str]], None]) -> None:
+        """Write every file anew that holds records of these people; each appears whole, then the one before goes.
+
+        Parameters
+        ----------
+        erasures : sequence of Erasure
+        hide : callable
+            Told the event ids that the next file will not hold any more.
+        """
+        scrub, stop = scrubbing(erasures), max((erasure.stop for erasure in erasures), default=0)
+        theirs = pc.field("user_id").isin(erase.names(erasures))
         for first, end, path in self.files():
-            if first < erasure.stop:
-                left = scrub(pa.Table.from_batches(_batches(path), SCHEMA))
-                if left is not None:
-                    self._place(left, path.with_name(f"{first:012d}-{end:012d}.draft"), f"-{_turn((0, 0, path)) + 1}")
+            if first >= stop or not len(_column(path, "user_id", theirs)):
+                continue
+            table = pa.Table.from_batches(_batches(path), SCHEMA)
+            hide(erase.ids_of(table, erasures))
+            if (left := scrub(table)) is not None:
+                self._place(left, path.with_name(f"{first:012d}-{end:012d}.draft"), f"-{_turn((0, 0, path)) + 1}")
         counted = {path for _, _, path in self.files()}
         for path in self._folder.glob("day=*/*.parquet"):
             if path not in counted:
@@ -151,13 +159,18 @@ class Archive:
         """The offset of the last page that was served under a request's name; newest files are looked at first."""
         wanted = (pc.field("type") == "served") & (pc.field("request_id") == request_id)
         for _, _, path in reversed(self.files()):
-            try:
-                found = pq.read_table(path, columns=["offset"], filters=wanted)
-            except (pa.ArrowException, OSError) as error:
-                raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
+            found = _column(path, "offset", wanted)
             if len(found):
-                return int(found["offset"][-1].as_py())
+                return int(found[-1].as_py())
         return None
+
+
+def _column(path: Path, name: str, where: pc.Expression | None = None) -> pa.ChunkedArray:
+    """A column of a file, of the records that are wanted."""
+    try:
+        return pq.read_table(path, columns=[name], filters=where)[name]
+    except (pa.ArrowException, OSError) as error:
+        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
 
 
 def _turn(file: tuple[int, int, Path]) -> int:

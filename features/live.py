@@ -1,4 +1,4 @@
-"""The log of a home: the Parquet archive, then a live part in SQLite, read as one.
+"""Writing the log of a home: a live part in SQLite, and the Parquet archive that whole days move on to.
 
 Records go to the live part and are durable when ``append`` returns; ``archive`` moves whole received days on. A
 record is published in the archive before it leaves the live part, and the archive is always read first, so that every
@@ -6,7 +6,7 @@ reader sees each record once, whenever either side stops.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock, RLock
@@ -16,13 +16,13 @@ from typing import IO, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import rows
-from features.archive import Archive
+from features import people, rows
 from features.erase import Erasure
 from features.errors import LogError, RecordError
-from features.guards import REPAIR, locked, named, written
-from features.log import BATCH_ROWS, DAY_MS, SCHEMA, day_name, from_batch, sync_folder, to_batch
-from features.records import FUTURE_MS, LATE_MS, Decision, Record, Served, Written
+from features.guards import locked, named, written
+from features.log import DAY_MS, SCHEMA, sync_folder
+from features.reading import LogReader
+from features.records import FUTURE_MS, LATE_MS, Control, Record, Written
 from features.rows import Durability
 
 LAST_MS = 1 << 46
@@ -31,7 +31,7 @@ KEPT_MS = LATE_MS + 2 * FUTURE_MS
 """How long event ids are kept: an event sent again after that is late, though its clock, and then ours, ran ahead."""
 
 
-class HomeLog:
+class HomeLog(LogReader):
     """An ``EventLog`` in a folder; safe to use from many threads.
 
     Parameters
@@ -42,6 +42,8 @@ class HomeLog:
         Whether to append. One writer at a time; readers may read while it writes, from any process.
     durability : {"full", "relaxed"}
         Whether an append waits until the disk holds it.
+    by_ids : bool
+        Whether people are read by the ids that callers gave, or by the names that the files hold.
 
     Raises
     ------
@@ -49,14 +51,13 @@ class HomeLog:
         If another writer holds the folder, a reader finds no log, or a file is not as it was written.
     """
 
-    def __init__(self, folder: Path, *, writer: bool, durability: Durability = "full") -> None:
-        self._folder = folder
-        self._path = folder / "live.sqlite"
-        self._archive = Archive(folder / "archive")
+    def __init__(self, folder: Path, *, writer: bool, durability: Durability = "full", by_ids: bool = True) -> None:
+        super().__init__(folder, by_ids=by_ids)
         self._lock, self._archiving = RLock(), Lock()
         self._held: IO[str] | None = None
         self._writer: sqlite3.Connection | None = None
         self._end = self._last_ms = 0
+        self._names: dict[str, str] = {}
         self.has_scrubbed = False
         if writer:
             self._open(durability)
@@ -68,7 +69,7 @@ class HomeLog:
         try:
             self._held = locked(self._folder)
             with named(self._path):
-                self._writer = rows.opened(self._path, durability)
+                self._writer = rows.opened(self._path, durability, self._archive.people)
             self._follow_archive()
             self._drop_archived()
             self.has_scrubbed = self.scrub()
@@ -102,12 +103,7 @@ class HomeLog:
 
     def end(self) -> int:
         """The offset that the next record will get."""
-        if self._writer is not None:
-            return self._end
-        with named(self._path), closing(self._reader()) as live:
-            # The live part first: what leaves it in between is in the archive.
-            last, archived = live.execute(rows.LAST).fetchone(), live.execute(rows.ARCHIVED).fetchone()[0]
-            return max(last[0] + 1 if last else 0, self._archive_end(archived))
+        return super().end() if self._writer is None else self._end
 
     def append(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
         """Keep records durably, in order, all or none; a clock that runs back stands still instead.
@@ -138,61 +134,16 @@ class HomeLog:
         with self._lock:
             now_ms = max(received_ms, self._last_ms)
             with rows.transaction(self._live, self._path) as live:
-                offsets = rows.put(live, self._end, now_ms, kept)
+                names = self._named({user_id for one in kept if (user_id := people.who(one.record))})
+                bodies = [people.named(one, names) for one in kept]
+                offsets = rows.put(live, self._end, now_ms, kept, bodies)
+                for offset, one in zip(offsets, kept, strict=True):
+                    if isinstance(one.record, Control) and one.record.command == "clear_history" and offset is not None:
+                        rows.begin(live, Erasure(names[one.record.user_id], "", offset))
+            self._remember(names)
             if count := len(offsets) - offsets.count(None):
                 self._end, self._last_ms = self._end + count, now_ms
             return offsets
-
-    def read(self, start: int = 0, stop: int | None = None) -> Iterator[pa.RecordBatch]:
-        """Batches of ``SCHEMA`` with the records start <= offset < stop, in order, up to the end as of now."""
-        at, end = max(start, 0), self.end()
-        stop = end if stop is None else min(stop, end)
-        if at >= stop:
-            return
-        with closing(self._reader()) as live:
-            while at < stop:
-                for batch in self._archive.read(at, stop):
-                    yield batch
-                    at += len(batch)
-                if at == stop:
-                    return
-                found = rows.rows(live, self._path, at, stop, BATCH_ROWS)
-                if found and found[0][0] == at:
-                    yield to_batch(rows.stored(self._path, found))
-                    at += len(found)
-                elif self._archive.end() <= at:
-                    raise LogError(f"{self._path} has lost the record at offset {at}.", REPAIR)
-
-    def since(self, received_ms: int) -> int:
-        """An offset before which all was received before the UTC day of a moment; the first where no day is told."""
-        day, end = day_name(received_ms), self.end()
-        for first, _, path in self._archive.files():
-            if path.parent.name >= day:
-                return first
-        with named(self._path), closing(self._reader()) as live:
-            found = live.execute(rows.FROM_DAY, (received_ms // DAY_MS * DAY_MS,)).fetchone()
-        return int(found[0]) if found else end
-
-    def page(self, request_id: str, *, archived: bool = True) -> tuple[Served, Decision | None] | None:
-        """The last page that was served under a request's name, and what was kept of its decision.
-
-        Parameters
-        ----------
-        request_id : str
-        archived : bool
-            Whether the archive is looked at too, day after day from the last.
-        """
-        with named(self._path), closing(self._reader()) as live:
-            at = rows.page(live, request_id)
-        if at is None and archived:
-            at = self._archive.page(request_id)
-        if at is None:
-            return None
-        found = [one.record for batch in self.read(at, at + 2) for one in from_batch(batch)]
-        kept = found[1] if len(found) > 1 else None
-        if not isinstance(found[0], Served):
-            raise LogError(f"{self._folder}, offset {at}: there is no served page.", REPAIR)
-        return found[0], kept if isinstance(kept, Decision) and kept.request_id == request_id else None
 
     def archive(self, before_ms: int) -> int:
         """Move whole received UTC days before a moment to the Parquet archive; returns the number of records moved."""
@@ -201,7 +152,8 @@ class HomeLog:
                 kept = self._live.execute(rows.FROM_DAY, (before_ms // DAY_MS * DAY_MS,)).fetchone()
                 first, stop = self._archive.end(), kept[0] if kept else self._end
             if stop > first:
-                self._archive.write(pa.Table.from_batches(self.read(first, stop), SCHEMA))
+                with closing(self._reader()) as live:
+                    self._archive.write(pa.Table.from_batches(self._kept(live, first, stop), SCHEMA))
             with self._lock:
                 self._follow_archive(known=stop)
             self._drop_archived()
@@ -229,19 +181,32 @@ class HomeLog:
                 for table in tables:
                     if len(table) and table["received_ms"][0].as_py() < self._last_ms:
                         raise LogError("A table to import begins before the log's last record.", "Sort the tables.")
-                    self._archive.extend(table)
+                    with rows.transaction(self._live, self._path):
+                        names = self._named(set(table["user_id"].unique().to_pylist()) - {""})
+                    self._archive.extend(people.named_table(table, names))
                     self._last_ms = table["received_ms"][-1].as_py() if len(table) else self._last_ms
             finally:
                 self._follow_archive()
             return self._end
 
-    def begin_erasing(self, erasure: Erasure) -> None:
-        """Remember durably whom to erase; ``scrub`` does it, and the next writer if this one cannot."""
+    def begin_erasing(self, user_id: str) -> str:
+        """Cut the link to a person, and remember durably to scrub their records; ``scrub`` does it, or the next writer.
+
+        Returns
+        -------
+        str
+            The name that their records go on under.
+        """
         with self._lock, rows.transaction(self._live, self._path) as live:
-            rows.begin(live, erasure)
+            name = people.enrolled(live, [user_id])[user_id]
+            after = people.drawn_name() if name == user_id else name
+            people.forget(live, user_id)
+            rows.begin(live, Erasure(name, after, self._end))
+            self._names.pop(user_id, None)
+        return after
 
     def scrub(self) -> bool:
-        """Take everybody who is to be erased out of every file of the log; whether there was anybody.
+        """Scrub the records of who was erased or cleared their history, in every file; whether anybody was erased.
 
         Raises
         ------
@@ -250,45 +215,40 @@ class HomeLog:
         """
         with self._archiving:
             with named(self._path):
-                found = self._live.execute("SELECT user_id, after, stop FROM erasures").fetchall()
-            for erasure in map(Erasure._make, found):
-                with self._lock, rows.transaction(self._live, self._path) as live:
-                    rows.hide_ids(live, self._archive.events_of(erasure))
-                self._archive.rewrite(erasure)
+                found = self._live.execute("SELECT user_id, after, stop FROM erasures ORDER BY rowid").fetchall()
+            if not found:
+                return False
+            erasures = [Erasure._make(one) for one in found]
+            self._archive.rewrite(erasures, self._hide)
+            for erasure in erasures:
                 with self._lock, rows.transaction(self._live, self._path) as live:
                     rows.scrub(live, erasure)
-            if found:
-                with self._lock, named(self._path):
-                    busy = self._live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-                if busy:
-                    raise LogError(f"{self._path}: a reader keeps the write-ahead file.", "It is emptied when it ends.")
-            return bool(found)
+            with self._lock, named(self._path):
+                busy = self._live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if busy:
+                raise LogError(f"{self._path}: a reader keeps the write-ahead file.", "It is emptied when it ends.")
+            return any(erasure.after for erasure in erasures)
 
-    def erasures(self) -> int:
-        """Grows when an erasure begins and when it ends: what was read over a change may hold who was erased."""
-        with named(self._path), closing(self._reader()) as live:
-            if live.execute("PRAGMA user_version").fetchone()[0] < rows.FORMAT:
-                return 0
-            turns: int = live.execute("SELECT turns FROM erased").fetchone()[0]
-            return turns
+    def _hide(self, event_ids: Sequence[str]) -> None:
+        with self._lock, rows.transaction(self._live, self._path) as live:
+            rows.hide_ids(live, event_ids)
+
+    def _named(self, user_ids: Collection[str]) -> dict[str, str]:
+        """The names of people, drawn now for those who have none; within a transaction."""
+        unknown = [user_id for user_id in user_ids if user_id not in self._names]
+        return people.enrolled(self._live, unknown) | {one: self._names[one] for one in user_ids if one in self._names}
+
+    def _remember(self, names: Mapping[str, str]) -> None:
+        """Keep names at hand that are durable now."""
+        if len(self._names) > people.REMEMBERED:
+            self._names.clear()
+        self._names |= names
 
     @property
     def _live(self) -> sqlite3.Connection:
         if self._writer is None:
             raise LogError(f"The log in {self._folder} is not open for writing.", "Open it with writer=True.")
         return self._writer
-
-    def _reader(self) -> sqlite3.Connection:
-        with named(self._path):
-            # A connection of its own for every reading: a generator may end in another thread than it began.
-            return rows.reader(self._path)
-
-    def _archive_end(self, stop: int) -> int:
-        """The end of the archive, which held the records before ``stop`` once."""
-        end = self._archive.end()
-        if end < stop:
-            raise LogError(f"The archive in {self._folder} ends at {end}, not {stop}.", "Restore its last files.")
-        return end
 
     def _follow_archive(self, known: int | None = None) -> None:
         """Drop what is archived from the live part, and remember the event ids of records from ``known`` on."""

@@ -18,6 +18,15 @@ from features.guards import locked, named
 from features.log import sync_folder
 from features.records import Event, Lost, decode, encode
 
+_BESIDE = {
+    "event_ids": ("event_id", "event_id DESC"),
+    "people": ("user_id", "user_id DESC", "name", "name DESC"),
+    "archived": ("id",),
+    "erasures": ("rowid",),
+    "erased": ("id",),
+}
+"""The tables beside the records, with the orders to read each in; both indexes of ``people`` hold all of it."""
+
 
 class Fault(NamedTuple):
     """What is wrong, from an offset on; whether in the archive, which is restored from a copy."""
@@ -99,10 +108,12 @@ def _copied(old: sqlite3.Connection, new: sqlite3.Connection, path: Path, start:
     lost, last_ms = [], 0
     with new:
         new.execute("BEGIN")
-        for table in ("event_ids", "archived", "erasures", "erased"):
-            with suppress(sqlite3.DatabaseError):
-                for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608  # the names are ours
-                    new.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+        for table, orders in _BESIDE.items():
+            for order in orders:
+                # Damage ends a run over a table: from its other end, or by another index, one may read on.
+                with suppress(sqlite3.DatabaseError):
+                    for row in old.execute(f"SELECT * FROM {table} ORDER BY {order}"):  # noqa: S608  # the names are ours
+                        new.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
         for offset, row in _readable(old, path, start):
             if row is not None and _reads(row):
                 _, last_ms, body, check = row

@@ -1,26 +1,30 @@
-"""The tables of a log's live part: records and their checksums, event ids, and whom to erase."""
+"""The tables of a log's live part: records and their checksums, event ids, people, and whom to erase."""
 
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from features import people
 from features.erase import DIGEST, Erasure, digest, scrubbed
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, named
 from features.log import Stored
-from features.records import Decision, Event, Item, Lost, Served, Written, decode, encode, encoded
+from features.records import Decision, Event, Record, Served, Written, decode, encode, encoded
 
-FORMAT = 2
-"""1 had no checksums and overwrote nothing it deleted; a writer mends that, and its rows stay unchecked."""
+FORMAT = 3
+"""1 had no checksums and overwrote nothing it deleted; a writer mends that, and its rows stay unchecked. 1 and 2 knew
+people by their ids, and go on to."""
 PIECE = 20_000
 """Rows that one transaction deletes at most: appends wait for no more."""
 Durability = Literal["full", "relaxed"]
 """Whether an append waits for the disk; relaxed, a power cut may take the last second, and a kill still nothing."""
 
-_TABLES = """
+_TABLES = (
+    people.TABLE
+    + """
 CREATE TABLE IF NOT EXISTS records (
     offset INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, body BLOB NOT NULL, crc INTEGER);
 CREATE TABLE IF NOT EXISTS event_ids (event_id TEXT PRIMARY KEY, received_ms INTEGER NOT NULL) WITHOUT ROWID;
@@ -30,6 +34,7 @@ CREATE TABLE IF NOT EXISTS erased (id INTEGER PRIMARY KEY CHECK (id = 0), turns 
 INSERT OR IGNORE INTO archived VALUES (0, 0);
 INSERT OR IGNORE INTO erased VALUES (0, 0);
 """
+)
 ARCHIVED = "SELECT stop FROM archived"
 LAST = "SELECT offset, received_ms FROM records ORDER BY offset DESC LIMIT 1"
 FROM_DAY = "SELECT offset FROM records WHERE received_ms >= ? ORDER BY offset LIMIT 1"
@@ -42,25 +47,61 @@ _RECORD = "INSERT INTO records VALUES (?, ?, ?, ?)"
 Row = tuple[int, int, bytes | str, int | None]
 
 
-def opened(path: Path, durability: Durability) -> sqlite3.Connection:
-    """A connection that writes, to tables of this format."""
+def opened(
+    path: Path, durability: Durability, archived: Callable[[], Iterable[Iterable[str]]] = tuple
+) -> sqlite3.Connection:
+    """A connection that writes, to tables of this format.
+
+    Parameters
+    ----------
+    path : Path
+    durability : {"full", "relaxed"}
+    archived : callable
+        Gives the people whom an archive of before knows by their ids, some at a time.
+    """
     live = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         found = live.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, 1, FORMAT):
+        if found not in range(FORMAT + 1):
             raise LogError(f"{path} is of format {found}, not {FORMAT}.", "Open it with a newer Huozhao.")
         live.execute("PRAGMA journal_mode = WAL")
         live.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
         # What is deleted is overwritten: a person who is erased must be in no free page.
         live.execute("PRAGMA secure_delete = ON")
-        checksums = "ALTER TABLE records ADD COLUMN crc INTEGER;" if found == 1 else ""
-        live.executescript(f"BEGIN; {checksums} {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+        if found < FORMAT:
+            with transaction(live, path):
+                _upgrade(live, found, archived())
         if found == 1:
             live.execute("VACUUM")
     except BaseException:
         live.close()
         raise
     return live
+
+
+def _upgrade(live: sqlite3.Connection, found: int, archived: Iterable[Iterable[str]]) -> None:
+    """Make the tables of this format of those of another, or of none."""
+    if found == 1:
+        live.execute("ALTER TABLE records ADD COLUMN crc INTEGER")
+    for statement in filter(str.strip, _TABLES.split(";")):
+        live.execute(statement)
+    for some in archived:
+        people.take_as_they_are(live, some)
+    people.take_as_they_are(live, _named_by_records(live))
+    live.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _named_by_records(live: sqlite3.Connection) -> Iterator[str]:
+    for (body,) in live.execute("SELECT body FROM records"):
+        # What cannot be read is told when the log is.
+        with suppress(RecordError):
+            yield people.who(decode(body))
+
+
+def format_of(live: sqlite3.Connection) -> int:
+    """The format of the tables."""
+    found: int = live.execute("PRAGMA user_version").fetchone()[0]
+    return found
 
 
 def reader(path: Path) -> sqlite3.Connection:
@@ -88,8 +129,10 @@ def is_whole(row: Row) -> bool:
     return check is None or (isinstance(body, bytes) and check == crc(offset, received_ms, body))
 
 
-def put(live: sqlite3.Connection, first: int, now_ms: int, kept: Sequence[Written]) -> list[int | None]:
-    """Insert records from an offset on; the offset of each, None where its event id is there already."""
+def put(
+    live: sqlite3.Connection, first: int, now_ms: int, kept: Sequence[Written], bodies: Sequence[bytes]
+) -> list[int | None]:
+    """Insert records by their bodies from an offset on; the offset of each, None where its event id is known."""
     fresh = _fresh(live, now_ms, kept)
     offsets: list[int | None] = []
     at = first
@@ -100,7 +143,7 @@ def put(live: sqlite3.Connection, first: int, now_ms: int, kept: Sequence[Writte
         _RECORD,
         [
             (offset, now_ms, body, crc(offset, now_ms, body))
-            for offset, (_, body) in zip(offsets, kept, strict=True)
+            for offset, body in zip(offsets, bodies, strict=True)
             if offset is not None
         ],
     )
@@ -132,22 +175,38 @@ def _is_new(live: sqlite3.Connection, event_id: str, now_ms: int, digests: bool)
 def begin(live: sqlite3.Connection, erasure: Erasure) -> None:
     """Remember whom to erase until it is done."""
     live.execute("INSERT INTO erasures VALUES (?, ?, ?)", erasure)
-    live.execute("UPDATE erased SET turns = turns + 1")
+    _count(live, erasure)
 
 
 def scrub(live: sqlite3.Connection, erasure: Erasure) -> None:
     """Take a person out of the live part, and out of those to erase."""
     mine = "SELECT offset, received_ms, body FROM records WHERE offset < ? AND instr(body, ?)"
-    for offset, received_ms, body in live.execute(mine, (erasure.stop, encoded(erasure.user_id))).fetchall():
+    for offset, received_ms, body in live.execute(mine, (erasure.stop, encoded(erasure.name))).fetchall():
         record = decode(body)
-        if not isinstance(record, Item | Lost | Decision) and record.user_id == erasure.user_id:
-            left = encode(scrubbed(record, erasure.after))
-            update = "UPDATE records SET body = ?, crc = ? WHERE offset = ?"
-            live.execute(update, (left, crc(offset, received_ms, left), offset))
-            if isinstance(record, Event):
-                hide_ids(live, [record.event_id])
-    live.execute("DELETE FROM erasures WHERE user_id = ? AND stop = ?", (erasure.user_id, erasure.stop))
-    live.execute("UPDATE erased SET turns = turns + 1")
+        if people.who(record) != erasure.name:
+            continue
+        _replace(live, offset, received_ms, scrubbed(record, erasure))
+        if isinstance(record, Event) and erasure.after:
+            hide_ids(live, [record.event_id])
+        if isinstance(record, Served) and erasure.after:
+            behind = "SELECT offset, received_ms, body FROM records WHERE offset = ? + 1"
+            for at, at_ms, text in live.execute(behind, (offset,)).fetchall():
+                decision = decode(text)
+                if isinstance(decision, Decision) and decision.request_id == record.request_id:
+                    _replace(live, at, at_ms, scrubbed(decision, erasure))
+    live.execute("DELETE FROM erasures WHERE user_id = ? AND after = ? AND stop = ?", erasure)
+    _count(live, erasure)
+
+
+def _count(live: sqlite3.Connection, erasure: Erasure) -> None:
+    if erasure.after:
+        live.execute("UPDATE erased SET turns = turns + 1")
+
+
+def _replace(live: sqlite3.Connection, offset: int, received_ms: int, record: Record) -> None:
+    body = encode(record)
+    update = "UPDATE records SET body = ?, crc = ? WHERE offset = ?"
+    live.execute(update, (body, crc(offset, received_ms, body), offset))
 
 
 def hide_ids(live: sqlite3.Connection, event_ids: Sequence[str]) -> None:
@@ -159,7 +218,7 @@ def hide_ids(live: sqlite3.Connection, event_ids: Sequence[str]) -> None:
 def rows(live: sqlite3.Connection, path: Path, start: int, stop: int, most: int) -> list[Row]:
     """At most so many rows from an offset on."""
     with named(path, start):
-        checked = live.execute("PRAGMA user_version").fetchone()[0] >= FORMAT
+        checked = format_of(live) >= 2
         found: list[Row] = live.execute(_BATCH.format("crc" if checked else "NULL"), (start, stop, most)).fetchall()
     return found
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import warnings
 import zipfile
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import numpy as np
 from features.arrays import Arrays, Items, PairTable, Rings, Table, Users
 from features.errors import SnapshotError
 from features.ids import Ids
-from features.log import EventLog, sync_folder
+from features.log import sync_folder
 from features.native import native_arrays
+from features.reading import LogReader
 from features.schema import ENTITIES, PAIRS, Layout
 from features.state import FeatureState, Hidden
 from features.storage import leaves
@@ -54,7 +56,16 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: dict[str, str]
 
 
-def save(state: FeatureState, folder: Path) -> Path:
+Renaming = Callable[[Sequence[str]], Sequence[str]]
+"""From ids of people to the names that snapshots hold, or back, in order."""
+
+
+def as_they_are(people: Sequence[str]) -> Sequence[str]:
+    """Call nobody otherwise."""
+    return people
+
+
+def save(state: FeatureState, folder: Path, names: Renaming = as_they_are) -> Path:
     """Write a snapshot durably, and remove all but the newest ``KEPT`` of its layout.
 
     Parameters
@@ -63,6 +74,8 @@ def save(state: FeatureState, folder: Path) -> Path:
         Not folded into meanwhile; the caller sees to that.
     folder : Path
         Holds the snapshots of a home; made where it is missing.
+    names : callable
+        What the log calls people; a snapshot holds no other name of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{state.layout.fingerprint}-{state.offset:012d}"
@@ -73,7 +86,7 @@ def save(state: FeatureState, folder: Path) -> Path:
     draft.mkdir()
     used = [array[:rows] for array, rows in zip(leaves(state.arrays), _rows(state), strict=True)]
     np.savez(draft / "arrays.npz", *used)
-    (draft / "contents.json").write_bytes(msgspec.json.encode(_contents(state)))
+    (draft / "contents.json").write_bytes(msgspec.json.encode(_contents(state, names)))
     digests = {name: _digest(draft / name) for name in ("arrays.npz", "contents.json")}
     (draft / "meta.json").write_bytes(msgspec.json.encode(_Meta(FORMAT, digests)))
     for file in draft.iterdir():
@@ -87,7 +100,7 @@ def save(state: FeatureState, folder: Path) -> Path:
     return path
 
 
-def newest(layout: Layout, folder: Path, end: int | None = None) -> FeatureState | None:
+def newest(layout: Layout, folder: Path, end: int | None = None, ids: Renaming = as_they_are) -> FeatureState | None:
     """The state of the newest snapshot that is whole, None where there is none.
 
     Parameters
@@ -96,6 +109,8 @@ def newest(layout: Layout, folder: Path, end: int | None = None) -> FeatureState
         Snapshots of other layouts are not looked at.
     end : int, optional
         The end of the log; a snapshot of more than the log holds is of another log.
+    ids : callable
+        Whom names are of.
 
     Warns
     -----
@@ -104,7 +119,7 @@ def newest(layout: Layout, folder: Path, end: int | None = None) -> FeatureState
     """
     for path in _newest_first(layout, folder):
         try:
-            state = _read(layout, path)
+            state = _read(layout, path, ids)
             if end is None or state.offset <= end:
                 return state
             raise SnapshotError(f"{path} holds {state.offset} records, the log {end}.", "Restore the log's end.")
@@ -113,9 +128,9 @@ def newest(layout: Layout, folder: Path, end: int | None = None) -> FeatureState
     return None
 
 
-def restored(layout: Layout, log: EventLog, folder: Path) -> FeatureState:
+def restored(layout: Layout, log: LogReader, folder: Path) -> FeatureState:
     """The newest whole snapshot with the rest of the log folded, bit for bit the state that never stopped."""
-    state = newest(layout, folder, log.end()) or FeatureState(layout)
+    state = newest(layout, folder, log.end(), log.user_ids) or FeatureState(layout)
     for batch in log.read(state.offset):
         state.fold(batch)
     return state
@@ -151,7 +166,7 @@ def nearest_offset(layout: Layout, folder: Path, offset: int) -> int:
     return next((end for end in held if end <= offset), 0)
 
 
-def nearest(layout: Layout, folder: Path, offset: int) -> FeatureState | None:
+def nearest(layout: Layout, folder: Path, offset: int, ids: Renaming = as_they_are) -> FeatureState | None:
     """The state of the last snapshot that holds no record from an offset on and is whole, None where there is none.
 
     Warns
@@ -162,7 +177,7 @@ def nearest(layout: Layout, folder: Path, offset: int) -> FeatureState | None:
     for path in _newest_first(layout, folder):
         if int(path.name.rpartition("-")[2]) <= offset:
             try:
-                return _read(layout, path)
+                return _read(layout, path, ids)
             except SnapshotError as error:
                 warnings.warn(f"Snapshot skipped: {error}", SnapshotWarning, stacklevel=2)
     return None
@@ -182,12 +197,12 @@ def _rows(state: FeatureState) -> list[int]:
     return [rows for fields, rows in groups for _ in fields]
 
 
-def _contents(state: FeatureState) -> _Contents:
+def _contents(state: FeatureState, names: Renaming) -> _Contents:
     return _Contents(
         offset=state.offset,
         received_ms=state.received_ms,
         ignored=tuple(state.ignored.tolist()),
-        users=state.users.names[1:],
+        users=list(names(state.users.names[1:])),
         items=state.items.names[1:],
         columns={name: vocabulary.names[1:] for name, vocabulary in state.columns.items()},
         user_columns={name: vocabulary.names[1:] for name, vocabulary in state.user_columns.items()},
@@ -204,7 +219,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(layout: Layout, path: Path) -> FeatureState:
+def _read(layout: Layout, path: Path, ids: Renaming) -> FeatureState:
     try:
         meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=_Meta)
         for name, expected in meta.sha256.items():
@@ -217,16 +232,16 @@ def _read(layout: Layout, path: Path) -> FeatureState:
         raise SnapshotError(f"{path} cannot be read: {error}.", "Remove the snapshot.") from error
     if meta.format != FORMAT:
         raise SnapshotError(f"{path} is of format {meta.format}, not {FORMAT}.", "Remove the snapshot.")
-    state = _restored(layout, contents)
+    state = _restored(layout, contents, ids)
     _fill(state, arrays, path)
     return state
 
 
-def _restored(layout: Layout, contents: _Contents) -> FeatureState:
+def _restored(layout: Layout, contents: _Contents, ids: Renaming) -> FeatureState:
     state = FeatureState(layout)
     state.offset, state.received_ms = contents.offset, contents.received_ms
     state.ignored[:] = contents.ignored
-    state.users, state.items = Ids(contents.users), Ids(contents.items)
+    state.users, state.items = Ids(ids(contents.users)), Ids(contents.items)
     state.columns = {name: Vocabulary(contents.columns[name]) for name in state.columns}
     state.user_columns = {name: Vocabulary(contents.user_columns[name]) for name in state.user_columns}
     for row, payload in enumerate(contents.payloads):

@@ -268,7 +268,7 @@ class Engine:
         try:
             if self._is_writer:
                 self.flush()
-                snapshot.save(self.generation.state, self.home / "state")
+                snapshot.save(self.generation.state, self.home / "state", self._log.names)
                 self._ledger.close(self._log.last_ms)
         finally:
             self._log.close()
@@ -277,10 +277,19 @@ class Engine:
         """Move whole received days before a moment to the archive; returns how many records moved."""
         return self._log.archive(before_ms)
 
+    def erasures(self) -> int:
+        """Grows when an erasure begins and when it ends."""
+        return self._log.erasures()
+
+    def scrub(self) -> None:
+        """Take the contexts of cleared histories out of the log's files; what fails the next call or start does."""
+        if self._log.scrub():
+            snapshot.clear(self.home / "state")
+
     def erase(self, user_id: str, now_ms: int) -> Ack:
         """Forget a person: nothing in the home holds the id when this returns, and their row is as new.
 
-        What they did stays in the counters of items, under a name drawn by lot. Snapshots go with it.
+        What they did stays in the counters of items, under a name that nothing links to them. Snapshots go with it.
 
         Raises
         ------

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from features import snapshot
-from features.erase import Erasure, drawn_name, scrubbed_page
+from features.erase import scrubbed_page
 from features.errors import LogError
 from features.guards import written
 from features.live import HomeLog
@@ -42,7 +42,7 @@ class Journal:
         self.writing = threading.RLock()
         self._lock = threading.Lock()
         self._served: list[tuple[Served, Decision | None]] = []
-        self._erased: dict[str, Erasure] = {}
+        self._erased: dict[str, int] = {}
 
     def append(self, records: Sequence[Record], received_ms: int) -> tuple[Ack, ...]:
         """Keep records, and the pages that wait before them, and have them folded before returning.
@@ -102,10 +102,9 @@ class Journal:
 
     def _without_erased(self, page: Served, decision: Decision | None) -> tuple[Served, Decision | None]:
         """A page whose person was erased while it was made names neither them nor what it was chosen from."""
-        erasure = self._erased.get(page.user_id)
-        if erasure is None or page.read_offset >= erasure.stop:
+        if page.read_offset >= self._erased.get(page.user_id, 0):
             return page, decision
-        return scrubbed_page(page, erasure.after), None
+        return scrubbed_page(page, ""), None
 
     def flush(self) -> None:
         """Write down the pages that still wait for the log, as received when the last of them was asked for.
@@ -127,11 +126,9 @@ class Journal:
         """
         with self.writing:
             (ack,) = self.append([Erase(user_id, now_ms)], now_ms)
-            erasure = Erasure(user_id, drawn_name(), self._log.end())
-            self._log.begin_erasing(erasure)
-            rename(user_id, erasure.after)
+            rename(user_id, self._log.begin_erasing(user_id))
             with self._lock:
-                self._erased[user_id] = erasure
+                self._erased[user_id] = self._log.end()
                 # Pages that were written down since the append.
                 self._served = [self._without_erased(*page) for page in self._served]
         return ack

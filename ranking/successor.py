@@ -58,7 +58,7 @@ class Maker:
     def at(self, bundle: Bundle, policy: Policy, offset: int, progress: Progress = quiet) -> Generation:
         """Over a state of its own as it was at an offset; it may be folded on, and its retrieval is exact."""
         layout = bundle.feature_set.layout
-        state = snapshot.nearest(layout, self._home / "state", offset) or FeatureState(layout)
+        state = snapshot.nearest(layout, self._home / "state", offset, self._log.user_ids) or FeatureState(layout)
         first = state.offset
         for batch in self._log.read(first, offset):
             state.fold(batch)

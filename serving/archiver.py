@@ -1,4 +1,4 @@
-"""Whole received days move to the archive while a server runs, so that the live part of a log stays small."""
+"""What the log's files are due while a server runs: past days move to the archive, cleared histories lose contexts."""
 
 import logging
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from features.errors import HuozhaoError
 from ranking.engine import Engine
 from serving.watch import Watch
 
-ARCHIVE_EVERY_S = 3600
-"""How long the archiver rests: a day that has ended waits at most so long."""
+ARCHIVE_EVERY_S = 60
+"""How long the archiver rests: a day that has ended, and a history that was cleared, wait at most so long."""
 
 _log = logging.getLogger(__name__)
 
 
 class Archiver(Watch):
-    """Moves the UTC days before the current one at its start and once an hour, in a thread of its own.
+    """Moves the UTC days before the current one, and scrubs, at its start and each minute, in a thread of its own.
 
     Parameters
     ----------
@@ -32,9 +32,10 @@ class Archiver(Watch):
     def _look(self) -> None:
         try:
             moved = self._engine.archive(self._now_ms())
+            self._engine.scrub()
         except (HuozhaoError, OSError):
-            # Served pages do not need the archive: the fault is told, and the next hour tries again.
-            _log.exception("Received days could not be archived; tried again in %d s", ARCHIVE_EVERY_S)
+            # Served pages do not need the archive: the fault is told, and the next look tries again.
+            _log.exception("Received days could not be archived, or scrubbed; tried again in %d s", ARCHIVE_EVERY_S)
         else:
             if moved:
                 _log.info("%d records of past days moved to the archive", moved)

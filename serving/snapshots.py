@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 class Snapshots(Watch):
     """Takes a snapshot whenever so many records have come since the last one, in a thread and a process of its own.
 
+    One is taken as well when somebody was erased, as the snapshots of before went with it.
+
     Parameters
     ----------
     engine : Engine
@@ -41,13 +43,13 @@ class Snapshots(Watch):
         super().__init__("snapshots", look_s)
         self._engine = engine
         self._every = every
-        self._last = engine.status(0).offset
+        self._last, self._erasures = engine.status(0).offset, engine.erasures()
 
     def _look(self) -> None:
-        offset = self._engine.status(0).offset
-        if offset - self._last >= self._every:
+        offset, erasures = self._engine.status(0).offset, self._engine.erasures()
+        if offset - self._last >= self._every or erasures != self._erasures:
             # One that failed is not tried again before as many records more.
-            self._last = offset
+            self._last, self._erasures = offset, erasures
             self._take()
 
     def _take(self) -> None:
@@ -64,7 +66,7 @@ class Snapshots(Watch):
 def take(home: Path) -> Path:
     """Keep a snapshot of a home's log as it is now, of the layout of its current bundle."""
     layout = load(current(home / "bundles")).feature_set.layout
-    with HomeLog(home / "log", writer=False) as log:
+    with HomeLog(home / "log", writer=False, by_ids=False) as log:
         erasures = log.erasures()
         path = snapshot.save(snapshot.restored(layout, log, home / "state"), home / "state")
         if log.erasures() != erasures:

@@ -1,6 +1,7 @@
 """A server that is killed loses nothing it acknowledged, keeps nothing twice, and starts as if it had never stopped."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_snapshot_beside_a_server_holds_all_that_was_acknowledged_before(home:
         assert log.end() == 54
 
 
-def test_a_snapshot_is_taken_when_so_many_records_have_come(home: Path) -> None:
+def test_a_snapshot_is_taken_when_so_many_records_have_come_and_when_somebody_was_erased(home: Path) -> None:
     with Engine.open(home) as engine:
         snapshots = Snapshots(engine, 3, look_s=0.02)
         snapshots.start()
@@ -57,7 +58,10 @@ def test_a_snapshot_is_taken_when_so_many_records_have_come(home: Path) -> None:
         assert list(home.glob("state/*")) == []
         engine.append([like("c")], NOW)
         while not list(home.glob("state/*-000000000054")):
-            pass
+            time.sleep(0.01)
+        engine.erase("u1", NOW)
+        while not list(home.glob("state/*-000000000055")):
+            time.sleep(0.01)
         snapshots.stop()
 
 

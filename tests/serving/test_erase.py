@@ -1,21 +1,29 @@
 """A person who is erased: no byte of the home names them, and what they did to items still counts."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from features import erase
+from features import erase, people, rows
+from features.archive import Archive
 from features.errors import LogError, RequestError
 from features.live import HomeLog
-from features.log import DAY_MS, from_batch
-from features.records import Action, Context, Control, Event, Record, Served, User
+from features.log import DAY_MS, from_batch, records_table
+from features.records import Action, Context, Control, Decision, Event, Record, Served, User, encode
 from features.replay import Readers, read_moments
 from features.snapshot import restored
+from ranking.boosts import Purse
 from ranking.engine import Engine
-from ranking.types import FeedRequest
+from ranking.generation import Generation
+from ranking.ladder import Budget, Level
+from ranking.making import Made, Read, composed
+from ranking.types import Ack, FeedRequest
 from tests.features.test_snapshot import assert_same
-from tests.small_home import FEATURES, NOW
+from tests.small_home import FEATURES, NOW, catalog
 
 WHO = "张三-secret@example"
 
@@ -56,7 +64,7 @@ def records(home: Path) -> list[Record]:
 
 def test_no_byte_of_a_home_names_who_was_erased_and_items_keep_their_counters(home: Path) -> None:
     with filled(home) as engine:
-        assert len({path.parent for path in named(home, WHO)}) >= 3
+        assert len(named(home, WHO)) >= 2
         state = engine.generation.state
         item, user = state.items.find("i2"), state.users.find(WHO)
         counted = state.arrays.tables[1].values[item].tobytes()
@@ -74,6 +82,118 @@ def test_no_byte_of_a_home_names_who_was_erased_and_items_keep_their_counters(ho
     assert {(event.context, event.item_id) for event in events} == {(Context(""), "i2")}
     assert [one.gender for one in theirs if isinstance(one, User)] == [""] * 3
     assert sum(isinstance(one, Event) and one.context.device == "phone" for one in records(home)) == 6
+
+
+def test_from_the_first_record_on_one_table_alone_links_a_person_to_their_name(home: Path) -> None:
+    filled(home).close()
+    with HomeLog(home / "log", writer=False, by_ids=False) as log:
+        raw = [one.record for batch in log.read() for one in from_batch(batch)]
+    theirs = {people.who(one) for one in raw if isinstance(one, Event) and f"-{WHO}-" in one.event_id}
+    assert len(theirs) == 1
+    assert all(name.startswith(people.MARK) for name in theirs)
+    assert {people.who(one) for one in raw if isinstance(one, User | Control | Served)} >= theirs
+    assert WHO not in {people.who(one) for one in raw}
+    with closing(sqlite3.connect(home / "log" / "live.sqlite")) as live:
+        assert live.execute("SELECT name FROM people WHERE user_id = ?", (WHO,)).fetchall() == [(*theirs,)]
+    # Snapshots hold the name, and are read by the id.
+    assert not any(path.parent.parent.name == "state" for path in named(home, WHO))
+    with Engine.open(home, writer=False) as engine:
+        assert engine.generation.state.users.find(WHO) > 0
+    assert sum(people.who(one) == WHO for one in records(home)) == len(
+        [one for one in raw if people.who(one) in theirs]
+    )
+
+
+def test_who_is_only_in_a_page_or_in_a_decision_is_erased_there_too(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.append([User(WHO, NOW)], NOW)
+        engine.feed(FeedRequest(user_id=WHO, explain=True), NOW, f"page of {WHO}")
+        engine.flush()
+        engine.archive(NOW + DAY_MS)
+        engine.feed(FeedRequest(user_id=WHO, explain=True), NOW, f"second page of {WHO}")
+        engine.flush()
+        assert engine.erase(WHO, NOW + DAY_MS).status == "accepted"
+        assert named(home, WHO) == []
+    pages = [one for one in records(home) if isinstance(one, Served | Decision)]
+    assert [type(one) for one in pages] == [Served, Decision] * 2
+    assert [page.request_id for page in pages[::2]] == [page.request_id for page in pages[1::2]]
+
+
+def test_a_page_that_is_made_while_its_person_is_erased_is_nobodys(home: Path) -> None:
+    with filled(home) as engine:
+
+        def late(generation: Generation, found: Read, level: Level, budget: Budget, ledger: Purse) -> Made:
+            engine.erase(WHO, NOW + DAY_MS)
+            return composed(generation, found, level, budget, ledger)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ranking.answers.composed", late)
+            engine.feed(FeedRequest(user_id=WHO, device="phone"), NOW + DAY_MS, f"late {WHO}")
+        engine.flush()
+        assert named(home, WHO) == []
+    assert [people.who(one) for one in records(home) if isinstance(one, Served)][-1] == ""
+
+
+def test_a_home_of_before_knows_people_by_their_ids_until_they_are_erased(home: Path) -> None:
+    """As the program of before wrote it: ids in the archive and in the live part, and no table."""
+    shutil.rmtree(home / "log")
+    with HomeLog(home / "log", writer=True) as log:
+        log.import_tables(
+            [records_table([(NOW - 1000, record) for record in [*catalog(), *deeds("a", WHO, NOW - 1000)]])]
+        )
+        log.append(deeds("b", WHO, NOW), NOW)
+    with HomeLog(home / "log", writer=False) as log:
+        archived, live = log.read()
+    shutil.rmtree(home / "log" / "archive")
+    Archive(home / "log" / "archive").write(pa.Table.from_batches([archived]))
+    told = [(encode(record), at, received_ms) for at, received_ms, record, _ in from_batch(live)]
+    with closing(sqlite3.connect(home / "log" / "live.sqlite")) as old, old:
+        kept = [(body, rows.crc(at, received_ms, body), at) for body, at, received_ms in told]
+        old.executemany("UPDATE records SET body = ?, crc = ? WHERE offset = ?", kept)
+        old.execute("DROP TABLE people")
+        old.execute("PRAGMA user_version = 2")
+    before = records(home)
+    with Engine.open(home) as engine:
+        assert records(home) == before
+        engine.append([*deeds("c", WHO, NOW), User("new", NOW)], NOW)
+        assert len({path.parent for path in named(home, WHO)}) >= 2
+        engine.archive(NOW + DAY_MS)
+        engine.append(deeds("d", WHO, NOW), NOW + DAY_MS)
+        engine.erase(WHO, NOW + DAY_MS)
+        assert named(home, WHO) == []
+        with HomeLog(home / "log", writer=False) as log:
+            assert_same(engine.generation.state, restored(FEATURES.layout, log, home / "nowhere"))
+
+
+def test_a_cleared_history_takes_its_contexts_out_of_every_file_and_nothing_else(home: Path) -> None:
+    with filled(home) as engine:
+        state = engine.generation.state
+        user = state.users.find(WHO)
+        engine.append([Control(WHO, NOW, "clear_history")], NOW + DAY_MS)
+        assert not state.arrays.rings.item[user].any()
+        assert state.hidden[user].items
+        engine.append(deeds("after", WHO, NOW), NOW + DAY_MS)
+        engine.scrub()
+        with HomeLog(home / "log", writer=False) as log:
+            assert_same(state, restored(FEATURES.layout, log, home / "nowhere"))
+    theirs = [one for one in records(home) if people.who(one) == WHO]
+    contexts = [one.context.device for one in theirs if isinstance(one, Event)]
+    assert contexts == [""] * 9 + ["phone"] * 3
+    assert {one.context.device for one in theirs if isinstance(one, Served)} == {""}
+    assert {one.gender for one in theirs if isinstance(one, User)} == {"f"}
+    assert [ack.status for ack in acks_of(home, deeds("c", WHO, NOW))][1:4] == ["duplicate"] * 3
+
+
+def acks_of(home: Path, again: list[Record]) -> tuple[Ack, ...]:
+    with Engine.open(home) as engine:
+        return engine.append(again, NOW + DAY_MS)
+
+
+def test_a_trained_bundle_names_nobody(tiny_home: Path) -> None:
+    everybody = {people.who(one) for one in records(tiny_home)} - {""}
+    assert len(everybody) > 100
+    content = b"".join(path.read_bytes() for path in (tiny_home / "bundles").rglob("*") if path.is_file())
+    assert [name for name in everybody if f'"{name}"'.encode() in content] == []
 
 
 def test_what_is_left_folds_to_the_state_that_served_on(home: Path) -> None:
