@@ -22,7 +22,7 @@ from features.storage import leaves
 from features.types import AnyArray
 from ranking import Engine, FeedRequest
 from ranking.bundle import current, load
-from ranking.index import FaissIndex
+from ranking.index import ListedIndex
 from ranking.policy import load as load_policy
 from ranking.types import Feed, RankRequest
 
@@ -68,7 +68,7 @@ def measure(plan: Plan) -> Report:
             for _ in people:
                 ours()
             for index in generation.indexes.values():
-                if isinstance(index, FaissIndex):
+                if isinstance(index, ListedIndex):
                     index.wait()
             report.rows.append(_memory(state, before) | {"opened_s": time.perf_counter() - started})
             report.ratios["feed.memory_gib"] = resident_gib()

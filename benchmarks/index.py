@@ -16,7 +16,7 @@ from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
 from benchmarks.vectors import VectorSet, clustered, glove, simulated
 from features.storage import aligned
 from features.types import BoolArray, FloatArray, RowArray
-from ranking.index import FaissIndex
+from ranking.index import ListedIndex
 from ranking.kept import Kept
 from seeds.world import Size
 
@@ -72,12 +72,12 @@ def _others(report: Report, *, quick: bool) -> Iterator[VectorSet]:
         yield simulated(Size(users=700, hosts=300, videos=1_500, products=30_000, days=2), QUERIES)
 
 
-def _made(report: Report, given: VectorSet, kept: Kept | None) -> FaissIndex:
+def _made(report: Report, given: VectorSet, kept: Kept | None) -> ListedIndex:
     """Our index of a set, trained here and now, and what it took."""
     before, start = resident_gib(), time.perf_counter()
     # As in an engine the matrix is another's, and has room: hnswlib makes room beforehand too.
     matrix = aligned(len(given.vectors) + ROOM, given.vectors.shape[1])
-    index = FaissIndex(given.vectors.shape[1], shared=lambda: matrix, kept=kept, asked=lambda: given.asked)
+    index = ListedIndex(given.vectors.shape[1], shared=lambda: matrix, kept=kept, asked=lambda: given.asked)
     index.put(np.arange(len(given.vectors), dtype=np.int32), given.vectors)
     row: Row = {"system": "huozhao", "set": given.name, "step": "put and train", "seconds": time.perf_counter() - start}
     report.rows.append(row)
@@ -91,7 +91,7 @@ def _made(report: Report, given: VectorSet, kept: Kept | None) -> FaissIndex:
 
 def _again(report: Report, given: VectorSet, kept: Kept) -> None:
     """A start that finds trained lists: until a search answers, and until the lists do."""
-    index = FaissIndex(given.vectors.shape[1], kept=kept, background=True)
+    index = ListedIndex(given.vectors.shape[1], kept=kept, background=True)
     index.put(np.arange(len(given.vectors), dtype=np.int32), given.vectors)
     start = time.perf_counter()
     index.start()
@@ -116,7 +116,7 @@ def recall(search: Search, queries: FloatArray, best: Sets) -> float:
     return hits / sum(map(len, best))
 
 
-def _searches(report: Report, given: VectorSet, ours: FaissIndex, beside: list[Peer], times: int) -> None:
+def _searches(report: Report, given: VectorSet, ours: ListedIndex, beside: list[Peer], times: int) -> None:
     """Ours as calibrated, each peer at the least effort that finds as much, and the front of each over its efforts."""
     best = exact(given.vectors, given.queries, np.arange(len(given.vectors), dtype=np.int32))
     chosen = Peer("huozhao", lambda query: ours.search(query, K)[0])
@@ -172,7 +172,7 @@ def _as_good(peer: Peer, queries: FloatArray, best: Sets, wanted: float) -> tupl
     return effort, found
 
 
-def _filtered(report: Report, given: VectorSet, ours: FaissIndex, times: int) -> None:
+def _filtered(report: Report, given: VectorSet, ours: ListedIndex, times: int) -> None:
     rng, count = np.random.default_rng(1), len(given.vectors)
     masks: dict[str, BoolArray | None] = {"none": None}
     masks |= {f"{100 * share:g}%": rng.random(count) < share for share in (0.001, 0.01, 0.05, 0.1, 0.5)}
@@ -194,7 +194,7 @@ def _filtered(report: Report, given: VectorSet, ours: FaissIndex, times: int) ->
         report.faults.append(f"recall at {K} under a filter of 1 % is {recalls['1%']:.3f}, below {LEAST_FILTERED}")
 
 
-def _beside(report: Report, given: VectorSet, ours: FaissIndex, times: int) -> None:
+def _beside(report: Report, given: VectorSet, ours: ListedIndex, times: int) -> None:
     """How long searches take while new lists are trained in a thread of their own."""
     search, spent = _turns(lambda query: ours.search(query, K)[0], given.queries), []
     alone = interleaved([search], 5 * times)[0]
@@ -213,7 +213,7 @@ def _beside(report: Report, given: VectorSet, ours: FaissIndex, times: int) -> N
 def _adds(
     report: Report,
     vectors: FloatArray,
-    ours: FaissIndex,
+    ours: ListedIndex,
     others: dict[str, Add],
     count: int,
 ) -> None:

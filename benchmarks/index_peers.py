@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 
 from features.types import FloatArray, IntArray, RowArray
-from ranking.index import FaissIndex
+from ranking.index import ListedIndex
 from ranking.lists import Lists
 
 K, LINKS, BUILD = 100, 32, 40
@@ -29,7 +29,7 @@ class Peer:
     set_effort: Callable[[int], None] = lambda _: None
 
 
-def huozhao(index: FaissIndex, lists: Lists) -> Peer:
+def huozhao(index: ListedIndex, lists: Lists) -> Peer:
     """Ours, as many lists visited as asked for."""
 
     def set_visits(visits: int) -> None:

@@ -73,6 +73,48 @@ def _lanes(typing: object, matrix: types.Type, at: types.Type, vector: types.Typ
 
 
 @intrinsic
+def _across(
+    typing: object,
+    tile: types.Type,
+    at: types.Type,
+    vectors: types.Type,
+    start: types.Type,
+    dims: types.Type,
+    out: types.Type,
+    to: types.Type,
+) -> _Typed:
+    """The products of ``LANES`` vectors, laid number by number, with one."""
+    steps = 4  # as many sums as a processor has under way at a time
+
+    def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        tile, at, vectors, start, dims, out, to = arguments
+        whole = build.and_(dims, _I64(-steps))
+        totals = [_variable(build, ir.Constant(_FLOATS, [0.0] * LANES)) for _ in range(steps)]
+        none, every = ir.Constant(_FLOATS, ir.Undefined), ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+
+        def step(k: ir.Value, total: ir.Value) -> None:
+            place = build.add(at, build.mul(k, _I64(LANES)))
+            numbers = build.load(_address(context, build, signature.args[0], tile, place, _FLOATS), align=4)
+            of_vector = _address(context, build, signature.args[2], vectors, build.add(start, k), _FLOAT)
+            weights = build.shuffle_vector(
+                build.insert_element(none, build.load(of_vector, align=4), _I32(0)), none, every
+            )
+            build.store(build.fadd(build.load(total), build.fmul(numbers, weights)), total)
+
+        with cgutils.for_range_slice(build, _I64(0), whole, _I64(steps)) as (k, _):
+            for n, total in enumerate(totals):
+                step(build.add(k, _I64(n)), total)
+        with cgutils.for_range_slice(build, whole, dims, _I64(1)) as (k, _):
+            step(k, totals[0])
+        first, second, third, fourth = (build.load(total) for total in totals)
+        sums = build.fadd(build.fadd(first, second), build.fadd(third, fourth))
+        build.store(sums, _address(context, build, signature.args[5], out, to, _FLOATS), align=4)
+        return context.get_dummy_value()
+
+    return types.void(tile, types.intp, vectors, types.intp, types.intp, out, types.intp), write
+
+
+@intrinsic
 def _pair_sums(typing: object, codes: types.Type, at: types.Type, query: types.Type, out: types.Type) -> _Typed:
     """The products of ``LANES`` slots of bytes with numbers of two bytes."""
     sums, both = ir.VectorType(_I32, LANES), 2 * LANES
@@ -151,6 +193,13 @@ dot = cast("Callable[[FloatArray, int, FloatArray, int], np.float32]", _lanes)
 """``(flat, at, vector, whole)``: the first ``whole`` numbers of a vector times those of a matrix from ``at``.
 
 ``whole`` is a multiple of ``LANES``. Lane j sums numbers j, j + 16, … in order; then lanes are folded in halves.
+"""
+
+across = cast("Callable[[FloatArray, int, FloatArray, int, int, FloatArray, int], None]", _across)
+"""``(tile, at, vectors, start, dims, out, to)``: write from ``to`` on the products of ``LANES`` vectors with one.
+
+``tile`` from ``at`` holds the first numbers of all of them, then the second, to ``dims``; the one begins at ``start``.
+All arrays are flat.
 """
 
 pair_sums = cast("Callable[[CodeArray, int, RowArray, RowArray], None]", _pair_sums)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from features.types import DoubleArray, FloatArray, IntArray
+from features.lanes import LANES, across
+from features.types import DoubleArray, FloatArray, IntArray, RowArray
 
 CHUNK = 1024
 """Vectors at a time: milliseconds."""
@@ -21,16 +22,14 @@ TRIED = 4
 """Groups that a vector is tried with."""
 GROUPING = 5
 """Rounds in which groups are fitted to centroids."""
-WIDTH = 16
-"""Centroids of a group stand side by side in rooms of so many, as wide as the widest register."""
 Pause = Callable[[], None]
 
 
 class Nearest:
     """Finds a centroid of high product with each vector, and the highest for nearly all.
 
-    Groups are fitted to the centroids as centroids to vectors. The first block holds the groups' own centroids, each
-    other block a group's, number by number, so that a vector's products with all of a block come side by side.
+    Groups are fitted to the centroids as centroids to vectors. Centroids stand in tiles of ``LANES``, number by
+    number, so that a vector's products with a tile come side by side: first the groups' own, then each group's.
 
     Parameters
     ----------
@@ -43,20 +42,32 @@ class Nearest:
         first = centroids[np.random.default_rng(0).permutation(count)[:groups]]
         middles = k_means(centroids, first, GROUPING, _Highest, lambda: None)
         group = _Highest(middles)(centroids)
-        self._numbers = np.argsort(group, kind="stable")
+        order = np.argsort(group, kind="stable")
         self._sizes = np.concatenate([[groups], np.bincount(group, minlength=groups)])
-        self._widths = -(-self._sizes // WIDTH) * WIDTH
-        self._starts = np.cumsum(self._widths * dims) - self._widths * dims
-        self._blocks = np.zeros(int(self._widths.sum()) * dims, np.float32)
-        parts = np.split(centroids[self._numbers], np.cumsum(self._sizes[1:])[:-1])
-        for part, start, width in zip([middles, *parts], self._starts, self._widths, strict=True):
-            self._blocks[start : start + width * dims].reshape(dims, width)[:, : len(part)] = part.T
+        self._ends = np.cumsum(-(-self._sizes // LANES))
+        self._tiles = np.zeros((int(self._ends[-1]), dims, LANES), np.float32)
+        self._numbers = np.full((len(self._tiles), LANES), -1, np.int64)
+        parts = np.split(order, np.cumsum(self._sizes[1:])[:-1])
+        for part, block, stop in zip(
+            [middles, *(centroids[part] for part in parts)], [np.arange(groups), *parts], self._ends, strict=True
+        ):
+            start = int(stop) - -(-len(block) // LANES)
+            wide = np.zeros(((int(stop) - start) * LANES, dims), np.float32)
+            wide[: len(block)] = part
+            self._tiles[start:stop] = wide.reshape(-1, LANES, dims).transpose(0, 2, 1)
+            self._numbers[start:stop].reshape(-1)[: len(block)] = block
 
     def __call__(self, vectors: FloatArray) -> IntArray:
         """The number of the centroid for each vector (n,)."""
         near = np.empty(len(vectors), np.int64)
-        _assign(vectors, self._blocks, self._starts, self._widths, self._sizes, self._numbers, near)
+        _assign(np.ascontiguousarray(vectors), self._tiles, self._ends, self._sizes, self._numbers, near)
         return near
+
+    def products(self, vector: FloatArray) -> FloatArray:
+        """The product of each centroid (lists,) with a vector, by number."""
+        out = np.empty(int(self._sizes[1:].sum()), np.float32)
+        _products_of_all(np.ascontiguousarray(vector), self._tiles, int(self._ends[0]), self._numbers, out)
+        return out
 
 
 class _Highest:
@@ -116,31 +127,48 @@ def _sum_by(vectors: FloatArray, near: IntArray, sums: DoubleArray, sizes: IntAr
 
 @njit(nogil=True, cache=True)
 def _assign(
-    vectors: FloatArray,
-    blocks: FloatArray,
-    starts: IntArray,
-    widths: IntArray,
-    sizes: IntArray,
-    numbers: IntArray,
-    near: IntArray,
+    vectors: FloatArray, tiles: FloatArray, ends: IntArray, sizes: IntArray, numbers: IntArray, near: IntArray
 ) -> None:
-    """Write the centroid (n,) of each vector; of the groups' and of a group's, the first of equals."""
-    groups, dims = int(sizes[0]), vectors.shape[1]
-    places = np.cumsum(sizes) - groups
-    of_groups, room = np.empty(widths[0], np.float32), np.empty(widths.max(), np.float32)
-    lowest = np.float32(-np.inf)
-    for i in range(vectors.shape[0]):
-        _products(blocks[: widths[0] * dims], vectors[i], of_groups)
-        best, near[i] = lowest, numbers[0]
-        for _ in range(min(TRIED, groups)):
-            group = _highest(of_groups, groups)
-            of_groups[group] = lowest
-            width, start = widths[group + 1], starts[group + 1]
-            if width:
-                _products(blocks[start : start + width * dims], vectors[i], room[:width])
-                at = _highest(room, int(sizes[group + 1]))
-                if room[at] > best:
-                    best, near[i] = room[at], numbers[places[group] + at]
+    """Write the centroid (n,) of each vector; of the groups' and of a group's, the first of equals.
+
+    Group by group, so that its tiles are read once for all vectors that try it.
+    """
+    groups, each, dims = int(sizes[0]), min(TRIED, int(sizes[0])), vectors.shape[1]
+    flat, laid, room = vectors.reshape(-1), tiles.reshape(-1), np.empty(-(-sizes.max() // LANES) * LANES, np.float32)
+    tries, places = np.empty(len(vectors) * each, np.int32), np.zeros(groups + 1, np.int64)
+    best, some = np.full(len(vectors), -np.inf, np.float32), np.empty(each, np.int32)
+    near[:] = numbers[ends[0], 0]
+    for i in range(len(vectors)):
+        _products(laid, 0, ends[0], flat, i * dims, dims, room)
+        for group in _best(room[:groups], some):
+            places[group + 1] += 1
+        tries[i * each : (i + 1) * each] = some
+    places = np.cumsum(places)
+    tried, at = np.empty(len(tries), np.int32), places.copy()
+    for n in range(len(tries)):
+        tried[at[tries[n]]] = n // each
+        at[tries[n]] += 1
+    for group in range(groups):
+        start, stop, size = ends[group], ends[group + 1], int(sizes[group + 1])
+        for n in range(places[group], places[group + 1]):
+            _products(laid, start, stop, flat, tried[n] * dims, dims, room)
+            highest = _highest(room, size)
+            if size and room[highest] > best[tried[n]]:
+                best[tried[n]], near[tried[n]] = room[highest], numbers[start + highest // LANES, highest % LANES]
+
+
+@njit(nogil=True, cache=True)
+def _best(scores: FloatArray, some: RowArray) -> RowArray:
+    """Fill ``some`` (k,) with where the k highest of at least as many scores are, highest first."""
+    last = some.shape[0] - 1
+    for j in range(scores.shape[0]):
+        if j <= last or scores[j] > scores[some[last]]:
+            at = min(j, last)
+            while at > 0 and scores[some[at - 1]] < scores[j]:
+                some[at] = some[at - 1]
+                at -= 1
+            some[at] = j
+    return some
 
 
 @njit(nogil=True, cache=True)
@@ -152,19 +180,21 @@ def _highest(scores: FloatArray, size: int) -> int:
     return at
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def _products(block: FloatArray, vector: FloatArray, out: FloatArray) -> None:
-    """Write the products (width,) of a vector with a block (dims, width), laid flat; four numbers at a time."""
-    dims, width = vector.shape[0], out.shape[0]
-    whole = dims - dims % 4
-    out[:] = 0
-    for k in range(0, whole, 4):
-        a, b, c, d = vector[k], vector[k + 1], vector[k + 2], vector[k + 3]
-        of_a, of_b = block[k * width : (k + 1) * width], block[(k + 1) * width : (k + 2) * width]
-        of_c, of_d = block[(k + 2) * width : (k + 3) * width], block[(k + 3) * width : (k + 4) * width]
-        for j in range(width):
-            out[j] += (a * of_a[j] + b * of_b[j]) + (c * of_c[j] + d * of_d[j])
-    for k in range(whole, dims):
-        of_one = block[k * width : (k + 1) * width]
-        for j in range(width):
-            out[j] += vector[k] * of_one[j]
+@njit(nogil=True, cache=True)
+def _products(
+    tiles: FloatArray, first: int, stop: int, vectors: FloatArray, start: int, dims: int, out: FloatArray
+) -> None:
+    """Write the products of some tiles with the vector that stands from ``start``; all is flat."""
+    for tile in range(first, stop):
+        across(tiles, tile * dims * LANES, vectors, start, dims, out, (tile - first) * LANES)
+
+
+@njit(nogil=True, cache=True)
+def _products_of_all(vector: FloatArray, tiles: FloatArray, start: int, numbers: IntArray, out: FloatArray) -> None:
+    """Write the products of all centroids by number; their tiles begin at ``start``."""
+    room, laid = np.empty(LANES, np.float32), tiles.reshape(-1)
+    for tile in range(start, tiles.shape[0]):
+        _products(laid, tile, tile + 1, vector, 0, vector.shape[0], room)
+        for j in range(LANES):
+            if numbers[tile, j] >= 0:
+                out[numbers[tile, j]] = room[j]

@@ -16,7 +16,7 @@ from features.errors import FeatureError
 from features.storage import aligned
 from features.types import BoolArray, DoubleArray, FloatArray, RowArray
 from ranking.coarse import Coarse
-from ranking.scan import count_both, few_of_both, nearest, products, rows_of_both
+from ranking.scan import count_both, few_of_both, guess_of_both, nearest, products, rows_of_both
 
 BLOCK = 1024
 PICKY, SPARSE = 4, 8
@@ -129,6 +129,10 @@ class ExactIndex:
     def count(self, mask: BoolArray) -> int:
         """How many rows are there and in a mask."""
         return count_both(self._held, np.ascontiguousarray(mask, np.bool_))
+
+    def guess(self, mask: BoolArray) -> int:
+        """About how many rows are there and in a mask, by a sample where there are many."""
+        return guess_of_both(self._held, np.ascontiguousarray(mask, np.bool_))
 
     def best(self, vector: FloatArray, k: int, rows: RowArray) -> Answer:
         """``search`` among rows that are there."""

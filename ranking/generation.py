@@ -24,7 +24,7 @@ from ranking.bundle import Bundle
 from ranking.decided import Decisions
 from ranking.exact import ExactIndex, top_k
 from ranking.exploration import Lottery
-from ranking.index import FaissIndex
+from ranking.index import ListedIndex
 from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
 from ranking.legality import Legality
@@ -96,9 +96,9 @@ class Generation:
         def shared() -> FloatArray:
             return self.reader.vectors.item
 
-        def many(name: str) -> FaissIndex:
+        def many(name: str) -> ListedIndex:
             kept = Kept(lists, f"{bundle.factors.version}-{name}", writes=keeps) if lists else None
-            return FaissIndex(dims, shared=shared, background=True, kept=kept, asked=self._asked)
+            return ListedIndex(dims, shared=shared, background=True, kept=kept, asked=self._asked)
 
         self._listed = {} if exact else {PRODUCT: many("product"), VIDEO: many("video")}
         unlisted = (ROOM, PRODUCT, VIDEO) if exact else (ROOM,)

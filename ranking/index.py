@@ -10,14 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.types import BoolArray, ByteArray, FloatArray, RowArray
+from features.types import BoolArray, FloatArray, RowArray
 from ranking.exact import Answer, ExactIndex, spread, top_k
 from ranking.kept import Kept
-from ranking.lists import FARTHER, TRIED, Lists, wider
+from ranking.lists import TRIED, Lists, wider
 from ranking.refit import Refit
 
-SPARSE = 16
+SPARSE = 64
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
+CROWDED = 16
+"""So is a search for more than one in so many of what may be found."""
+RARER = 0.85
+"""The power by which visits grow as a filter leaves less; see ADR 23."""
 ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5
@@ -26,16 +30,16 @@ WORSE = 1.5
 
 @dataclass(frozen=True)
 class _Plan:
-    """How to search: exactly among some rows, or in some lists under the bits of a mask, of ``there`` rows."""
+    """How to search: exactly among some rows, or in some lists under a mask, of ``there`` rows."""
 
     rows: RowArray | None
-    bits: ByteArray | None = None
+    mask: BoolArray | None = None
     visits: int = 0
     there: int = 0
 
 
-class FaissIndex:
-    """Vectors by row, exact below a threshold, beyond it in inverted lists of faiss that are mutable in place.
+class ListedIndex:
+    """Vectors by row, exact below a threshold, beyond it in inverted lists that are mutable in place.
 
     A search plans by selectivity: few allowed rows are scored exactly, many are found through the lists nearest to
     the vector, under a bitmap. What the lists find is scored anew, exactly; where they find too little, all is scored.
@@ -191,39 +195,39 @@ class FaissIndex:
         exact, size = self._exact, len(self)
         if self._lists is None:
             return _Plan(exact.among(allowed))
-        if allowed is None:
-            rows, mask, there = None, None, size
-        elif allowed.dtype == np.bool_:
+        rows, mask, there = None, None, size
+        if allowed is not None and allowed.dtype == np.bool_:
             mask = np.ascontiguousarray(allowed, np.bool_)
-            rows = exact.few(mask, size // SPARSE)
-            there = exact.count(mask) if rows is None else len(rows)
-        else:
+            there = exact.guess(mask)
+            if there * SPARSE < size:
+                # None where a sample of the mask has misled.
+                rows = exact.few(mask, 2 * size // SPARSE)
+        elif allowed is not None:
             rows = exact.among(allowed)
-            mask, there = None, len(rows)
-        if there * SPARSE < size or not 0 < k * SPARSE <= there:
+        there = there if rows is None else len(rows)
+        if not 0 < k * CROWDED <= there:
             return _Plan(exact.among(allowed) if rows is None else rows)
         if rows is not None:
+            if there * SPARSE < size:
+                return _Plan(rows)
             mask = np.zeros(int(rows[-1]) + 1, np.bool_)
             mask[rows] = True
-        bits = None if mask is None else np.packbits(mask, bitorder="little")
         # The more are wanted, or the rarer they are under a filter, the farther away they lie.
-        farther = max(k / TRIED, 1.0) ** self._lists.farther * (size / there) ** FARTHER
-        visits = math.ceil(self._lists.visits * farther)
-        return _Plan(None, bits, visits, there)
+        farther = max(k / TRIED, 1.0) ** self._lists.farther * max(size / max(there, 1), 1.0) ** RARER
+        return _Plan(None, mask, math.ceil(self._lists.visits * farther), there)
 
     def _answer(self, plan: _Plan, vector: FloatArray, k: int) -> Answer:
         if plan.rows is not None:
             return self._best(vector, k, plan.rows)
         if self._lists is not None:
-            found = self._lists.probe(vector, k, plan.bits, plan.visits)
+            found = self._lists.probe(vector, k, plan.mask, plan.visits)
             if len(found) >= min(k, plan.there):
                 return top_k(found, self._exact.scores(vector, found), k)
-        allowed = None if plan.bits is None else np.unpackbits(plan.bits, bitorder="little").view(np.bool_)
-        return self._exact.search(vector, k, allowed)
+        return self._exact.search(vector, k, plan.mask)
 
     def _best(self, vector: FloatArray, k: int, rows: RowArray) -> Answer:
         """The best of some rows; of many, those that their bytes leave over are scored exactly."""
         lists = self._lists
-        if lists is not None and 0 < k * SPARSE <= len(rows) > ROUGH and rows[-1] < len(lists.rough):
+        if lists is not None and 0 < k * CROWDED <= len(rows) > ROUGH:
             rows = lists.rough.best(vector, wider(k), rows)
         return self._exact.best(vector, k, rows)

@@ -1,27 +1,22 @@
-"""Inverted lists of faiss, mutable in place, a byte a number: how they are fitted and filled, and what they find.
+"""Inverted lists, mutable in place: how they are fitted and filled, and what they find.
 
-Fitting and filling go in chunks of fractions of a second, and call ``pause`` between them, so that whoever runs them
-can give up. They read the exact index as it is while others change it: a vector read half-changed is finite, and its
-row is renewed later, with all that changed meanwhile.
+A list holds rows; a row's vector stands in the exact index, and a byte a number of it in ``ranking.rough``. Fitting and
+filling go in chunks of fractions of a second, and call ``pause`` between them, so that whoever runs them can give up.
+They read the exact index as it is while others change it: a vector read half-changed is finite, and its row is renewed
+later, with all that changed meanwhile.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
-import faiss
 import numpy as np
 
-from features.types import ByteArray, FloatArray, HashArray, IntArray, RowArray
+from features.types import BoolArray, FloatArray, HashArray, IntArray, RowArray
 from ranking.centroids import CHUNK, Nearest, Pause, k_means
+from ranking.chains import Chains
 from ranking.exact import ExactIndex
 from ranking.rough import Rough
 
-HASHTABLE = 2
-"""``faiss.DirectMap.Hashtable``: ids to list entries, which makes lists mutable in place."""
-ENTRY = 40
-"""Bytes of an entry of that table: a node of two numbers and a link, and its share of the buckets."""
 SAMPLE, ROUNDS = 64, 10
 """Vectors a list that centroids are fitted to, and how often."""
 RECALL = 0.98
@@ -30,9 +25,9 @@ TRIED, TRIALS = 100, 64
 FAR = 500
 """How many are asked for to see how visits grow with that."""
 FARTHER = 0.75
-"""The power by which visits grow as a filter leaves less, and with more wanted where that was not tried; see ADR 7."""
-WIDTH = 16
-"""Lists hold vectors filled up with zeros to a multiple of this: faiss scores others number by number."""
+"""The power by which visits grow with more wanted, where that was not tried; see ADR 7."""
+BEYOND = 0.25
+"""What comes later may lie so much of a number's range outside of what a training saw."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training learned: centroids (lists, dims), the quantiser's ranges (2 · dims,), and from how many."""
+    """What a training learned: centroids (lists, dims), the ranges of numbers (2 · dims,), and from how many."""
 
     centroids: FloatArray
     ranges: FloatArray
@@ -63,95 +58,62 @@ class Lists:
     ----------
     centroids : array (lists, dims) float32
     ranges : array (2 · dims,) float32
-        The least of each number, then how far it reaches, as ``faiss.ScalarQuantizer.trained``.
+        The least of each number, then how far it reaches.
     rows : int
         The highest row that is known, and one.
     """
 
     def __init__(self, centroids: FloatArray, ranges: FloatArray, rows: int) -> None:
-        self._dims = centroids.shape[1]
-        self._index = _empty(_filled(centroids))
-        faiss.copy_array_to_vector(_filled(ranges.reshape(2, -1)).ravel(), self._index.sq.trained)
-        self._index.is_trained = True
+        self.centroids = centroids
+        self._ranges = ranges
         self._nearest = Nearest(centroids)
+        self._chains = Chains(len(centroids))
         self.rough = Rough(ranges.reshape(2, -1), rows)
         self.visits, self.farther = 1, FARTHER
         self.size = 0
         self.balance = 1.0
 
     def __len__(self) -> int:
-        return int(self._index.nlist)
-
-    @property
-    def centroids(self) -> FloatArray:
-        """What each list is nearest to (lists, dims) float32."""
-        centroids: FloatArray = self._index.quantizer.reconstruct_n(0, len(self))
-        return np.ascontiguousarray(centroids[:, : self._dims])
-
-    @property
-    def _filed(self) -> faiss.InvertedLists:
-        return cast("faiss.InvertedLists", self._index.invlists)
+        return len(self.centroids)
 
     @property
     def imbalance(self) -> float:
         """1 where all lists are equally long; a search reads so many times as much."""
-        return float(self._filed.imbalance_factor())
+        sizes = self._chains.sizes.astype(np.float64)
+        return float(len(self) * (sizes @ sizes) / max(sizes.sum(), 1) ** 2)
 
     def add(self, rows: RowArray, vectors: FloatArray, lists: IntArray | None = None) -> None:
-        """File vectors (n, dims) of rows that are not there, in the nearest lists, or in given ones."""
-        # As faiss takes them: addresses, whatever its types say.
-        add: Callable[..., None] = self._index.add_core
-        faiss.omp_set_num_threads(1)
+        """File vectors (n, dims) of rows in the nearest lists, or in given ones, and nowhere else."""
         for start in range(0, len(rows), CHUNK):
-            stop = start + CHUNK
-            some = np.ascontiguousarray(vectors[start:stop])
-            near = self._nearest(some) if lists is None else np.ascontiguousarray(lists[start:stop])
-            ids = rows[start:stop].astype(np.int64)
-            # The name keeps what faiss knows by its address.
-            parts = _filled(some), ids, near
-            add(len(ids), *(faiss.swig_ptr(part) for part in parts), None)
-            self.rough.put(rows[start:stop], some)
+            some, chunk = rows[start : start + CHUNK], vectors[start : start + CHUNK]
+            self._chains.put(some, self._nearest(chunk) if lists is None else lists[start : start + CHUNK])
+            self.rough.put(some, chunk)
 
     def renew(self, exact: ExactIndex, rows: RowArray) -> None:
         """File rows anew that an exact index has changed, or drop those it holds no more."""
-        once = np.unique(rows)
-        self._index.remove_ids(faiss.IDSelectorArray(once.astype(np.int64)))
-        there = once[exact.holds(once)]
-        self.add(there, exact.matrix[there])
+        there = exact.holds(rows)
+        self._chains.drop(rows[~there])
+        self.add(rows[there], exact.matrix[rows[there]])
 
-    def probe(self, vector: FloatArray, k: int, bits: ByteArray | None, visits: int) -> RowArray:
+    def probe(self, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int) -> RowArray:
         """Rows of the best that some lists hold, half as many again as ``k``: a byte a number orders them roughly.
 
-        ``bits`` are those of a mask by row, the first in the lowest bit.
+        ``allowed`` is a mask by row.
         """
-        faiss.omp_set_num_threads(1)
-        # faiss holds the selector by its address alone: the name keeps it until it has searched.
-        selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        parameters = faiss.SearchParametersIVF()
-        parameters.nprobe = max(1, min(len(self), visits))
-        parameters.sel = selector
-        query = _filled(np.ascontiguousarray(vector[None], np.float32))
-        _, ids = self._index.search(query, wider(k), params=parameters)
-        found: RowArray = ids[0][ids[0] >= 0].astype(np.int32)
-        return found
+        count, products = max(1, min(len(self), visits)), self._nearest.products(vector)
+        rows = self._chains.of(np.argpartition(-products, count - 1)[:count], allowed)
+        return self.rough.best(vector, wider(k), rows)
 
     def fitted(self, exact: ExactIndex) -> Fitted:
         """What another start can begin from."""
-        held = self._filed
-        sizes = [held.list_size(number) for number in range(len(self))]
-        ids = [faiss.rev_swig_ptr(held.get_ids(number), size).copy() for number, size in enumerate(sizes) if size]
-        rows = np.concatenate([np.zeros(0, np.int64), *ids]).astype(np.int32)
-        lists = np.repeat(np.arange(len(self), dtype=np.int32), sizes)
-        order = np.argsort(rows)
-        rows = rows[order]
-        placed = Placed(rows, lists[order], marks_of(exact.matrix, rows))
-        return Fitted(self.centroids, _ranges(self._index, self._dims), self.visits, self.size, placed, self.farther)
+        rows, lists = self._chains.filed()
+        placed = Placed(rows, lists, marks_of(exact.matrix, rows))
+        return Fitted(self.centroids, self._ranges, self.visits, self.size, placed, self.farther)
 
     def memory(self) -> dict[str, int]:
-        """Bytes by part, as far as they are used: faiss keeps room to grow beside them."""
-        count, dims = int(self._index.ntotal), self._dims
-        parts = {"codes": int(self._index.code_size), "ids": 8, "direct map": ENTRY, "rough": self.rough.nbytes}
-        return {name: size * count for name, size in parts.items()} | {"centroids": 4 * dims * len(self)}
+        """Bytes by part; of bytes by row as far as they are used."""
+        used = self.rough.nbytes * int(self._chains.sizes.sum())
+        return {"rough": used, "lists": self._chains.nbytes, "centroids": 2 * self.centroids.nbytes}
 
 
 def wider(k: int) -> int:
@@ -161,7 +123,6 @@ def wider(k: int) -> int:
 
 def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
     """Empty lists for the vectors of some rows, by spherical k-means on a sample of them, from a fixed seed."""
-    faiss.omp_set_num_threads(1)
     n = len(rows)
     # At least 39 vectors a list: with fewer centroids are poor.
     count = max(1, min(int(4 * math.sqrt(n)), n // 39))
@@ -169,9 +130,9 @@ def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
     sample = exact.matrix.take(rows[np.sort(drawn)], axis=0)
     centroids = sample[np.random.default_rng(1).permutation(len(sample))[:count]]
     centroids = k_means(sample, centroids, ROUNDS, Nearest, pause)
-    index = _empty(_filled(centroids))
-    index.train(_filled(sample))
-    lists = Lists(centroids, _ranges(index, exact.dims), int(rows.max(initial=-1)) + 1)
+    least, reach = sample.min(axis=0), np.ptp(sample, axis=0)
+    ranges = np.concatenate([least - BEYOND * reach, (1 + 2 * BEYOND) * reach])
+    lists = Lists(centroids, ranges, int(rows.max(initial=-1)) + 1)
     lists.size = n
     return lists
 
@@ -240,26 +201,3 @@ def _marks(vectors: FloatArray) -> RowArray:
     bits = np.ascontiguousarray(vectors).view(np.uint32).astype(np.uint64)
     marks: RowArray = ((bits * weights).sum(axis=1) >> 32).astype(np.uint32).view(np.int32)
     return marks
-
-
-def _filled(vectors: FloatArray) -> FloatArray:
-    """Vectors (n, dims) with zeros to a multiple of ``WIDTH``; themselves where that is so."""
-    return np.pad(vectors, ((0, 0), (0, missing))) if (missing := -vectors.shape[1] % WIDTH) else vectors
-
-
-def _ranges(index: faiss.IndexIVFScalarQuantizer, dims: int) -> FloatArray:
-    """What the quantiser learned of the first ``dims`` numbers, as ``Lists`` takes it."""
-    trained: FloatArray = faiss.vector_to_array(index.sq.trained)
-    return np.ascontiguousarray(trained.reshape(2, -1)[:, :dims]).ravel()
-
-
-def _empty(centroids: FloatArray) -> faiss.IndexIVFScalarQuantizer:
-    count, dims = centroids.shape
-    quantizer = faiss.IndexFlatIP(dims)
-    quantizer.add(np.ascontiguousarray(centroids))
-    form = faiss.ScalarQuantizer.QT_8bit
-    index = faiss.IndexIVFScalarQuantizer(quantizer, dims, count, form, faiss.METRIC_INNER_PRODUCT, False)
-    # What comes later may lie outside the range that the training saw.
-    index.sq.rangestat_arg = 0.25
-    index.set_direct_map_type(HASHTABLE)
-    return index

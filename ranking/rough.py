@@ -43,7 +43,9 @@ class Rough:
         _encode(self._codes, rows, vectors, self._least, self._reach)
 
     def best(self, vector: FloatArray, count: int, rows: RowArray) -> RowArray:
-        """Some of ascending rows, all below the end: the ``count`` of highest rough product, and its equals."""
+        """Some of many rows: the ``count`` of highest rough product, their equals, and those beyond the end."""
+        if len(rows) <= count:
+            return rows
         scores = np.empty(len(rows), np.float32)
         _scores(self._codes, rows, vector * self._reach / np.float32(255), scores)
         high: RowArray = rows[scores >= np.partition(scores, -count)[-count]]
@@ -68,12 +70,15 @@ def _encode(codes: ByteArray, rows: RowArray, vectors: FloatArray, least: FloatA
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _scores(codes: ByteArray, rows: RowArray, weights: FloatArray, out: FloatArray) -> None:
-    """Write the weighted sums (n,) of rows' bytes."""
-    dims, size, flat = weights.shape[0], rows.shape[0], codes.reshape(-1)
+    """Write the weighted sums (n,) of rows' bytes; no bound for those that have none."""
+    dims, size, end, flat = weights.shape[0], rows.shape[0], codes.shape[0], codes.reshape(-1)
     for i in range(min(AHEAD, size)):
-        prefetch(flat, np.intp(rows[i]) * dims)
+        prefetch(flat, np.intp(min(rows[i], end - 1)) * dims)
     for i in range(size):
-        prefetch(flat, np.intp(rows[min(i + AHEAD, size - 1)]) * dims)
+        prefetch(flat, np.intp(min(rows[min(i + AHEAD, size - 1)], end - 1)) * dims)
+        if rows[i] >= end:
+            out[i] = np.inf
+            continue
         at, total = np.intp(rows[i]) * dims, np.float32(0)
         row = flat[at : at + dims]
         for k in range(dims):

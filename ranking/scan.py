@@ -14,6 +14,8 @@ AHEAD = 32
 """Vectors that are fetched from memory at a time: their lines come side by side, not one after the other."""
 BLOCK = 1024
 """Products that wait at a time to be compared."""
+SAMPLED = 1024
+"""Words of masks that are looked at to guess how many rows they share."""
 
 
 @njit(nogil=True, cache=True)
@@ -26,6 +28,20 @@ def count_both(held: BoolArray, allowed: BoolArray) -> int:
     for row in range(whole, size):
         count += held[row] and allowed[row]
     return count
+
+
+@njit(nogil=True, cache=True)
+def guess_of_both(held: BoolArray, allowed: BoolArray) -> int:
+    """About how many rows two masks share, by as many of their words as ``SAMPLED``, evenly spread."""
+    size = min(held.shape[0], allowed.shape[0])
+    words, count = size // BITS, 0
+    if words <= SAMPLED:
+        return int(count_both(held, allowed))
+    for n in range(SAMPLED):
+        start = n * words // SAMPLED * BITS
+        count += ones(bits(held, start) & bits(allowed, start))
+    guess: int = count * words // SAMPLED
+    return guess
 
 
 @njit(nogil=True, cache=True)

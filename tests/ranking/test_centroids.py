@@ -6,7 +6,7 @@ import pytest
 from features.types import FloatArray
 from ranking.centroids import Nearest
 from ranking.exact import ExactIndex
-from ranking.index import FaissIndex
+from ranking.index import ListedIndex
 from ranking.rough import Rough
 
 
@@ -52,7 +52,7 @@ def test_vectors_beyond_the_end_of_the_bytes_are_left_out_and_still_found() -> N
     vectors = _mixture(12_000, 16, 7)
     rough = Rough(np.stack([vectors.min(axis=0), np.ptp(vectors, axis=0)]), 1)
     rough.put(np.array([0, len(rough), 11_999], np.int32), vectors[:3])
-    index, exact = FaissIndex(16, threshold=3000), ExactIndex(16)
+    index, exact = ListedIndex(16, threshold=3000), ExactIndex(16)
     for both in (index, exact):
         both.put(np.arange(3000, dtype=np.int32), vectors[:3000])
         both.put(np.arange(60_000, 62_800, dtype=np.int32), vectors[3000:5800])
@@ -64,7 +64,7 @@ def test_lists_are_tried_with_what_is_asked() -> None:
     vectors = _mixture(9000, 16, 8)
 
     def visits(asked: FloatArray) -> int:
-        index = FaissIndex(16, threshold=4000, asked=lambda: asked)
+        index = ListedIndex(16, threshold=4000, asked=lambda: asked)
         index.put(np.arange(9000, dtype=np.int32), vectors)
         assert index.lists is not None
         return index.lists.visits

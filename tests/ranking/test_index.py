@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features.errors import FeatureError
 from features.types import BoolArray, FloatArray, RowArray
 from ranking.exact import ExactIndex, top_k
-from ranking.index import FaissIndex
+from ranking.index import ListedIndex
 from ranking.types import VectorIndex
 
 DIMS = 20
@@ -23,19 +23,19 @@ def _shared() -> FloatArray:
     return SHARED
 
 
-def _beside() -> FaissIndex:
-    index = FaissIndex(DIMS, threshold=300, probes=1.0, background=True)
+def _beside() -> ListedIndex:
+    index = ListedIndex(DIMS, threshold=300, probes=1.0, background=True)
     index.start()
     return index
 
 
 EVERY = {
     "exact": lambda: ExactIndex(DIMS),
-    "faiss below its threshold": lambda: FaissIndex(DIMS),
+    "below the threshold of lists": lambda: ListedIndex(DIMS),
     "exact over a shared matrix": lambda: ExactIndex(DIMS, _shared),
     "exact with bytes": lambda: ExactIndex(DIMS, coarse=True),
-    "faiss with lists": lambda: FaissIndex(DIMS, threshold=300, probes=1.0),
-    "faiss training beside": _beside,
+    "with lists": lambda: ListedIndex(DIMS, threshold=300, probes=1.0),
+    "training beside": _beside,
 }
 every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
 steps_of = st.lists(st.sampled_from(["put", "put", "remove", "search"]), min_size=4, max_size=12)
@@ -82,7 +82,7 @@ def test_whatever_was_put_and_removed_a_search_finds_the_best_of_what_is_left(
 ) -> None:
     random, index = np.random.default_rng(seed), make()
     # Lists may choose among equals at the end of an answer.
-    ties = ties and not (isinstance(index, FaissIndex) and index.threshold < ROWS)
+    ties = ties and not (isinstance(index, ListedIndex) and index.threshold < ROWS)
     kept: dict[int, FloatArray] = {}
     for what in steps:
         size = int(random.integers(0, 700))
@@ -202,7 +202,7 @@ def _clusters(n: int, dims: int, seed: int) -> FloatArray:
     return _unit((centres[random.integers(0, 40, n)] + noise).astype(np.float32))
 
 
-def _recall(index: FaissIndex, exact: ExactIndex, queries: FloatArray, allowed: BoolArray | None) -> float:
+def _recall(index: ListedIndex, exact: ExactIndex, queries: FloatArray, allowed: BoolArray | None) -> float:
     hits = 0
     for query in queries:
         found, scores = index.search(query, 50, allowed)
@@ -217,7 +217,7 @@ def _recall(index: FaissIndex, exact: ExactIndex, queries: FloatArray, allowed: 
 @pytest.mark.parametrize("share", [None, 0.5, 0.1, 0.01])
 def test_lists_find_nine_of_ten_through_churn_and_under_filters(share: float | None) -> None:
     vectors, random = _clusters(12_000, 16, 1), np.random.default_rng(2)
-    index, exact = FaissIndex(16, threshold=4000), ExactIndex(16)
+    index, exact = ListedIndex(16, threshold=4000), ExactIndex(16)
     for both in (index, exact):
         both.put(np.arange(8000, dtype=np.int32), vectors[:8000])
     gone = random.choice(8000, 3000, replace=False).astype(np.int32)
@@ -237,7 +237,7 @@ def _threads() -> list[str]:
 
 def test_what_changes_while_lists_are_trained_is_in_them() -> None:
     vectors, exact = _clusters(9000, 16, 6), ExactIndex(16)
-    index = FaissIndex(16, threshold=1000, probes=1.0, background=True)
+    index = ListedIndex(16, threshold=1000, probes=1.0, background=True)
     for both in (index, exact):
         both.put(np.arange(6000, dtype=np.int32), vectors[:6000])
     index.start()
@@ -256,7 +256,7 @@ def test_what_changes_while_lists_are_trained_is_in_them() -> None:
 
 
 def test_lists_are_trained_anew_when_they_have_doubled_or_grown_uneven() -> None:
-    vectors, index = _clusters(9000, 16, 7), FaissIndex(16, threshold=1000)
+    vectors, index = _clusters(9000, 16, 7), ListedIndex(16, threshold=1000)
     index.put(np.arange(1500, dtype=np.int32), vectors[:1500])
     first = index.lists
     index.put(np.arange(1500, 2500, dtype=np.int32), vectors[1500:2500])
@@ -271,7 +271,7 @@ def test_lists_are_trained_anew_when_they_have_doubled_or_grown_uneven() -> None
 
 def test_closing_ends_a_training_and_the_index_still_answers() -> None:
     vectors = _clusters(60_000, 16, 8)
-    index, exact = FaissIndex(16, background=True), ExactIndex(16)
+    index, exact = ListedIndex(16, background=True), ExactIndex(16)
     for both in (index, exact):
         both.put(np.arange(60_000, dtype=np.int32), vectors)
     index.start()
@@ -284,7 +284,7 @@ def test_closing_ends_a_training_and_the_index_still_answers() -> None:
 
 def test_a_change_that_empties_the_index_gives_up_lists_and_training() -> None:
     vectors = _clusters(3000, 16, 8)
-    index = FaissIndex(16, threshold=1000, background=True)
+    index = ListedIndex(16, threshold=1000, background=True)
     index.put(np.arange(3000, dtype=np.int32), vectors)
     index.start()
     index.remove(np.arange(2990, dtype=np.int32))
@@ -301,16 +301,16 @@ def test_shared_vectors_are_not_kept_twice_and_must_be_there() -> None:
 
 
 def test_memory_is_told_by_part() -> None:
-    index = FaissIndex(16, threshold=1000)
+    index = ListedIndex(16, threshold=1000)
     index.put(np.arange(2000, dtype=np.int32), _clusters(2000, 16, 9))
     parts = index.memory()
-    assert parts.keys() == {"vectors", "mask", "codes", "ids", "direct map", "rough", "centroids"}
-    assert parts["codes"] == 2000 * 16
+    assert parts.keys() == {"vectors", "mask", "rough", "lists", "centroids"}
+    assert parts["rough"] == 2000 * 16
     assert sum(parts.values()) < 2000 * 1024
 
 
 def test_retraining_loses_no_row() -> None:
-    vectors, index = _clusters(3000, 16, 4), FaissIndex(16, threshold=1000, probes=1.0)
+    vectors, index = _clusters(3000, 16, 4), ListedIndex(16, threshold=1000, probes=1.0)
     index.put(np.arange(3000, dtype=np.int32), vectors)
     index.remove(np.arange(0, 3000, 2, dtype=np.int32))
     before = index.search(vectors[1], 60)
@@ -327,7 +327,7 @@ def test_two_indexes_of_one_history_answer_alike() -> None:
     vectors = _clusters(3000, 16, 5)
     answers = []
     for _ in range(2):
-        index = FaissIndex(16, threshold=1000)
+        index = ListedIndex(16, threshold=1000)
         index.put(np.arange(3000, dtype=np.int32), vectors)
         index.remove(np.arange(100, dtype=np.int32))
         answers.append(index.search(vectors[7], 100)[0].tolist())

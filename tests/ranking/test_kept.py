@@ -7,7 +7,7 @@ import pytest
 
 from features.types import FloatArray, IntArray
 from ranking.exact import ExactIndex
-from ranking.index import FaissIndex
+from ranking.index import ListedIndex
 from ranking.kept import Kept, ListsWarning
 from ranking.lists import Fitted, Placed
 
@@ -21,19 +21,19 @@ def _vectors() -> FloatArray:
     return unit
 
 
-def _index(kept: Kept | None, vectors: FloatArray, probes: float | None = None) -> FaissIndex:
-    index = FaissIndex(DIMS, 1000, probes, background=True, kept=kept)
+def _index(kept: Kept | None, vectors: FloatArray, probes: float | None = None) -> ListedIndex:
+    index = ListedIndex(DIMS, 1000, probes, background=True, kept=kept)
     index.put(np.arange(COUNT, dtype=np.int32), vectors)
     index.start()
     index.wait()
     return index
 
 
-def _answers(index: FaissIndex | ExactIndex, queries: FloatArray) -> list[list[int]]:
+def _answers(index: ListedIndex | ExactIndex, queries: FloatArray) -> list[list[int]]:
     return [index.search(query, 20)[0].tolist() for query in queries]
 
 
-def _placed(index: FaissIndex) -> IntArray:
+def _placed(index: ListedIndex) -> IntArray:
     assert index.lists is not None
     exact = ExactIndex(DIMS)
     exact.put(np.arange(COUNT, dtype=np.int32), _vectors())
