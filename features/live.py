@@ -240,7 +240,7 @@ class HomeLog(LogReader):
 
     def _remember(self, names: Mapping[str, str]) -> None:
         """Keep names at hand that are durable now."""
-        if len(self._names) > people.REMEMBERED:
+        if len(self._names) > people.AT_HAND:
             self._names.clear()
         self._names |= names
 

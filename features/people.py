@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.ids import Ids
 from features.records import Record, Written, decode, encode, encoded
 
 TABLE = "CREATE TABLE IF NOT EXISTS people (user_id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE) WITHOUT ROWID;"
@@ -19,8 +20,10 @@ MARK = "~"
 """What a name that was drawn begins with."""
 AT_ONCE = 250
 """Ids that one statement asks for."""
-REMEMBERED = 1 << 18
-"""People who are remembered at most, so that a log of millions is read in bounded memory."""
+REMEMBERED = 1 << 20
+"""People who are remembered at most while a log is read, in some 100 bytes each."""
+AT_HAND = 1 << 17
+"""People whose names a writer keeps at hand at most."""
 _PEOPLE = ("user", "control", "served", "erase")
 
 
@@ -73,7 +76,13 @@ def forget(live: sqlite3.Connection, user_id: str) -> None:
 
 def named_table(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
     """A table of records with names in the place of ids."""
-    return pa.Table.from_batches([_renamed(batch, names) for batch in table.to_batches()], table.schema)
+
+    def renamed(batch: pa.RecordBatch) -> pa.RecordBatch:
+        people = batch["user_id"].dictionary_encode()
+        after = [names.get(one, one) for one in people.dictionary.to_pylist()]
+        return _renamed(batch, pa.array(after, pa.string()).take(people.indices))
+
+    return pa.Table.from_batches(map(renamed, table.to_batches()), table.schema)
 
 
 class Told:
@@ -87,14 +96,22 @@ class Told:
 
     def __init__(self, live: sqlite3.Connection | None) -> None:
         self._live = live
-        self._ids: dict[str, str] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._rows, self._ids = Ids(), pa.array([""], pa.string())
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A batch of ``features.log.SCHEMA`` with ids in the place of names."""
         if self._live is None:
             return batch
-        self._learn(self._live, pc.unique(batch["user_id"]).to_pylist())
-        return _renamed(batch, self._ids)
+        if len(self._rows) > REMEMBERED:
+            self._begin()
+        known = len(self._rows)
+        (rows,) = self._rows.enrol([batch["user_id"]])
+        fresh = [self._rows.name(row) for row in range(known, len(self._rows))]
+        self._ids = pa.concat_arrays([self._ids, pa.array(self.ids(fresh), pa.string())]) if fresh else self._ids
+        return _renamed(batch, self._ids.take(pa.array(rows)))
 
     def ids(self, names: Sequence[str]) -> list[str]:
         """The ids of people by their names, in order."""
@@ -110,12 +127,6 @@ class Told:
         found = names_of(self._live, user_ids)
         return [found.get(one, one) for one in user_ids]
 
-    def _learn(self, live: sqlite3.Connection, names: list[str]) -> None:
-        if len(self._ids) > REMEMBERED:
-            self._ids.clear()
-        fresh = [name for name in names if name not in self._ids]
-        self._ids |= dict(zip(fresh, self.ids(fresh), strict=True))
-
 
 def _looked_up(live: sqlite3.Connection, what: str, keys: Collection[str]) -> dict[str, str]:
     wanted, found = list(keys), dict[str, str]()
@@ -126,25 +137,19 @@ def _looked_up(live: sqlite3.Connection, what: str, keys: Collection[str]) -> di
     return found
 
 
-def _renamed(batch: pa.RecordBatch, others: Mapping[str, str]) -> pa.RecordBatch:
+def _renamed(batch: pa.RecordBatch, after: pa.Array) -> pa.RecordBatch:
     """A batch of records whose people are called otherwise, in their column and in their JSON."""
-    people = batch["user_id"].dictionary_encode()
-    before = people.dictionary.to_pylist()
-    after = [others.get(one, one) for one in before]
-    if after == before:
-        return batch
-    renamed = pa.array(after, pa.string()).take(people.indices)
     changed = pc.indices_nonzero(pc.is_in(batch["type"], value_set=pa.array(_PEOPLE)))
     payload = batch["payload"]
     if len(changed):
         texts = payload.to_pylist()
-        codes = people.indices.to_pylist()
-        for at in changed.to_pylist():
-            texts[at] = _spliced(texts[at], before[codes[at]], after[codes[at]])
+        befores, afters = (column.take(changed).to_pylist() for column in (batch["user_id"], after))
+        for at, *names in zip(changed.to_pylist(), befores, afters, strict=True):
+            texts[at] = _spliced(texts[at], *names)
         payload = pa.array(texts, pa.string())
-    at = {name: batch.schema.get_field_index(name) for name in ("user_id", "payload")}
     columns = batch.columns
-    columns[at["user_id"]], columns[at["payload"]] = renamed, payload
+    columns[batch.schema.get_field_index("user_id")] = after
+    columns[batch.schema.get_field_index("payload")] = payload
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
