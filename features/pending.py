@@ -14,8 +14,12 @@ from features.records import Action, Control, Record, User, decode
 from features.schema import ACTION_CODE
 from features.types import HashArray, IntArray, RowArray
 
-_OF_PEOPLE = pa.array(["user", "control"])
-_EVENT_OR_PAGE = pa.array(["event", "served", "decision"])
+# Of the columns' own type: what is not, pyarrow looks for anew in modules that may not be there, at every call.
+_OF_PEOPLE = pa.array(["user", "control"], pa.string())
+_HIDE = pa.scalar(str(Action.HIDE), pa.string())
+_NONE = pa.scalar(NO_ACTION, pa.int32())
+_ACTIONS = pa.array(list(ACTION_CODE), pa.string())
+_EVENT_OR_PAGE = pa.array(["event", "served", "decision"], pa.string())
 """A served page and what was decided for it are context for replay and change nothing: the kernel passes over them."""
 
 
@@ -51,11 +55,11 @@ class Pending:
 def prepare(batch: pa.RecordBatch, users: Ids, items: Ids) -> Pending:
     """Give the ids of a batch their rows, in the order of the log however it is cut into batches."""
     changing = pc.invert(pc.is_in(batch["type"], value_set=_EVENT_OR_PAGE))
-    where = pc.indices_nonzero(pc.or_(changing, pc.equal(batch["action"], str(Action.HIDE))))
+    where = pc.indices_nonzero(pc.or_(changing, pc.equal(batch["action"], _HIDE)))
     slow, payloads = where.to_pylist(), batch["payload"].take(where)
     (user,) = users.enrol([batch["user_id"]])
     item, via = _enrol_items(items, [batch["item_id"], batch["via_item_id"]], _named(batch))
-    action = pc.fill_null(pc.index_in(batch["action"], value_set=pa.array(list(ACTION_CODE))), NO_ACTION)
+    action = pc.fill_null(pc.index_in(batch["action"], value_set=_ACTIONS), _NONE)
     steps = Steps(
         action=action.to_numpy(zero_copy_only=False).astype(np.uint8),
         user=user,

@@ -16,7 +16,7 @@ from serving.clock import Clock
 
 GROUP_RECORDS = 1000
 """A group is closed when it holds so many: its fold is one hold of the engine's mutex, for which pages wait."""
-REST_S, REST_AFTER_FAULT_S = 0.02, 1.0
+REST_S, REST_AFTER_FAULT_S = 0.1, 1.0
 """Pages that were served wait no longer than this to be written down, so that no request has to do it."""
 
 _log = logging.getLogger(__name__)
