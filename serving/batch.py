@@ -54,7 +54,18 @@ def read_events(body: bytes) -> list[Event] | list[object]:
     try:
         return _EVENTS.decode(body)
     except msgspec.ValidationError:
-        return _ANYTHING.decode(body)
+        return read_rows(body)
+
+
+def read_rows(body: bytes) -> list[object]:
+    """The values of a batch, to be read one by one.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        If the body is no JSON array, or has no or too many records.
+    """
+    return _ANYTHING.decode(body)
 
 
 def check_depth(values: Sequence[object]) -> None:

@@ -16,6 +16,9 @@ from serving.keys import Door
 from serving.keys import Scope as KeyScope
 
 MAX_BODY_BYTES = 16 << 20
+HEARD_OUT_BYTES = 4 * MAX_BODY_BYTES
+"""So much of a body that is too large is read and thrown away: a client that is cut off while it sends may never read
+why."""
 
 OPEN = ("/healthz", "/schema")
 """What anybody may see: that the server runs, and what it can be asked."""
@@ -28,19 +31,19 @@ Route = Callable[[bytes], Awaitable[bytes]]
 
 
 class Hot:
-    """An application that answers POST requests of some paths by itself.
+    """An application that answers some requests by itself: those that have a body.
 
     Parameters
     ----------
     contract : ASGI application
         Answers all else.
-    routes : mapping of str to callable
-        By path.
+    routes : mapping of (str, str) to callable
+        By method and path.
     door : Door
         Every request passes it, those of the contract too.
     """
 
-    def __init__(self, contract: ASGIApp, routes: Mapping[str, Route], door: Door) -> None:
+    def __init__(self, contract: ASGIApp, routes: Mapping[tuple[str, str], Route], door: Door) -> None:
         self._contract = contract
         self._routes = routes
         self._door = door
@@ -53,12 +56,11 @@ class Hot:
         status, media_type, more = 200, b"application/json", dict[str, str]()
         try:
             self._admit(scope)
-            route = self._routes.get(scope["path"]) if scope["method"] == "POST" else None
-            if route or (scope["method"] == "PUT" and scope["path"] in CATALOG):
-                _check_media_type(scope)
+            route = self._routes.get((scope["method"], scope["path"]))
             if route is None:
                 await self._contract(scope, receive, send)
                 return
+            _check_media_type(scope)
             body = await route(await _body(receive))
         except Exception as error:  # noqa: BLE001  # whatever it was, the person who asked is answered
             found = problem(error, f"{scope['method']} {scope['path']}")
@@ -70,6 +72,10 @@ class Hot:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _admit(self, scope: HTTPScope) -> None:
+        path = scope["path"]
+        if path != "/" and (path.endswith("/") or "//" in path):
+            # The framework would forgive it, and answer without what is looked at here.
+            raise HTTPException(f"There is no route {path[:128]!r}: it has a slash too many.", status_code=404)
         if (wanted := scope_of(scope["method"], scope["path"])) is not None:
             sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             self._door.check(sent, wanted)
@@ -95,18 +101,19 @@ def _check_media_type(scope: HTTPScope) -> None:
 
 
 async def _body(receive: Receive) -> bytes:
-    """The whole body of a request; one that is too large is refused before it is all here."""
+    """The whole body of a request; one that is too large is refused, and no more of it is kept than is allowed."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
         message = await receive()
         if message["type"] != "http.request":
             raise HTTPException("The client left.", status_code=400)
-        parts.append(message["body"])
-        size, more = size + len(message["body"]), message["more_body"]
-        if size > MAX_BODY_BYTES:
-            what = f"The body is larger than {MAX_BODY_BYTES} bytes."
-            raise HTTPException(f"{what} Send it in several requests.", status_code=413)
+        size, more = size + len(message["body"]), message["more_body"] and size <= HEARD_OUT_BYTES
+        if size <= MAX_BODY_BYTES:
+            parts.append(message["body"])
+    if size > MAX_BODY_BYTES:
+        what = f"The body is larger than {MAX_BODY_BYTES} bytes."
+        raise HTTPException(f"{what} Send it in several requests.", status_code=413)
     if not size:
         raise HTTPException(EMPTY, status_code=400)
     return b"".join(parts)

@@ -17,7 +17,7 @@ from ranking.ladder import Budget
 from ranking.types import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
 from serving import clock, errors
 from serving.archiver import Archiver
-from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, Users, keep, read_events
+from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, Users, keep, read_events, read_rows
 from serving.contract import document
 from serving.decisions import Decisions, why
 from serving.hot import MAX_BODY_BYTES, Hot, Route
@@ -207,7 +207,7 @@ def create_app(
 
 def _hot_routes(
     engine: Engine, writer: Writer, now_ms: clock.Clock, request_id: Callable[[], str], threads: int
-) -> dict[str, Route]:
+) -> dict[tuple[str, str], Route]:
     """The handlers that the contract declares, given what they ask for."""
     feed_request, rank_request = msgspec.json.Decoder(FeedRequest), msgspec.json.Decoder(RankRequest)
     alive_request = msgspec.json.Decoder(AliveRequest)
@@ -232,11 +232,19 @@ def _hot_routes(
     async def answer_events(body: bytes) -> bytes:
         return encode(await send_events.fn(writer, read_events(body)))
 
+    async def answer_items(body: bytes) -> bytes:
+        return encode(await put_items.fn(writer, read_rows(body)))
+
+    async def answer_users(body: bytes) -> bytes:
+        return encode(await put_users.fn(writer, read_rows(body)))
+
     return {
-        "/v1/feed": answer_feed,
-        "/v1/rank": answer_rank,
-        "/v1/alive": answer_alive,
-        "/v1/events": answer_events,
+        ("POST", "/v1/feed"): answer_feed,
+        ("POST", "/v1/rank"): answer_rank,
+        ("POST", "/v1/alive"): answer_alive,
+        ("POST", "/v1/events"): answer_events,
+        ("PUT", "/v1/items"): answer_items,
+        ("PUT", "/v1/users"): answer_users,
     }
 
 

@@ -262,6 +262,8 @@ PROBLEMS = [
     ("GET", "/v1/similar?item_id=" + "i" * 129, b"", 400, "invalid_request", "item_id"),
     ("GET", "/v1/similar?item_id=i1&k=0", b"", 400, "invalid_request", "k"),
     ("GET", "/v1/similar?item_id=i1&k=few", b"", 400, "invalid_request", "k"),
+    ("POST", "/v1/feed/", b"{}", 404, "not_found", "slash"),
+    ("PUT", "/v1//items", b"[]", 404, "not_found", "slash"),
     ("GET", "/v2/feed", b"", 404, "not_found", ""),
     ("GET", "/v1/feed", b"", 405, "method_not_allowed", ""),
 ]
