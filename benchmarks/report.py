@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,11 @@ def machine() -> dict[str, str | int | bool]:
 def threads() -> int:
     """Threads that this process may run at once: fewer than cores where it is pinned to some."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def say(what: str) -> None:
+    """Tell whoever waits what is being done now: on standard error, since tables go to the other."""
+    print(f"  {time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def interleaved(runs: Sequence[Callable[[], object]], times: int) -> list[list[float]]:
