@@ -57,7 +57,7 @@ def run(*, quick: bool) -> Report:
     # One thread for numpy too, as for the peers.
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         say(f"{sizes.vectors:,} vectors")
-        main_set(report, clustered(sizes.vectors, QUERIES), Kept(Path(folder), "main"), sizes, quick=quick)
+        main_set(report, clustered(sizes.vectors, QUERIES), Kept(Path(folder), "main", "product"), sizes, quick=quick)
         for one in _others(report, sizes, quick=quick):
             index = _made(report, one, None)
             graph, _ = _built(report, one, "faiss HNSW32", partial(peers.faiss_graph, one.vectors))

@@ -116,9 +116,14 @@ class Bundle:
         return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:12]
 
     @cached_property
+    def sha256(self) -> dict[str, str]:
+        """The hash of every file of what was learned, as the manifest has it."""
+        return {name: _digest(pieces) for name, pieces in self._parts()}
+
+    @property
     def version(self) -> str:
         """Twelve hexadecimal digits over all that was learned."""
-        return version_of({name: _digest(pieces) for name, pieces in self._parts()})
+        return version_of(self.sha256)
 
     def base_rates_of(self, heads: tuple[str, ...]) -> DoubleArray:
         """π (H, 4) by head and code of kind; 0 where a kind does not have the head."""
@@ -162,6 +167,11 @@ def _digest(pieces: Iterable[Piece]) -> str:
 def version_of(sha256: dict[str, str]) -> str:
     """The version of a bundle by the hashes of its files."""
     return hashlib.sha256(json.dumps(sha256, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def factors_of(sha256: dict[str, str]) -> str:
+    """What tells a bundle's factors from others, by the hashes of its files: twelve hexadecimal digits."""
+    return version_of({path: digest for path, digest in sha256.items() if path.startswith("factors/")})
 
 
 def save(bundle: Bundle, folder: Path, packages: dict[str, str]) -> Path:

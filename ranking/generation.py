@@ -20,7 +20,7 @@ from features.records import Context
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, RowArray
 from ranking import eligibility, exploration, suppression
-from ranking.bundle import Bundle
+from ranking.bundle import Bundle, factors_of
 from ranking.decided import Decisions
 from ranking.exact import ExactIndex, top_k
 from ranking.exploration import Lottery
@@ -66,6 +66,8 @@ class Generation:
     ranker : Ranker
     lists : Path, optional
         Where the indexes' trained lists are kept from one start to the next.
+    bundles : Path, optional
+        The folder of bundles whose factors' lists stay there.
     keeps : bool
         Whether they are kept there, or only read.
     exact : bool
@@ -80,6 +82,7 @@ class Generation:
         ranker: Ranker,
         *,
         lists: Path | None = None,
+        bundles: Path | None = None,
         keeps: bool = False,
         exact: bool = False,
     ) -> None:
@@ -96,8 +99,10 @@ class Generation:
         def shared() -> FloatArray:
             return self.reader.vectors.item
 
+        factors = factors_of(bundle.sha256)
+
         def many(name: str) -> ListedIndex:
-            kept = Kept(lists, f"{bundle.factors.version}-{name}", writes=keeps) if lists else None
+            kept = Kept(lists, factors, name, keeps, bundles) if lists else None
             return ListedIndex(dims, shared=shared, background=True, kept=kept, asked=self._asked)
 
         self._listed = {} if exact else {PRODUCT: many("product"), VIDEO: many("video")}

@@ -1,7 +1,8 @@
 """Trained lists on disk, so that a start files vectors where they were instead of training anew.
 
 Kept is what was learned, not the vectors. A folder appears whole or not at all, is never changed, and is only a
-shortcut: a damaged one is passed over with a warning, and wrong places would cost recall, not right scores.
+shortcut: a damaged one is passed over with a warning, and wrong places would cost recall, not right scores. Once new
+lists are durable, those of factors that no bundle has any more go.
 """
 
 import hashlib
@@ -16,9 +17,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from features.errors import SnapshotError
+from features.errors import BundleError, SnapshotError
 from features.log import sync_folder
-from ranking.bundle import write
+from ranking.bundle import factors_of, read_manifest, write
 from ranking.lists import FARTHER, Fitted, Placed
 
 FORMAT = 1
@@ -47,18 +48,22 @@ class Kept:
     ----------
     folder : Path
         Holds the lists of a home; made when something is kept.
-    key : str
-        Names kind and factors: lists of others are not looked at.
+    factors, kind : str
+        What lists are of: those of others are not looked at.
     writes : bool
         Whether lists are kept here, or only read.
+    bundles : Path, optional
+        The folder of the bundles whose factors' lists stay; without it all stay.
     """
 
     folder: Path
-    key: str
+    factors: str
+    kind: str
     writes: bool = True
+    bundles: Path | None = None
 
     def save(self, fitted: Fitted) -> None:
-        """Keep lists durably, in place of all earlier ones of this key."""
+        """Keep lists durably, in place of earlier ones of the same factors and kind, and of those nobody needs."""
         if not self.writes:
             return
         placed, file = fitted.placed, io.BytesIO()
@@ -66,8 +71,7 @@ class Kept:
         np.savez(file, allow_pickle=False, **dict(zip(ARRAYS, arrays, strict=True)))
         packed = file.getvalue()
         meta = Meta(FORMAT, fitted.visits, fitted.size, hashlib.sha256(packed).hexdigest(), fitted.farther)
-        earlier = self._found()
-        place = self.folder / f"{self.key}-{meta.sha256[:12]}"
+        place = self.folder / f"{self.factors}-{self.kind}-{meta.sha256[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
         try:
@@ -80,9 +84,9 @@ class Kept:
             shutil.rmtree(draft)
             raise
         sync_folder(self.folder)
-        for old in earlier:
-            if old != place:
-                shutil.rmtree(old)
+        for old in {*self._found(), *self._needless()} - {place}:
+            # Another kind's training may be at it too. Who reads it meanwhile trains anew.
+            shutil.rmtree(old, ignore_errors=True)
 
     def load(self, dims: int) -> Fitted | None:
         """What is kept for vectors of so many numbers; None where nothing is, or nothing whole.
@@ -100,7 +104,19 @@ class Kept:
         return None
 
     def _found(self) -> list[Path]:
-        return sorted(self.folder.glob(f"{self.key}-*"))
+        return sorted(self.folder.glob(f"{self.factors}-{self.kind}-*"))
+
+    def _needless(self) -> list[Path]:
+        """The lists of factors that no bundle has; none where a bundle cannot be read, since it may need them."""
+        if self.bundles is None:
+            return []
+        try:
+            manifests = [read_manifest(place.parent) for place in self.bundles.glob("[!.]*/manifest.json")]
+        except BundleError:
+            return []
+        needed = {self.factors, *(factors_of(manifest.sha256) for manifest in manifests)}
+        # Nothing but lists: a draft may be another training's, and is a folder too.
+        return [old for old in self.folder.glob("[!.]*-*-*") if old.name.split("-")[0] not in needed]
 
 
 def _read(place: Path, dims: int) -> Fitted:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from features.types import BoolArray, FloatArray, HashArray, IntArray, RowArray
 from ranking.centroids import CHUNK, Nearest, Pause, k_means
@@ -148,8 +149,11 @@ def fill(lists: Lists, exact: ExactIndex, rows: RowArray, placed: Placed | None,
     for start in range(0, len(rows), CHUNK):
         pause()
         chunk = rows[start : start + CHUNK]
-        vectors = exact.matrix[chunk]
-        same = (known[chunk] >= 0) & (marks[chunk] == _marks(vectors))
+        vectors = exact.matrix.take(chunk, axis=0)
+        if placed is None:
+            lists.add(chunk, vectors)
+            continue
+        same = (known[chunk] >= 0) & (marks[chunk] == marks_of(exact.matrix, chunk))
         lists.add(chunk[same], vectors[same], known[chunk[same]])
         lists.add(chunk[~same], vectors[~same])
     lists.balance = lists.imbalance
@@ -189,15 +193,25 @@ def _visits(lists: Lists, queries: FloatArray, best: list[RowArray], visits: int
     return visits
 
 
-def marks_of(matrix: FloatArray, rows: RowArray) -> RowArray:
+def marks_of(matrix: FloatArray, rows: RowArray, pause: Pause = lambda: None) -> RowArray:
     """A mark (n,) of the bits of each row's vector; of two that differ the marks agree once in 2³² times."""
-    parts = [_marks(matrix[rows[start : start + CHUNK]]) for start in range(0, len(rows), CHUNK)]
-    return np.concatenate([np.zeros(0, np.int32), *parts])
-
-
-def _marks(vectors: FloatArray) -> RowArray:
-    """The upper half of a sum of products modulo 2⁶⁴, as multiply-shift hashing does."""
-    weights: HashArray = np.random.default_rng(0).integers(0, 1 << 63, vectors.shape[1], np.uint64) * 2 + 1
-    bits = np.ascontiguousarray(vectors).view(np.uint32).astype(np.uint64)
-    marks: RowArray = ((bits * weights).sum(axis=1) >> 32).astype(np.uint32).view(np.int32)
+    marks = np.empty(len(rows), np.int32)
+    for start in range(0, len(rows), CHUNK):
+        pause()
+        _mark(matrix, rows[start : start + CHUNK], _weights(matrix.shape[1]), marks[start : start + CHUNK])
     return marks
+
+
+def _weights(dims: int) -> HashArray:
+    weights: HashArray = np.random.default_rng(0).integers(0, 1 << 63, dims, np.uint64) * 2 + 1
+    return weights
+
+
+@njit(nogil=True, cache=True)
+def _mark(matrix: FloatArray, rows: RowArray, weights: HashArray, marks: RowArray) -> None:
+    """Write the upper half of a sum of products modulo 2⁶⁴, as multiply-shift hashing does."""
+    for i in range(rows.shape[0]):
+        parts, total = matrix[rows[i]].view(np.uint32), np.uint64(0)
+        for k in range(parts.shape[0]):
+            total += np.uint64(parts[k]) * weights[k]
+        marks[i] = np.int32(np.uint32(total >> np.uint64(32)))

@@ -42,7 +42,9 @@ class Maker:
     def over(self, state: FeatureState, bundle: Bundle, policy: Policy) -> Generation:
         """Over a state that is there, and that nobody folds meanwhile."""
         scores = self._ranker(bundle, state)
-        return self._filled(Generation(bundle, policy, state, scores, lists=self._home / "index", keeps=self._keeps))
+        lists, bundles = self._home / "index", self._home / "bundles"
+        made = Generation(bundle, policy, state, scores, lists=lists, bundles=bundles, keeps=self._keeps)
+        return self._filled(made)
 
     def under(self, generation: Generation, policy: Policy) -> Generation:
         """The same generation under another policy; nobody folds meanwhile."""

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from features.types import FloatArray, IntArray
+from ranking.bundle import FORMAT, Manifest, Trained, factors_of
 from ranking.exact import ExactIndex
 from ranking.index import ListedIndex
 from ranking.kept import Kept, ListsWarning
@@ -41,7 +43,7 @@ def _placed(index: ListedIndex) -> IntArray:
 
 
 def test_a_second_start_answers_as_the_first(tmp_path: Path) -> None:
-    vectors, kept = _vectors(), Kept(tmp_path / "index", "a")
+    vectors, kept = _vectors(), Kept(tmp_path / "index", "a", "product")
     first = _index(kept, vectors)
     (written,) = (tmp_path / "index").iterdir()
     second = _index(kept, vectors)
@@ -51,7 +53,7 @@ def test_a_second_start_answers_as_the_first(tmp_path: Path) -> None:
 
 
 def test_vectors_that_changed_since_are_filed_where_they_belong_now(tmp_path: Path) -> None:
-    vectors, kept = _vectors(), Kept(tmp_path, "a")
+    vectors, kept = _vectors(), Kept(tmp_path, "a", "product")
     _index(kept, vectors)
     moved = vectors.copy()
     moved[::2] = -vectors[::2]
@@ -63,7 +65,7 @@ def test_vectors_that_changed_since_are_filed_where_they_belong_now(tmp_path: Pa
 @pytest.mark.parametrize("file", ["lists.npz", "meta.json"])
 @pytest.mark.parametrize("at", [0, -30])
 def test_damaged_lists_are_trained_anew_with_a_warning(tmp_path: Path, file: str, at: int) -> None:
-    vectors, kept = _vectors(), Kept(tmp_path, "a")
+    vectors, kept = _vectors(), Kept(tmp_path, "a", "product")
     before = _answers(_index(kept, vectors), vectors[:50])
     (place,) = tmp_path.iterdir()
     damaged = bytearray((place / file).read_bytes())
@@ -76,20 +78,55 @@ def test_damaged_lists_are_trained_anew_with_a_warning(tmp_path: Path, file: str
 
 
 def test_lists_that_do_not_fit_are_passed_over(tmp_path: Path) -> None:
-    kept, rows = Kept(tmp_path, "a"), np.arange(3, dtype=np.int32)
+    kept, rows = Kept(tmp_path, "a", "product"), np.arange(3, dtype=np.int32)
     kept.save(Fitted(np.ones((2, DIMS), np.float32), np.ones(2 * DIMS, np.float32), 1, 3, Placed(rows, rows, rows)))
     with pytest.warns(ListsWarning, match="do not fit"):
         assert kept.load(DIMS) is None
-    assert Kept(tmp_path, "b").load(DIMS) is None
+    assert Kept(tmp_path, "b", "product").load(DIMS) is None
+
+
+def _fitted() -> Fitted:
+    rows = np.arange(3, dtype=np.int32)
+    placed = Placed(rows, np.zeros(3, np.int32), rows)
+    return Fitted(np.ones((2, DIMS), np.float32), np.ones(2 * DIMS, np.float32), 1, 3, placed)
+
+
+def test_lists_go_when_no_bundle_has_their_factors_any_more(tmp_path: Path) -> None:
+    bundles, folder = tmp_path / "bundles", tmp_path / "index"
+    trained = Trained(0, 1, 0, 0)
+    for name in ("one", "two"):
+        sha256 = {"factors/items.npy": name, "heads/like.txt": "other"}
+        text = msgspec.json.encode(Manifest(FORMAT, name, "", trained, {}, sha256))
+        (bundles / name).mkdir(parents=True)
+        (bundles / name / "manifest.json").write_bytes(text)
+    first, second = (factors_of({"factors/items.npy": name}) for name in ("one", "two"))
+    kinds = ("product", "video")
+    for factors in (first, second, "gone"):
+        for kind in kinds:
+            Kept(folder, factors, kind).save(_fitted())
+    (folder / ".draft-other").mkdir()
+    Kept(folder, first, "product", bundles=bundles).save(_fitted())
+
+    def left() -> set[tuple[str, str]]:
+        return {(place.name.split("-")[0], place.name.split("-")[1]) for place in folder.glob("[!.]*")}
+
+    assert left() == {(factors, kind) for factors in (first, second) for kind in kinds}
+    assert (folder / ".draft-other").exists()
+    (bundles / "two" / "manifest.json").write_text("{}")
+    Kept(folder, "new", "product", bundles=bundles).save(_fitted())
+    assert {factors for factors, _ in left()} == {first, second, "new"}
+    (bundles / "two" / "manifest.json").unlink()
+    Kept(folder, "new", "product", bundles=bundles).save(_fitted())
+    assert {factors for factors, _ in left()} == {first, "new"}
 
 
 def test_a_reader_keeps_nothing(tmp_path: Path) -> None:
-    _index(Kept(tmp_path / "index", "a", writes=False), _vectors())
+    _index(Kept(tmp_path / "index", "a", "product", writes=False), _vectors())
     assert not (tmp_path / "index").exists()
 
 
 def test_lists_of_the_first_format_are_still_read() -> None:
-    fitted = Kept(GOLDEN, "lists-1").load(2)
+    fitted = Kept(GOLDEN, "lists", "1").load(2)
     assert fitted is not None
     assert fitted.centroids.tolist() == [[1, 0], [0, 1]]
     assert fitted.ranges.tolist() == [-1, -1, 2, 2]
