@@ -13,6 +13,7 @@ from features.records import Action, Event
 
 HEADER, FRAME = 32, 24 + 4096
 """Bytes of a write-ahead file's head, and of a frame with its page."""
+AS_JSON = {"content-type": "application/json"}
 _CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
 _SENDS = frozenset({"write", "writev", "sendto", "sendmsg"})
 
@@ -59,7 +60,8 @@ def answers_before_sync(home: Path, now_ms: int, batches: int) -> tuple[int, int
             for number in range(batches):
                 event = {"event_id": f"traced-{number}", "ts_ms": now_ms, "item_id": "i1", "action": "like"}
                 body = json.dumps([event | {"user_id": "u1"}]).encode()
-                urllib.request.urlopen(f"{server.address}/v1/events", body, timeout=60).read()  # noqa: S310  # our server
+                sent = urllib.request.Request(f"{server.address}/v1/events", body, AS_JSON)  # noqa: S310  # our server
+                urllib.request.urlopen(sent, timeout=60).read()  # noqa: S310
             server.kill()
     except RuntimeError as error:
         return f"strace cannot trace here: {error}"

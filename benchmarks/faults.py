@@ -1,22 +1,37 @@
-"""A disk that is full and clocks that leap beside a running engine: pages go on, errors have names, none is lost."""
+"""What fails beside a running engine: pages go on, legal and in time or refused by a named error, and none is lost.
+
+Faults come in where the real parts meet: a source, the ranker or the reader of rows raises or sleeps, the disk takes no
+byte more, the clock leaps; a server of its own runs on a disk whose every sync takes a fifth of a second.
+"""
 
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from benchmarks.crash import MARKET
+from benchmarks.faults_disk import slow_disk
+from benchmarks.faults_parts import PARTS, failing
 from benchmarks.market import NOW_MS, make_market
-from benchmarks.report import Report, Row, quantiles
+from benchmarks.report import Report, quantiles
 from features.errors import HuozhaoError
 from features.live import HomeLog
-from features.records import Action, Event
+from features.records import Action, Event, Item, Kind
 from ranking import Engine, FeedRequest
+from ranking.ladder import Budget
+from ranking.types import AliveRequest, Feed
 
 PAGE = 20
-ROOM_BYTES = 20_000
-"""How much the write-ahead file may still grow where the disk is nearly full."""
+DEADLINE_MS = 50.0
+SLOW_MS = 200.0
+"""What a part takes that is slow: four deadlines."""
+FULL_BYTES = 64 << 10
+"""No file may be written beyond its first so many bytes where the disk is full: less than some appends take."""
+TAKEN_DOWN = tuple(f"i{n}" for n in range(0, 400, 7))
+"""Items that no page may hold."""
 
 
 def run(*, quick: bool) -> Report:
@@ -26,74 +41,130 @@ def run(*, quick: bool) -> Report:
         home = Path(folder) / "home"
         make_market(home, MARKET)
         with Engine.open(home) as engine:
+            engine.append([Item(name, NOW_MS, Kind.PRODUCT, listed=False) for name in TAKEN_DOWN], NOW_MS)
+            engine.warm(NOW_MS)
             trial = _Trial(engine, report, times)
-            trial.meet("none", lambda: NOW_MS, lambda: None, lambda: None, refuses=False)
-            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-            most = (home / "log" / "live.sqlite-wal").stat().st_size + ROOM_BYTES
-            trial.meet(
-                "disk full",
-                lambda: NOW_MS,
-                lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard)),
-                lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)),
-                refuses=True,
-            )
-            trial.meet("clock a minute back", lambda: NOW_MS - 60_000, lambda: None, lambda: None, refuses=False)
-            trial.meet("clock a day back", lambda: NOW_MS - 86_400_000, lambda: None, lambda: None, refuses=True)
-        with HomeLog(home / "log", writer=False) as log:
-            kept = {name for batch in log.read() for name in batch["event_id"].to_pylist()}
+            _parts(trial)
+            _surroundings(trial)
+        _kept(report, trial, home)
+        slow_disk(report, home, 2 if quick else 20)
+    report.ratios |= {
+        "faults.pages_failed": float(trial.failed),
+        "faults.pages_late": trial.late / max(trial.pages, 1),
+    }
+    if trial.failed:
+        report.faults.append(f"{trial.failed} pages failed, were short or held what may not be shown")
+    return report
+
+
+def _parts(trial: "_Trial") -> None:
+    """Parts of the engine that raise, and that are slow."""
+    generation = trial.engine.generation
+    trial.meet("none", nullcontext())
+    for part in PARTS:
+        trial.meet(f"{part} raises", failing(generation, part, 0.0), degrades=True)
+        trial.meet(f"{part} slow", failing(generation, part, SLOW_MS / 1e3), degrades=True)
+
+
+def _surroundings(trial: "_Trial") -> None:
+    """The disk and the clock."""
+    trial.meet("disk full", _full_disk(FULL_BYTES), refuses=True)
+    trial.meet("clock a minute back", nullcontext(), now_ms=NOW_MS - 60_000)
+    trial.meet("clock a day back", nullcontext(), now_ms=NOW_MS - 86_400_000, refuses=True)
+    # The last: what was received a minute ahead is where the log is from then on.
+    trial.meet("clock a minute ahead", nullcontext(), now_ms=NOW_MS + 60_000)
+
+
+@contextmanager
+def _full_disk(most: int) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _kept(report: Report, trial: "_Trial", home: Path) -> None:
+    """Whether the log holds what was acknowledged and nothing that was refused."""
+    with HomeLog(home / "log", writer=False) as log:
+        kept = {name for batch in log.read() for name in batch["event_id"].to_pylist()}
     lost = len(trial.acknowledged - kept)
     unasked = len({name for name in kept if name.startswith("fault-")} - trial.acknowledged)
-    report.ratios |= {"faults.acknowledged_lost": float(lost), "faults.pages_failed": float(trial.failed)}
-    if lost or unasked or trial.failed:
-        report.faults.append(f"{lost} acknowledged events lost, {unasked} refused kept, {trial.failed} pages failed")
-    return report
+    report.ratios["faults.acknowledged_lost"] = float(lost)
+    if lost or unasked:
+        report.faults.append(f"{lost} acknowledged events lost, {unasked} refused kept")
 
 
 class _Trial:
     """Appends and asks for pages under one fault after the other."""
 
     def __init__(self, engine: Engine, report: Report, times: int) -> None:
-        self._engine, self._report, self._times = engine, report, times
+        self.engine = engine
+        self._report, self._times = report, times
         self.acknowledged: set[str] = set()
-        self.failed = 0
+        self.pages = self.failed = self.late = 0
 
     def meet(
         self,
         fault: str,
-        now_ms: Callable[[], int],
-        begin: Callable[[], None],
-        end: Callable[[], None],
+        under: AbstractContextManager[None],
         *,
-        refuses: bool,
+        now_ms: int = NOW_MS,
+        refuses: bool = False,
+        degrades: bool = False,
     ) -> None:
-        """Live through a fault, then see that the engine takes records again."""
+        """Live through a fault, then see that the engine takes records and makes whole pages again."""
         took: list[float] = []
         refused: list[str] = []
-        begin()
-        try:
+        pages: list[Feed] = []
+        late = self.late
+        with under:
             for number in range(self._times):
-                refused += self._append(f"fault-{fault}-{number}", now_ms())
+                refused += self._append(f"fault-{fault}-{number}", now_ms)
                 started = time.perf_counter()
-                self._page(f"{fault}-{number}")
+                pages += self._page(f"{fault}-{number}")
                 took.append(1e3 * (time.perf_counter() - started))
-        finally:
-            end()
-        after = self._append(f"fault-{fault}-after", NOW_MS)
-        names: Row = {"refused": len(refused), "refused_after": len(after), "said": refused[0][:60] if refused else ""}
-        self._report.rows.append({"system": fault, "appends": self._times, **names, **quantiles(took)})
+                self.late += took[-1] > DEADLINE_MS
+        after = self._append(f"fault-{fault}-after", max(now_ms, NOW_MS))
+        levels = Counter(f"{page.level} {page.degraded}".strip() for page in pages)
+        self._report.rows.append(
+            {
+                "fault": fault, "pages": len(pages), "late": self.late - late,
+                "made as": ", ".join(f"{count} {level}" for level, count in levels.most_common()),
+                **quantiles(took), "refused": len(refused), "said": refused[0][:60] if refused else "",
+            }
+        )  # fmt: skip
         if bool(refused) != refuses or after:
             self._report.faults.append(f"{fault}: {len(refused)} appends refused, {len(after)} after it")
+        if degrades and not any(page.degraded for page in pages):
+            self._report.faults.append(f"{fault}: no page says that anything was wrong")
 
     def _append(self, name: str, now_ms: int) -> list[str]:
         """Twenty events; what was said where they were refused."""
         events = [Event(f"{name}-{n}", now_ms, f"i{n}", Action.LIKE, "u1") for n in range(20)]
         try:
-            acks = self._engine.append(events, now_ms)
+            acks = self.engine.append(events, now_ms)
         except HuozhaoError as error:
             return [str(error).rpartition("/")[2]]
         self.acknowledged |= {event.event_id for event in events}
         return [ack.error for ack in acks if ack.status != "accepted"]
 
-    def _page(self, name: str) -> None:
-        page = self._engine.feed(FeedRequest(user_id="u2", count=PAGE), NOW_MS, name)
-        self.failed += len(page.items) != PAGE
+    def _page(self, name: str) -> list[Feed]:
+        """A page, if there was one; that it is short, or holds what may not be shown, is counted."""
+        due = time.perf_counter() + DEADLINE_MS / 1e3
+        self.pages += 1
+        try:
+            budget = Budget(lambda: 1e3 * (due - time.perf_counter()))
+            page = self.engine.feed(FeedRequest(user_id="u2", count=PAGE), NOW_MS, name, budget)
+        except HuozhaoError:
+            return []
+        except Exception as error:  # noqa: BLE001  # what it was is told, and the others are asked for
+            self._report.faults.append(f"{name}: {error!r}")
+            self.failed += 1
+            return []
+        items = tuple(item.item_id for item in page.items)
+        still = self.engine.alive(AliveRequest(item_ids=items, user_id="u2"), NOW_MS).item_ids if items else ()
+        self.failed += len(items) != PAGE or still != items or not set(items).isdisjoint(TAKEN_DOWN)
+        return [page]

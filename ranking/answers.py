@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,7 +15,19 @@ from ranking.intake import asked, record_of
 from ranking.journal import Journal
 from ranking.ladder import FEED, RANK, Budget, Ladder, Level
 from ranking.leases import Ledger
-from ranking.making import SCORED, Made, Read, as_given, composed, gave_way, ordered, popular, read, read_given
+from ranking.making import (
+    SCORED,
+    Made,
+    Read,
+    as_given,
+    composed,
+    gave_way,
+    ordered,
+    popular,
+    read,
+    read_given,
+    unread_given,
+)
 from ranking.pages import fit
 from ranking.popular import Popular
 from ranking.sample import GIVEN, decision_of, found_by, is_kept
@@ -22,6 +35,7 @@ from ranking.show import given_up, show
 from ranking.types import Candidates, Feed, FeedRequest, Page, RankRequest
 
 Make = Callable[[Generation, Read, Level, Budget, Ledger], Made]
+Thing = TypeVar("Thing")
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +75,7 @@ class Answers:
     def feed(self, request: FeedRequest, now_ms: int, request_id: str, budget: Budget) -> Feed:
         """``Engine.feed``."""
         request, now_ms = asked(request, now_ms, request_id)
-        made = None
+        made, explain = None, request.explain
         context = Context(request.surface, request.device, request.city_tier, 0)
         with self._shared.mutex:
             budget.lap("wait")
@@ -70,17 +84,22 @@ class Answers:
             query = generation.query(
                 request_id, request.user_id, count, context, now_ms, request.seen, explain=request.explain
             )
-            found = read(generation, query, budget, explain=request.explain) if level in SCORED else None
+            found, why = None, "deadline"
+            if level in SCORED:
+                found = self._tried("state", generation, lambda: read(generation, query, budget, explain=explain))
+                why = "state" if found is None else "source" if generation.recall.has_failed else ""
+            if found and why == "source" and len(found.batch.rows) < count:
+                # What the others found is no page; charts may hold one.
+                found = None
         if found:
             level = self._feeds.rung(budget, passed=("retrieve",))
-            made = self._tried(composed, generation, found, level, budget)
+            made, why = self._scored(composed, generation, found, level, budget, why)
         if made is None:
             with self._shared.mutex:
                 # The state of another generation would not be folded on.
                 generation = self._shared.generation
                 rung: Level = "last" if level == "last" else "popular"
                 made = popular(generation, query, self._popular, rung, budget, self._ledger)
-        why = "" if made.level == "full" else "ranker" if level in SCORED and made.level != level else "deadline"
         feed = self._finish(generation, made, why, budget, explain=request.explain)
         self._feeds.learn(budget)
         return feed
@@ -96,12 +115,17 @@ class Answers:
             query = generation.query(request_id, request.user_id, len(names), context, now_ms, explain=request.explain)
             rows = generation.state.items.find_all(names)
             known = Candidates(given := rows[rows > 0], np.zeros(len(given), np.uint8))
-            found = read_given(generation, query, budget, known, explain=request.explain)
+            read_all = self._tried(
+                "state", generation, lambda: read_given(generation, query, budget, known, explain=request.explain)
+            )
+            found = read_all or unread_given(generation, query, known)
         if len(given) < len(names):
             found.dropped["unknown"] = len(names) - len(given)
-        level = self._ranks.rung(budget, ("retrieve",), len(names))
-        made = self._tried(ordered, generation, found, level, budget) or as_given(generation, found, self._ledger)
-        why = "" if made.level == "full" else "ranker" if level in SCORED and made.level != level else "deadline"
+        made, why = None, "state"
+        if read_all:
+            level = self._ranks.rung(budget, ("retrieve",), len(names))
+            made, why = self._scored(ordered, generation, found, level, budget, "")
+        made = made or as_given(generation, found, self._ledger)
         feed = self._finish(generation, made, why, budget, explain=request.explain, source=GIVEN)
         self._ranks.learn(budget, len(names))
         return feed
@@ -113,16 +137,23 @@ class Answers:
                 query = self._shared.generation.query("", "", 1, Context(surface), now_ms)
                 self._popular.find(self._shared.generation, query, "popular")
 
-    def _tried(self, make: Make, generation: Generation, found: Read, level: Level, budget: Budget) -> Made | None:
-        """A page by scores; None where there is no time for them, or the ranker failed."""
+    def _scored(
+        self, make: Make, generation: Generation, found: Read, level: Level, budget: Budget, why: str
+    ) -> tuple[Made | None, str]:
+        """A page by scores, None where there is no time for them or the ranker failed; and why it is a lesser one."""
         if level not in SCORED:
-            return None
+            return None, "deadline"
+        made = self._tried("ranker", generation, lambda: make(generation, found, level, budget, self._ledger))
+        return made, "ranker" if made is None else why if level == "full" else "deadline"
+
+    def _tried(self, part: str, generation: Generation, make: Callable[[], Thing]) -> Thing | None:
+        """What a part makes, None where it failed."""
         try:
-            return make(generation, found, level, budget, self._ledger)
+            return make()
         except Exception:  # noqa: BLE001  # whatever it met, there is a page without it; the fault is counted and told
-            if not generation.faults["ranker"]:
-                _log.exception("The ranker failed; pages are made without it, and it is asked again")
-            generation.faults["ranker"] += 1
+            if not generation.faults[part]:
+                _log.exception("The %s failed; pages are made without it, and it is asked again", part)
+            generation.faults[part] += 1
             return None
 
     def _finish(

@@ -78,6 +78,12 @@ def read_given(generation: Generation, query: Query, budget: Budget, given: Cand
     return Read(batch, dropped, given)
 
 
+def unread_given(generation: Generation, query: Query, given: Candidates) -> Read:
+    """What may be shown of items that a caller named, without rows; the caller holds the mutex."""
+    legal, dropped = generation.legal(query, given)
+    return Read(unscored(generation, query, legal).batch, dropped, given)
+
+
 def composed(generation: Generation, found: Read, level: Level, budget: Budget, ledger: Purse) -> Made:
     """A page by scores: of all trees, or of the first of each head."""
     chosen, cut = found.batch, dict[str, int]()
@@ -106,8 +112,12 @@ def as_given(generation: Generation, found: Read, ledger: Purse) -> Made:
 
 
 def popular(generation: Generation, query: Query, lists: Popular, level: Level, budget: Budget, ledger: Purse) -> Made:
-    """A page of what charts hold, within the surface's bounds; the caller holds the mutex."""
-    return lined_up(generation, query, lists.find(generation, query, level), level, budget, ledger)
+    """A page of what charts hold, or held the last time, within the surface's bounds; the caller holds the mutex."""
+    found = lists.find(generation, query, level)
+    if level == "popular" and not len(found.rows):
+        level = "last"
+        found = lists.find(generation, query, level)
+    return lined_up(generation, query, found, level, budget, ledger)
 
 
 def lined_up(

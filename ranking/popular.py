@@ -36,7 +36,8 @@ class Popular:
         found = generation.retrieve(query, charts=True)
         turns = in_turn(found.source.tolist())[:KEPT]
         kept = Candidates(found.rows[turns], found.source[turns])
-        if surface in self._kept or len(self._kept) < SURFACES:
+        # Charts that fail find nothing: the list of before is worth more.
+        if len(turns) and (surface in self._kept or len(self._kept) < SURFACES):
             self._kept[surface] = kept
         return kept
 

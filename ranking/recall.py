@@ -39,6 +39,8 @@ class Recall:
         With the code of the kind that each finds; the policy's.
     names : tuple of str
         Of the sources and of the charts behind them, by the code that candidates carry.
+    has_failed : bool
+        Whether a source failed as candidates were looked for the last time.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Recall:
             # A page without scores needs them, whatever the policy finds by.
             self._charts += tuple(placed for name in _CHARTS for placed in self._placed(name))
         self.names = tuple(source.name for _, source in self._charts)
+        self.has_failed = False
 
     def _placed(self, name: str) -> list[tuple[int, Source]]:
         """The sources that a policy means by a name, each with the code of the kind it finds."""
@@ -85,6 +88,7 @@ class Recall:
         sources = self._charts if charts else self.sources
         asked = [kind in kinds and (not charts or isinstance(source, Chart)) for kind, source in sources]
         found = zip(sources, asked, strict=True)
+        self.has_failed = False
         return merge([self._found_by(source, query) if wanted else NO_ROWS for (_, source), wanted in found])
 
     def _found_by(self, source: Source, query: Query) -> RowArray:
@@ -94,4 +98,5 @@ class Recall:
             if not self._faults[source.name]:
                 _log.exception("Source %s failed; it finds nothing, and is asked again", source.name)
             self._faults[source.name] += 1
+            self.has_failed = True
             return NO_ROWS

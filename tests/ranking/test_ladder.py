@@ -9,7 +9,7 @@ from features.records import Action, Control, Event, Item, Kind, Record
 from ranking.engine import Engine
 from ranking.generation import Generation
 from ranking.ladder import FEED, Budget, Ladder, Level
-from ranking.sources import Fresh
+from ranking.sources import Fresh, Trending
 from ranking.types import AliveRequest, Feed, FeedRequest, RankRequest
 from tests.small_home import NOW
 
@@ -100,6 +100,56 @@ def test_a_failing_ranker_gives_the_popular_page_and_its_reason(
     assert "the trees are gone" in caplog.text
 
 
+def test_rows_that_cannot_be_read_give_the_popular_page_and_their_reason(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError("no room for rows")
+
+    monkeypatch.setattr(engine.generation.reader, "rows", broken)
+    page = asked(engine, 1e9)
+    assert (page.level, page.degraded) == ("popular", "state")
+    assert page.items
+    assert not {item.item_id for item in page.items} & {HIDDEN, ENDED, TAKEN, SOLD_OUT}
+    ranked = engine.rank(RankRequest(item_ids=("i6", "nothing", "i1", "i2"), user_id="u1"), NOW, "r")
+    assert (ranked.level, ranked.degraded) == ("given", "state")
+    assert [item.item_id for item in ranked.items] == ["i6", "i1"]
+    assert ranked.dropped["unknown"] == 1
+    assert engine.generation.faults["state"] == 2
+    assert "no room for rows" in caplog.text
+
+
+def test_charts_that_fail_beside_the_ranker_give_the_list_of_before(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("gone")
+
+    engine.refresh(NOW)
+    for part, name in ((Generation, "_valued"), (Fresh, "retrieve"), (Trending, "retrieve")):
+        monkeypatch.setattr(part, name, broken)
+    page = asked(engine, 1e9)
+    assert (page.level, page.degraded) == ("last", "ranker")
+    assert page.items
+    assert not {item.item_id for item in page.items} & {HIDDEN, ENDED, TAKEN, SOLD_OUT}
+
+
+def test_an_index_that_fails_where_nothing_else_finds_gives_the_popular_page(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the index is gone")
+
+    for source in {type(one) for _, one in engine.generation.recall.sources} - {Fresh, Trending}:
+        monkeypatch.setattr(source, "retrieve", broken)
+    found = engine.generation.recall.sources
+    personal = tuple((kind, one) for kind, one in found if not isinstance(one, Fresh | Trending))
+    monkeypatch.setattr(engine.generation.recall, "sources", personal)
+    page = asked(engine, 1e9)
+    assert (page.level, page.degraded) == ("popular", "source")
+    assert len(page.items) > 20
+
+
 def test_a_failing_source_fails_open_and_is_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ValueError("the chart is gone")
@@ -108,6 +158,7 @@ def test_a_failing_source_fails_open_and_is_counted(engine: Engine, monkeypatch:
     monkeypatch.setattr(Fresh, "retrieve", broken)
     page = asked(engine, 1e9, "again")
     assert page.level == whole.level == "full"
+    assert (whole.degraded, page.degraded) == ("", "source")
     assert engine.generation.faults["fresh"] == 3
 
 
