@@ -88,9 +88,6 @@ class Answers:
             if level in SCORED:
                 found = self._tried("state", generation, lambda: read(generation, query, budget, explain=explain))
                 why = "state" if found is None else "source" if generation.recall.has_failed else ""
-            if found and why == "source" and len(found.batch.rows) < count:
-                # What the others found is no page; charts may hold one.
-                found = None
         if found:
             level = self._feeds.rung(budget, passed=("retrieve",))
             made, why = self._scored(composed, generation, found, level, budget, why)

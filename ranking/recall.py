@@ -83,13 +83,19 @@ class Recall:
                 source.follow(rows)
 
     def retrieve(self, query: Query, *, charts: bool = False) -> Candidates:
-        """What every source finds, or the charts alone, each item once, credited to the first that found it."""
+        """What every source finds, or the charts alone, each item once, credited to the first that found it.
+
+        Where a source fails, or none finds anything, charts that the policy does not find by stand in.
+        """
         kinds = {KIND_CODES[kind] for kind in self._policy.surface(query.context.surface).kinds}
-        sources = self._charts if charts else self.sources
-        asked = [kind in kinds and (not charts or isinstance(source, Chart)) for kind, source in sources]
-        found = zip(sources, asked, strict=True)
         self.has_failed = False
-        return merge([self._found_by(source, query) if wanted else NO_ROWS for (_, source), wanted in found])
+
+        def by(source: Source, kind: int, *, wanted: bool) -> RowArray:
+            return self._found_by(source, query) if wanted and kind in kinds else NO_ROWS
+
+        found = [by(one, kind, wanted=not charts or isinstance(one, Chart)) for kind, one in self.sources]
+        more = charts or self.has_failed or not any(map(len, found))
+        return merge(found + [by(one, kind, wanted=more) for kind, one in self._charts[len(found) :]])
 
     def _found_by(self, source: Source, query: Query) -> RowArray:
         try:

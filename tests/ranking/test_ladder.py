@@ -9,7 +9,7 @@ from features.records import Action, Control, Event, Item, Kind, Record
 from ranking.engine import Engine
 from ranking.generation import Generation
 from ranking.ladder import FEED, Budget, Ladder, Level
-from ranking.sources import Fresh, Trending
+from ranking.sources import Fresh, Personal, Trending
 from ranking.types import AliveRequest, Feed, FeedRequest, RankRequest
 from tests.small_home import NOW
 
@@ -134,20 +134,22 @@ def test_charts_that_fail_beside_the_ranker_give_the_list_of_before(
     assert not {item.item_id for item in page.items} & {HIDDEN, ENDED, TAKEN, SOLD_OUT}
 
 
-def test_an_index_that_fails_where_nothing_else_finds_gives_the_popular_page(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_charts_stand_in_for_what_fails_or_finds_nothing_where_the_policy_has_none(home: Path) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the index is gone")
 
-    for source in {type(one) for _, one in engine.generation.recall.sources} - {Fresh, Trending}:
-        monkeypatch.setattr(source, "retrieve", broken)
-    found = engine.generation.recall.sources
-    personal = tuple((kind, one) for kind, one in found if not isinstance(one, Fresh | Trending))
-    monkeypatch.setattr(engine.generation.recall, "sources", personal)
-    page = asked(engine, 1e9)
-    assert (page.level, page.degraded) == ("popular", "source")
-    assert len(page.items) > 20
+    (home / "policy.toml").write_text('sources = ["live", "products", "videos"]\n', "utf-8")
+    with Engine.open(home) as engine, pytest.MonkeyPatch.context() as patch:
+        stranger = asked(engine, 1e9)
+        engine.append([Event("like", NOW, "i2", Action.LIKE, "u1")], NOW)
+        assert {item.source for item in asked(engine, 1e9, "known").items} <= {"live", "products", "videos"}
+        patch.setattr(Personal, "retrieve", broken)
+        failed = asked(engine, 1e9, "again")
+    for page, why in ((stranger, ""), (failed, "source")):
+        assert (page.level, page.degraded) == ("full", why)
+        assert {item.source for item in page.items} <= {"trending", "fresh"}
+        assert len(page.items) > 20
+        assert all(item.terms for item in page.items)
 
 
 def test_a_failing_source_fails_open_and_is_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
