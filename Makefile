@@ -42,6 +42,6 @@ define INSTALL
 { test "$$($(RUN) -VV 2>&1)" = "$$("$(PYTHON)" -VV)" && grep -qF "$(CURDIR)/$(VENV)" $(VENV)/pyvenv.cfg || \
 	"$(PYTHON)" -m venv --clear $(VENV); } && \
 echo 'Setting up $(VENV): about a minute the first time.' && \
-$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fast,pictures,test]' && \
+$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fast,pictures,test,traces]' && \
 $(KEY) > $(VENV)/.installed
 endef

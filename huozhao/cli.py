@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from cyclopts.validators import Number
@@ -211,8 +211,12 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     allow_remote: Annotated[bool | None, Parameter(negative=())] = None,
+    log_format: Literal["plain", "json"] | None = None,
+    log_answers: Annotated[bool | None, Parameter(negative=())] = None,
+    log_ids: Annotated[bool | None, Parameter(negative=())] = None,
+    traces: Annotated[bool | None, Parameter(negative=())] = None,
 ) -> None:
-    """Serve a home over HTTP until stopped; the contract is at /schema.
+    """Serve a home over HTTP until stopped; the contract is at /schema, figures for Prometheus at /metrics.
 
     Parameters
     ----------
@@ -224,10 +228,20 @@ def serve(
         $HUOZHAO_PORT if not given, else 8000; 0 takes any that is free.
     allow_remote
         Listen beyond this machine although the home has no keys.
+    log_format
+        Lines for people (plain) or JSON objects; $HUOZHAO_LOG_FORMAT if not given, else plain.
+    log_answers
+        Log each answer: its route, its status, its milliseconds.
+    log_ids
+        Let ids of people stand in the log.
+    traces
+        Tell each page and its stages to OpenTelemetry; needs the extra of that name.
     """
     from huozhao import commands
 
-    commands.serve(home_of(home), host=host, port=port, allow_remote=allow_remote)
+    given = {"host": host, "port": port, "allow_remote": allow_remote}
+    said = {"log_format": log_format, "log_answers": log_answers, "log_ids": log_ids, "traces": traces}
+    commands.serve(home_of(home), given | said)
 
 
 @app.command

@@ -1,6 +1,7 @@
 """What the commands do: each joins parts of the other packages and says what came of it."""
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -128,10 +129,9 @@ def evaluate(
         show.console().print("", standings.standings(rows), "", standings.calibration(rows), sep="\n")
 
 
-def serve(home: Path, *, host: str | None, port: int | None, allow_remote: bool | None) -> None:
-    """Serve a home until stopped."""
-    given = {"home": str(home), "host": host, "port": port, "allow_remote": allow_remote}
-    settings = Settings.read(os.environ, given)
+def serve(home: Path, given: Mapping[str, str | int | bool | None]) -> None:
+    """Serve a home until stopped; what is given wins over the environment."""
+    settings = Settings.read(os.environ, {**given, "home": str(home)})
     settings.check()
     homes.refuse_missing(home)
     with ExitStack() as waiting:

@@ -44,7 +44,7 @@ class Budget:
     took_ms : dict of str to float
         By stage; empty without a ``left_ms``.
     sources : ByteArray
-        The source (n,) of each candidate that was found, by its place in ``Generation.names``.
+        The source (n,) of each candidate that was found, by its place in ``Recall.names``.
     """
 
     __slots__ = ("_before", "left_ms", "sources", "took_ms")

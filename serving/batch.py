@@ -8,7 +8,9 @@ from litestar.params import Body
 
 from features.records import Control, Event, Item, Record, User
 from ranking.types import Ack
+from serving.clock import elapsed_ms
 from serving.errors import MAX_DEPTH, DepthError
+from serving.telemetry import Telemetry
 from serving.writer import Writer
 
 MAX_RECORDS = 1000
@@ -84,7 +86,7 @@ def check_depth(values: Sequence[object]) -> None:
         raise DepthError
 
 
-async def keep(writer: Writer, batch: Sequence[object], form: Form) -> Acks:
+async def keep(writer: Writer, telemetry: Telemetry, batch: Sequence[object], form: Form) -> Acks:
     """Append the good records of a batch, and say of every record what became of it.
 
     Raises
@@ -92,9 +94,11 @@ async def keep(writer: Writer, batch: Sequence[object], form: Form) -> Acks:
     DepthError, LogError
     """
     check_depth(batch)
+    began_ms = elapsed_ms()
     read = [_read(value, form) for value in batch]
     kept = iter(await writer.append([one for one in read if not isinstance(one, Ack)]))
     acks = [one if isinstance(one, Ack) else next(kept) for one in read]
+    telemetry.kept(acks, elapsed_ms() - began_ms)
     return Acks(tuple(_placed(ack, at) for at, ack in enumerate(acks)))
 
 

@@ -13,6 +13,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def now_ns() -> int:
+    """Nanoseconds since 1970 UTC."""
+    return time.time_ns()
+
+
 def elapsed_ms() -> float:
     """Milliseconds since some moment that does not change: to say how long something takes."""
     return time.perf_counter() * 1e3

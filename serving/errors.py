@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from features.errors import BundleError, HuozhaoError, LogError, MomentError, PolicyError, RecordError, RequestError
+from serving.asked import ASKED
 from serving.keys import ForbiddenError, RateLimitedError, UnauthorizedError
 
 MAX_DEPTH = 32
@@ -149,7 +150,7 @@ def problem(error: Exception, where: str) -> Problem:
     ----------
     error : Exception
     where : str
-        The method and path that met it.
+        The method and the route that met it.
     """
     match error:
         case HuozhaoError():
@@ -205,5 +206,5 @@ def _body(fault: str) -> str:
 
 def answer(request: Request[None, None, State], error: Exception) -> Response[Problem]:
     """Answer what a handler or the framework raised."""
-    found = problem(error, f"{request.method} {request.url.path}")
+    found = problem(error, ASKED.get().route)
     return Response(found, status_code=found.status, media_type=MEDIA_TYPE, headers=headers_of(error))

@@ -11,6 +11,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from serving.asked import ASKED
 from serving.errors import EMPTY, MEDIA_TYPE, MediaTypeError, headers_of, problem
 from serving.keys import Door
 from serving.keys import Scope as KeyScope
@@ -22,7 +23,7 @@ why."""
 
 OPEN = ("/healthz", "/schema")
 """What anybody may see: that the server runs, and what it can be asked."""
-READ = ("/v1/feed", "/v1/rank", "/v1/alive", "/v1/similar")
+READ = ("/v1/feed", "/v1/rank", "/v1/alive", "/v1/similar", "/metrics")
 CATALOG = ("/v1/items", "/v1/users")
 JSON = b"application/json"
 
@@ -63,7 +64,7 @@ class Hot:
             _check_media_type(scope)
             body = await route(await _body(receive))
         except Exception as error:  # noqa: BLE001  # whatever it was, the person who asked is answered
-            found = problem(error, f"{scope['method']} {scope['path']}")
+            found = problem(error, ASKED.get().route)
             status, media_type, body = found.status, MEDIA_TYPE.encode(), msgspec.json.encode(found)
             more = headers_of(error)
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]

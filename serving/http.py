@@ -17,17 +17,20 @@ from ranking.ladder import Budget
 from ranking.types import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
 from serving import clock, errors
 from serving.archiver import Archiver
+from serving.asked import ASKED, about
 from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, Users, keep, read_events, read_rows
 from serving.contract import document
 from serving.decisions import Decisions, why
 from serving.hot import MAX_BODY_BYTES, Hot, Route
 from serving.keys import Door
 from serving.lane import Lane
+from serving.metrics import METRICS_TYPE, Metrics
 from serving.page import page
 from serving.policies import Policies
 from serving.promotion import Promotions
 from serving.settings import SNAPSHOT_RECORDS
 from serving.snapshots import Snapshots
+from serving.telemetry import Observed, Routes, Telemetry, Tracing
 from serving.writer import Writer
 
 PATIENCE_S = 5
@@ -83,19 +86,19 @@ def alive(engine: NamedDependency[Engine], data: JSONBody[AliveRequest], now_ms:
 
 
 @post("/events", status_code=200)
-async def send_events(writer: NamedDependency[Writer], data: Events) -> Acks:
+async def send_events(writer: NamedDependency[Writer], telemetry: NamedDependency[Telemetry], data: Events) -> Acks:
     """Keep what people and rooms did; it counts in the next page, and a room that ended is in none.
 
     Each record is kept durably before it is accepted. A bad one is rejected by name, the rest is kept; an event sent
     again is a duplicate and changes nothing. Records of ``type`` control are a person's own word.
     """
-    return await keep(writer, data, EVENTS)
+    return await keep(writer, telemetry, data, EVENTS)
 
 
 @put("/items")
-async def put_items(writer: NamedDependency[Writer], data: Items) -> Acks:
+async def put_items(writer: NamedDependency[Writer], telemetry: NamedDependency[Telemetry], data: Items) -> Acks:
     """Put items in the catalog, whole; each replaces the one of its id."""
-    return await keep(writer, data, ITEMS)
+    return await keep(writer, telemetry, data, ITEMS)
 
 
 @delete(["/items/{item_id:str}", "/items"], status_code=200, sync_to_thread=True)
@@ -105,9 +108,9 @@ def take_down(engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDep
 
 
 @put("/users")
-async def put_users(writer: NamedDependency[Writer], data: Users) -> Acks:
+async def put_users(writer: NamedDependency[Writer], telemetry: NamedDependency[Telemetry], data: Users) -> Acks:
     """Put people in the catalog, whole; each replaces the one of its id."""
-    return await keep(writer, data, USERS)
+    return await keep(writer, telemetry, data, USERS)
 
 
 @delete(["/users/{user_id:str}", "/users"], status_code=200, sync_to_thread=True)
@@ -161,12 +164,19 @@ def contract_document() -> Response[bytes]:
     return Response(msgspec.json.encode(document(ROUTES)), media_type=MediaType.JSON)
 
 
+@get("/metrics", sync_to_thread=True)
+def figures(metrics: NamedDependency[Metrics]) -> Response[bytes]:
+    """What the server counted and timed, for Prometheus."""
+    return Response(metrics.text(), media_type=METRICS_TYPE)
+
+
 def create_app(
     engine: Engine,
     now_ms: clock.Clock = clock.now_ms,
     request_id: Callable[[], str] = clock.request_id,
     threads: int = 1,
     snapshot_records: int = SNAPSHOT_RECORDS,
+    traces: Tracing | None = None,
 ) -> ASGIApp:
     """The application over an engine, whose past days it archives and which it closes when it shuts down.
 
@@ -180,63 +190,87 @@ def create_app(
         How many compute pages; one, and the event loop does it itself: a hand-over pays only where cores are many.
     snapshot_records : int
         A snapshot is taken whenever so many records have come.
+    traces : Tracing, optional
+        Who is told of each page's stages.
     """
     snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
-    decisions = Decisions(engine.home)
+    decisions, lane = Decisions(engine.home), Lane(threads)
+    metrics = Metrics(lambda: engine.status(now_ms()), lambda: engine.generation.recall.names, lambda: lane.waiting)
+    telemetry = Telemetry(metrics, traces)
+    of_contract = [Router(prefix, route_handlers=of) for prefix, of in ROUTES.items()]
     contract = Litestar(
-        [*(Router(prefix, route_handlers=of) for prefix, of in ROUTES.items()), contract_page, contract_document],
+        [*of_contract, contract_page, contract_document, figures],
         dependencies={
             "engine": Provide(lambda: engine, sync_to_thread=False, use_cache=True),
             "writer": Provide(lambda: writer, sync_to_thread=False, use_cache=True),
             "decisions": Provide(lambda: decisions, sync_to_thread=False, use_cache=True),
             "now_ms": Provide(now_ms, sync_to_thread=False),
-            "request_id": Provide(request_id, sync_to_thread=False),
+            "request_id": Provide(_request_id, sync_to_thread=False),
+            "metrics": Provide(lambda: metrics, sync_to_thread=False, use_cache=True),
+            "telemetry": Provide(lambda: telemetry, sync_to_thread=False, use_cache=True),
             "budget": Provide(_no_end, sync_to_thread=False),
         },
         exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
         on_startup=[writer.start, archiver.start, promotions.start, policies.start, snapshots.start],
-        on_shutdown=[snapshots.stop, policies.stop, promotions.stop, writer.stop, archiver.stop, engine.close],
+        on_shutdown=[
+            snapshots.stop,
+            policies.stop,
+            promotions.stop,
+            writer.stop,
+            archiver.stop,
+            engine.close,
+            telemetry.stop,
+        ],
         openapi_config=None,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
-    return Hot(contract, _hot_routes(engine, writer, now_ms, request_id, threads), Door(engine.home))
+    hot = Hot(contract, _hot_routes(engine, writer, telemetry, lane, now_ms), Door(engine.home))
+    return Observed(hot, telemetry, Routes(route.path_format for route in contract.routes), request_id)
 
 
 def _hot_routes(
-    engine: Engine, writer: Writer, now_ms: clock.Clock, request_id: Callable[[], str], threads: int
+    engine: Engine, writer: Writer, telemetry: Telemetry, lane: Lane, now_ms: clock.Clock
 ) -> dict[tuple[str, str], Route]:
     """The handlers that the contract declares, given what they ask for."""
     feed_request, rank_request = msgspec.json.Decoder(FeedRequest), msgspec.json.Decoder(RankRequest)
     alive_request = msgspec.json.Decoder(AliveRequest)
     encode = msgspec.json.Encoder().encode
-    lane = Lane(threads)
+
+    async def computed(deadline_ms: float, make: Callable[[Budget], Feed]) -> bytes:
+        def answer(budget: Budget) -> tuple[bytes, Feed, Budget]:
+            made = make(budget)
+            return encode(made), made, budget
+
+        body, made, budget = await lane.compute(deadline_ms, answer)
+        telemetry.page(made, budget)
+        return body
 
     async def answer_feed(body: bytes) -> bytes:
-        asked = feed_request.decode(body)
-        return await lane.compute(
-            asked.deadline_ms, lambda budget: encode(feed.fn(engine, asked, now_ms(), request_id(), budget))
-        )
+        asked, name = feed_request.decode(body), _request_id()
+        about(asked.user_id)
+        return await computed(asked.deadline_ms, lambda budget: engine.feed(asked, now_ms(), name, budget))
 
     async def answer_rank(body: bytes) -> bytes:
-        asked = rank_request.decode(body)
-        return await lane.compute(
-            asked.deadline_ms, lambda budget: encode(rank.fn(engine, asked, now_ms(), request_id(), budget))
-        )
+        asked, name = rank_request.decode(body), _request_id()
+        about(asked.user_id)
+        return await computed(asked.deadline_ms, lambda budget: engine.rank(asked, now_ms(), name, budget))
 
     async def answer_alive(body: bytes) -> bytes:
-        return encode(alive.fn(engine, alive_request.decode(body), now_ms()))
+        asked = alive_request.decode(body)
+        about(asked.user_id)
+        return encode(alive.fn(engine, asked, now_ms()))
 
     async def answer_events(body: bytes) -> bytes:
-        return encode(await send_events.fn(writer, read_events(body)))
+        return encode(await send_events.fn(writer, telemetry, read_events(body)))
 
     async def answer_items(body: bytes) -> bytes:
-        return encode(await put_items.fn(writer, read_rows(body)))
+        return encode(await put_items.fn(writer, telemetry, read_rows(body)))
 
     async def answer_users(body: bytes) -> bytes:
-        return encode(await put_users.fn(writer, read_rows(body)))
+        return encode(await put_users.fn(writer, telemetry, read_rows(body)))
 
     return {
         ("POST", "/v1/feed"): answer_feed,
@@ -246,6 +280,11 @@ def _hot_routes(
         ("PUT", "/v1/items"): answer_items,
         ("PUT", "/v1/users"): answer_users,
     }
+
+
+def _request_id() -> str:
+    """The name of the request that is being answered."""
+    return ASKED.get().request_id
 
 
 def _no_end() -> Budget:

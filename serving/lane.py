@@ -5,6 +5,8 @@ import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeVar
 
 from ranking.ladder import Budget
 from serving.clock import elapsed_ms
@@ -14,7 +16,7 @@ USED = 0.8
 """The share of a deadline that waiting and computing may use: the rest is for the way in and out."""
 OF_MEAN = 1 / 16
 
-Compute = Callable[[Budget], bytes]
+Made = TypeVar("Made")
 
 
 class Lane:
@@ -37,7 +39,7 @@ class Lane:
         self._took_ms = 0.0
         self.waiting = 0
 
-    async def compute(self, deadline_ms: float, compute: Compute) -> bytes:
+    async def compute(self, deadline_ms: float, compute: Callable[[Budget], Made]) -> Made:
         """What a function makes of the time that is left once its turn has come.
 
         Raises
@@ -52,7 +54,9 @@ class Lane:
         self.waiting += 1
         try:
             if self._pool:
-                return await asyncio.get_running_loop().run_in_executor(self._pool, self._timed, due_ms, compute)
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._pool, copy_context().run, self._timed, due_ms, compute
+                )
             await self._turn()
             try:
                 return self._timed(due_ms, compute)
@@ -61,7 +65,7 @@ class Lane:
         finally:
             self.waiting -= 1
 
-    def _timed(self, due_ms: float, compute: Compute) -> bytes:
+    def _timed(self, due_ms: float, compute: Callable[[Budget], Made]) -> Made:
         begun = elapsed_ms()
         if begun >= due_ms:
             raise _overloaded(self.waiting * self._took_ms / self._threads)

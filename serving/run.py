@@ -15,7 +15,9 @@ from ranking.engine import Engine
 from serving import clock
 from serving.foreign import check_packages
 from serving.http import create_app
+from serving.logs import write_logs
 from serving.settings import Settings, SettingsError
+from serving.telemetry import Tracing
 
 DRAIN_S = 10
 """How long requests that have begun may take after the server was told to stop."""
@@ -45,22 +47,32 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
     """
     check_packages()
     settings.check()
+    write_logs(settings.log_format, ids=settings.log_ids, answers=settings.log_answers)
+    traces = _traces() if settings.traces else None
     with _bound(settings) as bound:
         # The application closes the engine, after the last answer: a signal may end the process before we return.
         engine = _opened(settings, now_ms)
         engine.warm(now_ms())
-        app = create_app(engine, now_ms, threads=cores(), snapshot_records=settings.snapshot_records)
+        app = create_app(engine, now_ms, clock.request_id, cores(), settings.snapshot_records, traces)
         sys.setswitchinterval(SWITCH_S)
         # What is there now stays: a collection that looked at all of it would hold up every page.
         gc.collect()
         gc.freeze()
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
+            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
         )
         host, port = bound.getsockname()[:2]
         announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[bound])
+
+
+def _traces() -> Tracing:
+    try:
+        from serving.traces import exported  # noqa: PLC0415  # an extra
+    except ModuleNotFoundError as error:
+        raise SettingsError("Traces need OpenTelemetry.", "Install it: pip install 'huozhao[traces]'.") from error
+    return exported()
 
 
 def cores() -> int:

@@ -11,6 +11,7 @@ import msgspec
 from features.errors import HuozhaoError
 from ranking.sample import SHARE
 from serving.keys import read
+from serving.logs import Format
 
 SNAPSHOT_RECORDS = 500_000
 
@@ -27,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``durability`` relaxed a power cut may take the last records that were acknowledged; a kill takes none.
     A snapshot is taken when so many records have come since the last one, so that a start after a crash is short.
     ``decisions`` is the share of pages whose decision is kept, so that ``huozhao why`` can make it again.
+    Logs are lines for people or, with ``log_format`` json, objects for programs; with ``log_answers`` each answer is
+    one; ids of people stand in them only with ``log_ids``. With ``traces`` each page is told to OpenTelemetry.
     """
 
     home: Annotated[str, msgspec.Meta(min_length=1)] = ".huozhao"
@@ -36,6 +39,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     durability: Literal["full", "relaxed"] = "full"
     snapshot_records: Annotated[int, msgspec.Meta(ge=1)] = SNAPSHOT_RECORDS
     decisions: Annotated[float, msgspec.Meta(ge=0, le=1)] = SHARE
+    log_format: Format = "plain"
+    log_answers: bool = False
+    log_ids: bool = False
+    traces: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str], given: Mapping[str, str | int | bool | None]) -> Self:

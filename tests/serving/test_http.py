@@ -316,11 +316,15 @@ def test_pages_that_several_threads_compute_are_those_that_one_does(home: Path, 
     assert pages[0] == pages[1] == pages[2]
 
 
-def test_a_fault_of_ours_tells_no_insides(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> str:
+def test_a_fault_of_ours_tells_no_insides(
+    home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
         raise ValueError("the names have run out")
 
-    with TestClient(create_app(Engine.open(home), request_id=broken), raise_server_exceptions=False) as client:
+    engine = Engine.open(home)
+    monkeypatch.setattr(engine, "feed", broken)
+    with TestClient(create_app(engine), raise_server_exceptions=False) as client:
         answer = client.post("/v1/feed", json={})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "names" not in answer.text
