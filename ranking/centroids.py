@@ -7,6 +7,7 @@ where centroids are few and clusters overlap. What that costs, visits make up fo
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,6 +24,13 @@ TRIED = 4
 GROUPING = 5
 """Rounds in which groups are fitted to centroids."""
 Pause = Callable[[], None]
+
+
+class Tiles(NamedTuple):
+    """Centroids side by side: (tiles, dims, LANES) float32, and the number of each (tiles, LANES); -1 for none."""
+
+    numbers_of: FloatArray
+    names: IntArray
 
 
 class Nearest:
@@ -63,11 +71,11 @@ class Nearest:
         _assign(np.ascontiguousarray(vectors), self._tiles, self._ends, self._sizes, self._numbers, near)
         return near
 
-    def products(self, vector: FloatArray) -> FloatArray:
-        """The product of each centroid (lists,) with a vector, by number."""
-        out = np.empty(int(self._sizes[1:].sum()), np.float32)
-        _products_of_all(np.ascontiguousarray(vector), self._tiles, int(self._ends[0]), self._numbers, out)
-        return out
+    @property
+    def placed(self) -> Tiles:
+        """The centroids as they stand, without those of groups."""
+        first = int(self._ends[0])
+        return Tiles(self._tiles[first:], self._numbers[first:])
 
 
 class _Highest:
@@ -190,11 +198,11 @@ def _products(
 
 
 @njit(nogil=True, cache=True)
-def _products_of_all(vector: FloatArray, tiles: FloatArray, start: int, numbers: IntArray, out: FloatArray) -> None:
-    """Write the products of all centroids by number; their tiles begin at ``start``."""
-    room, laid = np.empty(LANES, np.float32), tiles.reshape(-1)
-    for tile in range(start, tiles.shape[0]):
-        _products(laid, tile, tile + 1, vector, 0, vector.shape[0], room)
+def products_of(vector: FloatArray, placed: Tiles, out: FloatArray) -> None:
+    """Write the products of all centroids (lists,) with a vector, by number."""
+    room, laid, dims = np.empty(LANES, np.float32), placed.numbers_of.reshape(-1), vector.shape[0]
+    for tile in range(placed.names.shape[0]):
+        across(laid, tile * dims * LANES, vector, 0, dims, room, 0)
         for j in range(LANES):
-            if numbers[tile, j] >= 0:
-                out[numbers[tile, j]] = room[j]
+            if placed.names[tile, j] >= 0:
+                out[placed.names[tile, j]] = room[j]

@@ -1,7 +1,8 @@
 """Which rows stand in which list: chains of chunks that grow, shrink and are read in place.
 
-A row that comes is written behind the last of its list; one that goes leaves its place to the last. Either costs a few
-writes, however many there are.
+A row that comes is written behind the last of its list; one that goes leaves its place to the last.
+Either costs a few writes, however many there are. Nothing here knows vectors.
+What searches read is ``Chains.pool``, for kernels that do more in one go than find rows.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,7 @@ CHUNK = 64
 NONE = -1
 
 
-class _Pool(NamedTuple):
+class Pool(NamedTuple):
     """Chunks of lists.
 
     Attributes
@@ -49,44 +50,44 @@ class Chains:
     def __init__(self, lists: int) -> None:
         rows, before, owner, self._place = (np.zeros(0, np.int32) for _ in range(4))
         last, sizes = np.full(lists, NONE, np.int32), np.zeros(lists, np.int32)
-        self._pool = _Pool(rows, before, owner, last, sizes, np.array([NONE, 0], np.int32))
+        self.pool = Pool(rows, before, owner, last, sizes, np.array([NONE, 0], np.int32))
 
     def __len__(self) -> int:
         """How many lists there are."""
-        return len(self._pool.sizes)
+        return len(self.pool.sizes)
 
     @property
     def sizes(self) -> RowArray:
         """How many rows each list (lists,) holds."""
-        return self._pool.sizes
+        return self.pool.sizes
 
     @property
     def nbytes(self) -> int:
         """Bytes in use and room to grow."""
-        return sum(array.nbytes for array in self._pool) + self._place.nbytes
+        return sum(array.nbytes for array in self.pool) + self._place.nbytes
 
     def put(self, rows: RowArray, lists: IntArray) -> None:
         """Have rows (n,), 0 or more, stand in lists (n,); whatever list they stood in before."""
         if len(rows):
             self._reserve(len(rows), int(rows.max()) + 1)
-            _put(self._pool, self._place, rows, lists)
+            _put(self.pool, self._place, rows, lists)
 
     def drop(self, rows: RowArray) -> None:
         """Take rows out; those that are in no list are ignored."""
-        _drop(self._pool, self._place, rows)
+        _drop(self.pool, self._place, rows)
 
     def filed(self) -> tuple[RowArray, RowArray]:
         """All rows (n,), ascending, and their lists (n,)."""
         rows = np.flatnonzero(self._place).astype(np.int32)
-        return rows, self._pool.owner[(self._place[rows] - 1) // CHUNK]
+        return rows, self.pool.owner[(self._place[rows] - 1) // CHUNK]
 
     def of(self, lists: IntArray, allowed: BoolArray | None) -> RowArray:
         """The rows of some lists, those under a mask by row if one is given; it says no beyond its end."""
-        return _all_of(self._pool, lists) if allowed is None else _allowed_of(self._pool, lists, allowed)
+        return rows_of(self.pool, lists, np.zeros(0, np.bool_) if allowed is None else allowed, allowed is not None)
 
     def _reserve(self, more: int, rows: int) -> None:
         """Room for more rows, each of which may take a chunk, and for the places of rows below a number."""
-        pool = self._pool
+        pool = self.pool
         if len(pool.owner) < pool.free[1] + more:
             chunks = max(int(pool.free[1]) + more, len(pool.owner) * 3 // 2)
             short = chunks - len(pool.owner)
@@ -95,13 +96,13 @@ class Chains:
                 np.pad(pool.before, (0, short)),
                 np.pad(pool.owner, (0, short)),
             )
-            self._pool = _Pool(*grown, pool.last, pool.sizes, pool.free)
+            self.pool = Pool(*grown, pool.last, pool.sizes, pool.free)
         if len(self._place) < rows:
             self._place = np.pad(self._place, (0, max(rows, len(self._place) * 3 // 2) - len(self._place)))
 
 
 @njit(nogil=True, cache=True)
-def _put(pool: _Pool, place: RowArray, rows: RowArray, lists: IntArray) -> None:
+def _put(pool: Pool, place: RowArray, rows: RowArray, lists: IntArray) -> None:
     for i in range(rows.shape[0]):
         row, at = rows[i], lists[i]
         _take_out(pool, place, row)
@@ -120,14 +121,14 @@ def _put(pool: _Pool, place: RowArray, rows: RowArray, lists: IntArray) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _drop(pool: _Pool, place: RowArray, rows: RowArray) -> None:
+def _drop(pool: Pool, place: RowArray, rows: RowArray) -> None:
     for row in rows:
         if 0 <= row < place.shape[0]:
             _take_out(pool, place, row)
 
 
 @njit(nogil=True, cache=True)
-def _take_out(pool: _Pool, place: RowArray, row: int) -> None:
+def _take_out(pool: Pool, place: RowArray, row: int) -> None:
     """Have the last of its list stand where a row stood; places are one more than slots, 0 where there is none."""
     if place[row] == 0:
         return
@@ -143,28 +144,24 @@ def _take_out(pool: _Pool, place: RowArray, row: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _all_of(pool: _Pool, lists: IntArray) -> RowArray:
-    out, n = np.empty(pool.sizes[lists].sum(), np.int32), 0
+def rows_of(pool: Pool, lists: IntArray, allowed: BoolArray, filtered: bool) -> RowArray:
+    """See ``Chains.of``; without a filter the mask means nothing."""
+    total = 0
+    for at in lists:
+        total += pool.sizes[at]
+    out, n, end = np.empty(total + 1, np.int32), 0, allowed.shape[0]
     for at in lists:
         chunk, left = pool.last[at], pool.sizes[at]
         while left > 0:
-            size = (left - 1) % CHUNK + 1
-            out[n : n + size] = pool.rows[chunk * CHUNK : chunk * CHUNK + size]
-            chunk, left, n = pool.before[chunk], left - size, n + size
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _allowed_of(pool: _Pool, lists: IntArray, allowed: BoolArray) -> RowArray:
-    """Each row is written and then counted or not, since a branch could not be foreseen."""
-    out, n, end = np.empty(pool.sizes[lists].sum() + 1, np.int32), 0, allowed.shape[0]
-    for at in lists:
-        chunk, left = pool.last[at], pool.sizes[at]
-        while left > 0:
-            size = (left - 1) % CHUNK + 1
-            for slot in range(chunk * CHUNK, chunk * CHUNK + size):
-                row = pool.rows[slot]
-                out[n] = row
-                n += row < end and allowed[row]
+            size, first = (left - 1) % CHUNK + 1, chunk * CHUNK
+            if filtered:
+                for slot in range(first, first + size):
+                    row = pool.rows[slot]
+                    # Written first and counted or not, since a branch could not be foreseen.
+                    out[n] = row
+                    n += row < end and allowed[row]
+            else:
+                out[n : n + size] = pool.rows[first : first + size]
+                n += size
             chunk, left = pool.before[chunk], left - size
     return out[:n]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from features.types import BoolArray, FloatArray, HashArray, IntArray, RowArray
-from ranking.centroids import CHUNK, Nearest, Pause, k_means
-from ranking.chains import Chains
+from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray
+from ranking.centroids import CHUNK, Nearest, Pause, Tiles, k_means, products_of
+from ranking.chains import Chains, Pool, rows_of
 from ranking.exact import ExactIndex
-from ranking.rough import Rough
+from ranking.rough import Rough, rough_scores
+from ranking.scan import highest
 
 SAMPLE, ROUNDS = 64, 10
 """Vectors a list that centroids are fitted to, and how often."""
@@ -68,6 +69,7 @@ class Lists:
         self.centroids = centroids
         self._ranges = ranges
         self._nearest = Nearest(centroids)
+        self._placed = self._nearest.placed
         self._chains = Chains(len(centroids))
         self.rough = Rough(ranges.reshape(2, -1), rows)
         self.visits, self.farther = 1, FARTHER
@@ -101,9 +103,18 @@ class Lists:
 
         ``allowed`` is a mask by row.
         """
-        count, products = max(1, min(len(self), visits)), self._nearest.products(vector)
-        rows = self._chains.of(np.argpartition(-products, count - 1)[:count], allowed)
-        return self.rough.best(vector, wider(k), rows)
+        weights, mask = self.rough.weights(vector), np.zeros(0, np.bool_) if allowed is None else allowed
+        return _probe(
+            np.ascontiguousarray(vector, np.float32),
+            self._placed,
+            self._chains.pool,
+            max(1, min(len(self), visits)),
+            mask,
+            allowed is not None,
+            weights,
+            self.rough.codes,
+            wider(k),
+        )
 
     def fitted(self, exact: ExactIndex) -> Fitted:
         """What another start can begin from."""
@@ -205,6 +216,35 @@ def marks_of(matrix: FloatArray, rows: RowArray, pause: Pause = lambda: None) ->
 def _weights(dims: int) -> HashArray:
     weights: HashArray = np.random.default_rng(0).integers(0, 1 << 63, dims, np.uint64) * 2 + 1
     return weights
+
+
+@njit(nogil=True, cache=True)
+def _probe(
+    vector: FloatArray,
+    placed: Tiles,
+    pool: Pool,
+    visits: int,
+    mask: BoolArray,
+    filtered: bool,
+    weights: FloatArray,
+    codes: ByteArray,
+    count: int,
+) -> RowArray:
+    """See ``Lists.probe``: all in one go, so that a training that holds the interpreter is waited for once."""
+    lists = pool.sizes.shape[0]
+    products, near = np.empty(lists, np.float32), np.empty(visits, np.int32)
+    products_of(vector, placed, products)
+    highest(products, np.arange(lists).astype(np.int32), near)
+    rows = rows_of(pool, near.astype(np.int64), mask, filtered)
+    for row in rows:
+        # What has no bytes comes first, and takes nobody's place.
+        count += row >= codes.shape[0]
+    if len(rows) <= count:
+        return rows
+    scores, best = np.empty(len(rows), np.float32), np.empty(count, np.int32)
+    rough_scores(codes, rows, weights, scores)
+    highest(scores, rows, best)
+    return best
 
 
 @njit(nogil=True, cache=True)

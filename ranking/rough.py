@@ -28,28 +28,33 @@ class Rough:
 
     def __init__(self, ranges: FloatArray, rows: int) -> None:
         self._least, self._reach = ranges
-        self._codes = _lined(2 * rows + HEADROOM, ranges.shape[1])
+        self.codes = _lined(2 * rows + HEADROOM, ranges.shape[1])
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self.codes)
 
     @property
     def nbytes(self) -> int:
         """Bytes a row."""
-        return int(self._codes.shape[1])
+        return int(self.codes.shape[1])
 
     def put(self, rows: RowArray, vectors: FloatArray) -> None:
         """Keep vectors (n, dims) of rows; those beyond the end are left out."""
-        _encode(self._codes, rows, vectors, self._least, self._reach)
+        _encode(self.codes, rows, vectors, self._least, self._reach)
 
     def best(self, vector: FloatArray, count: int, rows: RowArray) -> RowArray:
         """Some of many rows: the ``count`` of highest rough product, their equals, and those beyond the end."""
         if len(rows) <= count:
             return rows
         scores = np.empty(len(rows), np.float32)
-        _scores(self._codes, rows, vector * self._reach / np.float32(255), scores)
+        rough_scores(self.codes, rows, self.weights(vector), scores)
         high: RowArray = rows[scores >= np.partition(scores, -count)[-count]]
         return high
+
+    def weights(self, vector: FloatArray) -> FloatArray:
+        """What each byte (dims,) counts in a product with a vector."""
+        weights: FloatArray = vector * self._reach / np.float32(255)
+        return weights
 
 
 def _lined(rows: int, dims: int) -> ByteArray:
@@ -69,7 +74,7 @@ def _encode(codes: ByteArray, rows: RowArray, vectors: FloatArray, least: FloatA
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _scores(codes: ByteArray, rows: RowArray, weights: FloatArray, out: FloatArray) -> None:
+def rough_scores(codes: ByteArray, rows: RowArray, weights: FloatArray, out: FloatArray) -> None:
     """Write the weighted sums (n,) of rows' bytes; no bound for those that have none."""
     dims, size, end, flat = weights.shape[0], rows.shape[0], codes.shape[0], codes.reshape(-1)
     for i in range(min(AHEAD, size)):

@@ -135,6 +135,17 @@ def nearest(matrix: FloatArray, rows: RowArray, vector: FloatArray, best: RowArr
 
 
 @njit(nogil=True, cache=True)
+def highest(scores: FloatArray, rows: RowArray, best: RowArray) -> None:
+    """Fill ``best`` (k,), k at most n, with the rows (n,) of highest score, in no order; of equals with the lower."""
+    k, of_best = best.shape[0], np.empty(best.shape[0], np.float32)
+    for i in range(k):
+        _rise(best, of_best, i, rows[i], scores[i])
+    for i in range(k, rows.shape[0] if k else 0):
+        if scores[i] > of_best[0] or (scores[i] == of_best[0] and rows[i] < best[0]):
+            _sink(best, of_best, rows[i], scores[i])
+
+
+@njit(nogil=True, cache=True)
 def _rise(best: RowArray, scores: FloatArray, at: int, row: int, score: np.float32) -> None:
     """Add to a heap of ``at``."""
     while at > 0:
