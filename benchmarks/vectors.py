@@ -78,7 +78,7 @@ def simulated(size: Size, queries: int) -> VectorSet:
     people = np.zeros((int(acts.user.max()) + 1, factors.dims), np.float32)
     np.add.at(people, acts.user, acts.strength[:, None] * liked[acts.item])
     most = np.argsort(-np.bincount(acts.user), kind="stable")[: queries + ASKED]
-    drawn = np.random.default_rng(0).permutation(most)
+    drawn = np.random.default_rng(0).permutation(most[people[most].any(axis=1)])
     return VectorSet("simulated", vectors[vectors.any(axis=1)], *np.split(_unit(people[drawn]), [queries]))
 
 

@@ -16,7 +16,7 @@ from features.errors import FeatureError
 from features.storage import aligned
 from features.types import BoolArray, DoubleArray, FloatArray, RowArray
 from ranking.coarse import Coarse
-from ranking.scan import count_both, few_of_both, guess_of_both, nearest, products, rows_of_both
+from ranking.scan import count_both, few_of_both, guess_of_both, nearest, rows_of_both
 
 BLOCK = 1024
 PICKY, SPARSE = 4, 8
@@ -142,12 +142,6 @@ class ExactIndex:
             nearest(self.matrix, rows, np.ascontiguousarray(vector, np.float32), best, scores)
         order = np.lexsort((best, -scores))
         return best[order], scores[order]
-
-    def scores(self, vector: FloatArray, rows: RowArray) -> FloatArray:
-        """The inner products (n,) of rows that are there, the same bits as in ``search``."""
-        out = np.empty(len(rows), np.float32)
-        products(self.matrix, rows, np.ascontiguousarray(vector, np.float32), out)
-        return out
 
     def memory(self) -> dict[str, int]:
         """Bytes by part; what is shared is its owner's."""

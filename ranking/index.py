@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.types import BoolArray, FloatArray, RowArray
-from ranking.exact import Answer, ExactIndex, spread, top_k
+from ranking.exact import Answer, ExactIndex, spread
 from ranking.kept import Kept
 from ranking.lists import TRIED, Lists, wider
 from ranking.refit import Refit
@@ -222,7 +222,7 @@ class ListedIndex:
         if self._lists is not None:
             found = self._lists.probe(vector, k, plan.mask, plan.visits)
             if len(found) >= min(k, plan.there):
-                return top_k(found, self._exact.scores(vector, found), k)
+                return self._exact.best(vector, k, found)
         return self._exact.search(vector, k, plan.mask)
 
     def _best(self, vector: FloatArray, k: int, rows: RowArray) -> Answer:
