@@ -15,6 +15,7 @@ from huozhao.tracking import Tracker
 from ranking.attached import read_attached
 from ranking.bundle import current, load
 from ranking.versions import find
+from serving.shadow import kept as agreement_of
 from training import registry
 from training.baselines import AT_TRAINING, BASELINES
 from training.compare import compare
@@ -136,6 +137,9 @@ def show_one(home: Path, name: str) -> None:
     found = findings_of(bundles / version)
     is_current = registry.current_version(bundles) == version
     show.console().print(show_bundles.model_view(load(bundles / version), found, entries, is_current=is_current))
+    beside = agreement_of(home)
+    if beside is not None and beside.bundle == version:
+        show.console().print(show_bundles.agreement_view(beside))
 
 
 def diff(home: Path, before: str, after: str) -> None:

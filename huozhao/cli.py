@@ -211,6 +211,8 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     allow_remote: Annotated[bool | None, Parameter(negative=())] = None,
+    shadow: str | None = None,
+    share: float | None = None,
     log_format: Literal["plain", "json"] | None = None,
     log_answers: Annotated[bool | None, Parameter(negative=())] = None,
     log_ids: Annotated[bool | None, Parameter(negative=())] = None,
@@ -228,6 +230,11 @@ def serve(
         $HUOZHAO_PORT if not given, else 8000; 0 takes any that is free.
     allow_remote
         Listen beyond this machine although the home has no keys.
+    shadow
+        A bundle of the same layout that scores some pages beside the one that is served; `huozhao models` tells how far
+        it agrees. $HUOZHAO_SHADOW if not given.
+    share
+        Of how many pages; $HUOZHAO_SHADOW_SHARE if not given, else 0.05.
     log_format
         Lines for people (plain) or JSON objects; $HUOZHAO_LOG_FORMAT if not given, else plain.
     log_answers
@@ -239,7 +246,7 @@ def serve(
     """
     from huozhao import commands
 
-    given = {"host": host, "port": port, "allow_remote": allow_remote}
+    given = {"host": host, "port": port, "allow_remote": allow_remote, "shadow": shadow, "shadow_share": share}
     said = {"log_format": log_format, "log_answers": log_answers, "log_ids": log_ids, "traces": traces}
     commands.serve(home_of(home), given | said)
 

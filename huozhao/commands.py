@@ -129,7 +129,7 @@ def evaluate(
         show.console().print("", standings.standings(rows), "", standings.calibration(rows), sep="\n")
 
 
-def serve(home: Path, given: Mapping[str, str | int | bool | None]) -> None:
+def serve(home: Path, given: Mapping[str, str | float | bool | None]) -> None:
     """Serve a home until stopped; what is given wins over the environment."""
     settings = Settings.read(os.environ, {**given, "home": str(home)})
     settings.check()

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from huozhao.times import iso
+from ranking.agreement import Agreement
 from ranking.bundle import Bundle
 from training.compare import Changes
 from training.figures import OURS
@@ -81,6 +82,18 @@ def model_view(
     if found is not None and found.unjudged:
         said.append(f"Not judged: {found.unjudged}.")
     return Group(*map(Text, lines), "", table, "", *(Text(line, "dim") for line in said))
+
+
+def agreement_view(found: Agreement) -> RenderableType:
+    """How far a bundle agreed with the one beside which it scored pages."""
+    lines = [
+        f"In the shadow of {found.beside}: {found.pages:,} pages, {found.dropped:,} dropped, {found.failed:,} failed.",
+        f"{found.overlap:.3f} of the first ten are the same, rank correlation {found.rank_correlation:.3f}.",
+    ]
+    lines += [
+        f"{head}: {apart.mean:+.5f} on average, {apart.mean_abs:.5f} apart" for head, apart in found.heads.items()
+    ]
+    return Group(*map(Text, lines))
 
 
 def changes_view(changes: Changes) -> RenderableType:

@@ -32,9 +32,11 @@ from ranking.pages import fit
 from ranking.popular import Popular
 from ranking.sample import GIVEN, decision_of, found_by, is_kept
 from ranking.show import given_up, show
-from ranking.types import Candidates, Feed, FeedRequest, Page, RankRequest
+from ranking.types import Candidates, Feed, FeedRequest, Page, Query, RankRequest
 
 Make = Callable[[Generation, Read, Level, Budget, Ledger], Made]
+Beside = Callable[[Query, Candidates], None]
+"""Told of each page that was made, with the candidates that were scored for it; it must return at once."""
 Thing = TypeVar("Thing")
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Answers:
         self._shared, self._ledger, self._journal, self._share = shared, ledger, journal, share
         self._feeds, self._ranks = Ladder(FEED), Ladder(RANK)
         self._popular = Popular()
+        self.beside: Beside | None = None
 
     def change(self, made: Generation) -> Generation:
         """Answer by another generation from now on, the caller holding the mutex; returns the one before."""
@@ -173,6 +176,8 @@ class Answers:
         if self._journal is not None:
             decision = decision_of(feed, made, found, seen, checked_offset) if kept else None
             self._journal.write_down(record_of(feed, query.context), decision)
+        if self.beside and not source:
+            self.beside(query, Candidates(scored.batch.rows, scored.batch.source))
         budget.lap("finish")
         return feed
 

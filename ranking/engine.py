@@ -21,7 +21,8 @@ from features.rows import Durability
 from features.state import FeatureState
 from features.storage import give_back
 from ranking import lookups
-from ranking.answers import Answers, Shared
+from ranking.agreement import Agreement
+from ranking.answers import Answers, Beside, Shared
 from ranking.bundle import Bundle, current, load
 from ranking.generation import Generation
 from ranking.journal import Journal
@@ -63,6 +64,7 @@ class Engine:
         self._is_writer = writer
         self._taking = threading.Lock()
         self.policy_fault = ""
+        self._agreement: Callable[[], Agreement | None] = lambda: None
 
     @property
     def generation(self) -> Generation:
@@ -226,6 +228,7 @@ class Engine:
                 repeated_watches=int(state.ignored[1]),
                 writer=self._is_writer,
                 indexes=generation.indexed(),
+                shadow=self._agreement(),
             )
 
     def take_up(self, bundle: Bundle, now_ms: Callable[[], int]) -> None:
@@ -272,6 +275,10 @@ class Engine:
                 self._ledger.close(self._log.last_ms)
         finally:
             self._log.close()
+
+    def watch_pages(self, beside: Beside | None, agreement: Callable[[], Agreement]) -> None:
+        """Tell somebody of each page that is made from now on, or nobody any more; status tells what they found."""
+        self._answers.beside, self._agreement = beside, agreement
 
     def archive(self, before_ms: int) -> int:
         """Move whole received days before a moment to the archive; returns how many records moved."""

@@ -4,7 +4,7 @@ The owner's mutex guards a generation, but for ``glance`` and ``score``, which r
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Self
@@ -72,6 +72,8 @@ class Generation:
         Whether they are kept there, or only read.
     exact : bool
         Whether to search without lists, for one who asks little: nothing is trained beside.
+
+    ``followers`` are told the item rows that a fold has changed, under the mutex.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Generation:
         }
         self._evidence = exploration.evidence_slots(state.layout)
         self.faults = Counter[str]()
+        self.followers: list[Callable[[RowArray], None]] = []
         self._go_by(policy)
         state.take_changed()
         for rows in np.array_split(state.described(), 1 + len(state.items) // CHUNK):
@@ -158,6 +161,8 @@ class Generation:
         """Fold a batch of the log and bring vectors, indexes, charts and the list of rooms up to it."""
         steps, changed = self.state.fold(batch).steps, self.state.take_changed()
         self._catch_up(changed)
+        for follow in self.followers:
+            follow(changed)
         self.on_air.follow(np.concatenate([changed, steps.item[steps.action == ROOM_PULSE]]))
         self._legality.follow(changed)
         if self.policy.counts_served:

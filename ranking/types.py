@@ -13,6 +13,7 @@ import numpy as np
 
 from features.records import Context, Id, Kind, Name, OptionalId, TimeMs
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray, ShortArray
+from ranking.agreement import Agreement
 from ranking.ladder import Level
 from ranking.trees import Coded, Forest
 
@@ -270,7 +271,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     ``bundle_since_ms`` is when the bundle was taken up, 0 for the one that the engine was opened with;
     ``policy_since_ms`` likewise. ``policy_fault`` says why policy.toml as it stands, or a boost, cannot be served.
-    ``indexes`` is by kind.
+    ``indexes`` is by kind. ``shadow`` says how far a second bundle agrees, where one scores beside.
     """
 
     bundle: str
@@ -287,6 +288,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     repeated_watches: int
     writer: bool
     indexes: dict[str, Indexed] = {}
+    shadow: Agreement | None = None
 
 
 class Source(Protocol):

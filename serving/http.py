@@ -1,7 +1,7 @@
 """The contract under /v1: thin handlers over the engine; ``serving.hot`` calls those of the hot routes itself."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -31,6 +31,7 @@ from serving.promotion import Promotions
 from serving.settings import SNAPSHOT_RECORDS
 from serving.snapshots import Snapshots
 from serving.telemetry import Observed, Routes, Telemetry, Tracing
+from serving.watch import Watch
 from serving.writer import Writer
 
 PATIENCE_S = 5
@@ -177,6 +178,7 @@ def create_app(
     threads: int = 1,
     snapshot_records: int = SNAPSHOT_RECORDS,
     traces: Tracing | None = None,
+    beside: Sequence[Watch] = (),
 ) -> ASGIApp:
     """The application over an engine, whose past days it archives and which it closes when it shuts down.
 
@@ -192,10 +194,13 @@ def create_app(
         A snapshot is taken whenever so many records have come.
     traces : Tracing, optional
         Who is told of each page's stages.
+    beside : sequence of Watch
+        What else looks on while requests are answered.
     """
     snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
+    watches: list[Watch] = [archiver, promotions, policies, snapshots, *beside]
     decisions, lane = Decisions(engine.home), Lane(threads)
     metrics = Metrics(lambda: engine.status(now_ms()), lambda: engine.generation.recall.names, lambda: lane.waiting)
     telemetry = Telemetry(metrics, traces)
@@ -213,13 +218,10 @@ def create_app(
             "budget": Provide(_no_end, sync_to_thread=False),
         },
         exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
-        on_startup=[writer.start, archiver.start, promotions.start, policies.start, snapshots.start],
+        on_startup=[writer.start, *(watch.start for watch in watches)],
         on_shutdown=[
-            snapshots.stop,
-            policies.stop,
-            promotions.stop,
+            *(watch.stop for watch in watches[::-1]),
             writer.stop,
-            archiver.stop,
             engine.close,
             telemetry.stop,
         ],

@@ -10,13 +10,17 @@ from collections.abc import Callable
 
 import uvicorn
 
+from features.errors import BundleError
 from features.records import FUTURE_MS
+from ranking.bundle import load
 from ranking.engine import Engine
+from ranking.versions import find
 from serving import clock
 from serving.foreign import check_packages
 from serving.http import create_app
 from serving.logs import write_logs
 from serving.settings import Settings, SettingsError
+from serving.shadow import Shadow
 from serving.telemetry import Tracing
 
 DRAIN_S = 10
@@ -53,7 +57,8 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
         # The application closes the engine, after the last answer: a signal may end the process before we return.
         engine = _opened(settings, now_ms)
         engine.warm(now_ms())
-        app = create_app(engine, now_ms, clock.request_id, cores(), settings.snapshot_records, traces)
+        beside = _shadow(engine, settings)
+        app = create_app(engine, now_ms, clock.request_id, cores(), settings.snapshot_records, traces, beside)
         sys.setswitchinterval(SWITCH_S)
         # What is there now stays: a collection that looked at all of it would hold up every page.
         gc.collect()
@@ -73,6 +78,18 @@ def _traces() -> Tracing:
     except ModuleNotFoundError as error:
         raise SettingsError("Traces need OpenTelemetry.", "Install it: pip install 'huozhao[traces]'.") from error
     return exported()
+
+
+def _shadow(engine: Engine, settings: Settings) -> list[Shadow]:
+    """What compares a second bundle with the one that is served, if the settings name one."""
+    if not settings.shadow:
+        return []
+    try:
+        version = find(engine.bundles, settings.shadow)
+        return [Shadow(engine, load(engine.bundles / version), settings.shadow_share)]
+    except BundleError:
+        engine.close()
+        raise
 
 
 def cores() -> int:

@@ -27,6 +27,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys, or with ``allow_remote``. With
     ``durability`` relaxed a power cut may take the last records that were acknowledged; a kill takes none.
     A snapshot is taken when so many records have come since the last one, so that a start after a crash is short.
+    ``shadow`` is a bundle that scores ``shadow_share`` of the pages beside the one that is served, and answers nobody.
     ``decisions`` is the share of pages whose decision is kept, so that ``huozhao why`` can make it again.
     Logs are lines for people or, with ``log_format`` json, objects for programs; with ``log_answers`` each answer is
     one; ids of people stand in them only with ``log_ids``. With ``traces`` each page is told to OpenTelemetry.
@@ -39,13 +40,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     durability: Literal["full", "relaxed"] = "full"
     snapshot_records: Annotated[int, msgspec.Meta(ge=1)] = SNAPSHOT_RECORDS
     decisions: Annotated[float, msgspec.Meta(ge=0, le=1)] = SHARE
+    shadow: str = ""
+    shadow_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
     log_format: Format = "plain"
     log_answers: bool = False
     log_ids: bool = False
     traces: bool = False
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], given: Mapping[str, str | int | bool | None]) -> Self:
+    def read(cls, environ: Mapping[str, str], given: Mapping[str, str | float | bool | None]) -> Self:
         """Settings from the environment and what was given instead; None stands for not given.
 
         Raises
@@ -53,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         SettingsError
             Naming the setting.
         """
-        found: dict[str, str | int | bool] = {}
+        found: dict[str, str | float | bool] = {}
         for name in cls.__struct_fields__:
             value = given.get(name)
             value = environ.get(f"HUOZHAO_{name.upper()}") if value is None else value
