@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from benchmarks.feed import people_of
 from benchmarks.market import NOW_MS, Market, make_market
-from benchmarks.report import Report, Row, quantiles, resident_gib
+from benchmarks.report import Report, Row, quantiles, resident_gib, say
 from features.state import FeatureState
 from ranking import Engine, FeedRequest
 from ranking.bundle import Bundle
@@ -89,8 +89,10 @@ def curves(plan: Plan) -> Report:
                 point = replace(plan.base, **{varied: value})
                 home = Path(folder) / f"{point.items}-{point.users}"
                 if not home.exists():
+                    say(f"making a home of {point.items:,} items and {point.users:,} people")
                     make_market(home, _market(point, plan))
                 if point not in measured:
+                    say(f"asking it: {varied} {value:,}")
                     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                         measured[point] = pool.submit(measure, home, point, plan.feeds).result()
                 report.rows.append({"system": "huozhao", "vary": varied, **asdict(point), **measured[point]})
