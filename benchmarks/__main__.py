@@ -17,8 +17,8 @@ from benchmarks.plots import draw
 from benchmarks.report import Report
 
 NAMES = (
-    "score", "index", "hydrate", "rerank", "feed", "scale", "http", "ingest", "crash", "faults", "fuzz", "replay",
-    "train", "rooms", "rules", "loop", "explore",
+    "score", "index", "hydrate", "rerank", "feed", "scale", "http", "ingest", "overload", "soak", "crash", "faults",
+    "fuzz", "replay", "train", "rooms", "rules", "loop", "explore",
 )  # fmt: skip
 """Modules of this package, in the order that ``all`` runs them."""
 

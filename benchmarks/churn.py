@@ -16,7 +16,11 @@ PAGE = 50
 EVENTS_A_PAGE = 10
 BATCH = 50
 ROOMS_A_SECOND = 4
+PULSE_S = 60
+"""How often a room says that it is still on air."""
 SHARE = 0.7
+PATIENT_MS = 60_000
+"""Where a whole page is what is measured, however long it waits: a lesser one or a refusal would look fast."""
 
 
 class Tail(NamedTuple):
@@ -27,10 +31,9 @@ class Tail(NamedTuple):
     faults: list[str]
 
 
-def feed_asks(people: Sequence[str], count: int) -> list[Ask]:
+def feed_asks(people: Sequence[str], count: int, deadline_ms: int = PATIENT_MS) -> list[Ask]:
     """Requests for pages, people in turn."""
-    # A whole page is what is measured, however long it waits: a lesser one or a refusal would look fast.
-    bodies = [msgspec.json.encode({"user_id": user, "count": PAGE, "deadline_ms": 60_000}) for user in people]
+    bodies = [msgspec.json.encode({"user_id": user, "count": PAGE, "deadline_ms": deadline_ms}) for user in people]
     return [Ask("feed", request("POST", "/v1/feed", body)) for body in islice(cycle(bodies), count)]
 
 
@@ -52,7 +55,7 @@ def tail(address: str, now_ms: int, people: Sequence[str], items: Sequence[str],
     pages : int
         How many a run.
     """
-    world = _World(now_ms, people, items)
+    world = World(now_ms, people, items)
     load(address, feed_asks(people, 64), None, 1)
     closed = load(address, world.mix(np.arange(pages) / 300, pages / 300)[0], None, 8)
     capacity = float(closed.row("", "feed")["per_second"])
@@ -72,10 +75,14 @@ def tail(address: str, now_ms: int, people: Sequence[str], items: Sequence[str],
     return found
 
 
-class _World:
-    """Draws what people and rooms do; nothing is named twice, whatever is run one after the other."""
+class World:
+    """Draws what people and rooms do; nothing is named twice, whatever is run one after the other.
 
-    def __init__(self, now_ms: int, people: Sequence[str], items: Sequence[str]) -> None:
+    Rooms that give no ``pulse`` fall silent after a while: a run of minutes wants it.
+    """
+
+    def __init__(self, now_ms: int, people: Sequence[str], items: Sequence[str], *, pulse: bool = False) -> None:
+        self._pulse = pulse
         self._now_ms = now_ms
         self._people, self._items = people, items
         self._rng = np.random.default_rng(7)
@@ -87,7 +94,7 @@ class _World:
         batches = len(arrivals) * EVENTS_A_PAGE // BATCH
         timed = list(zip(arrivals.tolist(), pages, strict=True))
         timed += [(due, self._deeds()) for due in np.linspace(0, seconds, batches, endpoint=False).tolist()]
-        timed += [(second + 0.5, ask) for second in range(int(seconds)) for ask in self._change()]
+        timed += [(second + 0.5, ask) for second in range(int(seconds)) for ask in self._second(second)]
         timed.sort(key=lambda one: one[0])
         return [ask for _, ask in timed], np.array([due for due, _ in timed])
 
@@ -100,6 +107,15 @@ class _World:
             for number, user, item in zip(range(first, first + BATCH), people, items, strict=True)
         ]
         return Ask("events", request("POST", "/v1/events", msgspec.json.encode(events)))
+
+    def _second(self, second: int) -> Iterator[Ask]:
+        """What rooms do in a second: some begin, some end, and some of the others give a pulse."""
+        yield from self._change()
+        on_air = self._items[self._rooms + second % PULSE_S :: PULSE_S] if self._pulse else ()
+        for start in range(0, len(on_air), BATCH):
+            names, now_ms = on_air[start : start + BATCH], self._now_ms + 1000 * second
+            pulses = [Event(f"{name}-pulse-{second}-{self._rooms}", now_ms, name, Action.ROOM_PULSE) for name in names]
+            yield Ask("rooms", request("POST", "/v1/events", msgspec.json.encode(pulses)))
 
     def _change(self) -> Iterator[Ask]:
         """Rooms put, rooms started, and as many of the oldest ended."""

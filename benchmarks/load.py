@@ -6,6 +6,7 @@ percentile of lag passes ``MAX_LAG_MS`` is void. A request that finds no idle co
 the server's doing, and counts.
 """
 
+import gc
 import multiprocessing
 import os
 import re
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import Row, quantiles
-from features.types import DoubleArray, IntArray
+from features.types import BoolArray, DoubleArray, IntArray
 
 MAX_LAG_MS = 5.0
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -32,6 +33,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 # Where answers arrive: room made anew for each would be mapped and cleared by the kernel every time.
 _ROOM = memoryview(bytearray(1 << 18))
 _ACCEPTED = b'"accepted"'
+_WHOLE = b'"level":"full"'
 _ITEM = re.compile(rb'"item_id":"([^"]*)"')
 
 
@@ -48,7 +50,8 @@ class Heard:
     """What came of asks, in the order they were answered: times in seconds since the run began.
 
     kind (n,) str; due and done (n,) float64; status, items and accepted (n,) int64: how many items a page holds and
-    how many records were taken; lag_ms (n,) float64; ``dead`` names rooms shown after their end was acknowledged.
+    how many records were taken; whole (n,) bool, pages of the first rung; lag_ms (n,) float64; ``dead`` names rooms
+    shown after their end was acknowledged.
     """
 
     kind: NDArray[np.str_]
@@ -57,6 +60,7 @@ class Heard:
     status: IntArray
     items: IntArray
     accepted: IntArray
+    whole: BoolArray
     lag_ms: DoubleArray
     dead: tuple[str, ...]
 
@@ -157,6 +161,8 @@ def _generate(
     send: Callable[[object], None], address: str, asks: Sequence[Ask], due: DoubleArray | None, connections: int
 ) -> None:
     pin(LOAD_CORE)
+    # Nothing here is ever thrown away in circles, and looking for it would make what is due late.
+    gc.disable()
     try:
         with _lines(address, connections) as lines:
             send(_Run(lines, asks, due).run())
@@ -220,7 +226,7 @@ class _Run:
         self._selector = selectors.DefaultSelector()
         for line in lines:
             self._selector.register(line.socket, selectors.EVENT_READ, line)
-        self._heard: list[tuple[int, float, float, int, int, int]] = []
+        self._heard: list[tuple[int, float, float, int, int, int, bool]] = []
         self._lag: list[float] = []
         self._ended: dict[bytes, float] = {}
         self._dead: list[str] = []
@@ -271,10 +277,12 @@ class _Run:
         shown = _ITEM.findall(answer) if ask.kind == "feed" else ()
         self._dead += [room.decode() for room in shown if self._ended.get(room, line.sent) < line.sent]
         accepted = 0 if ask.kind == "feed" else answer.count(_ACCEPTED)
-        self._heard.append((line.ask, line.sent, now, int(answer[9:12]), len(shown), accepted))
+        whole = bool(shown) and _WHOLE in answer
+        self._heard.append((line.ask, line.sent, now, int(answer[9:12]), len(shown), accepted, whole))
 
     def _result(self, due: DoubleArray) -> Heard:
-        asked, sent, done, status, items, accepted = (np.array(column) for column in zip(*self._heard, strict=True))
+        columns = (np.array(column) for column in zip(*self._heard, strict=True))
+        asked, sent, done, status, items, accepted, whole = columns
         return Heard(
             kind=np.array([self._asks[at].kind for at in asked.tolist()]),
             due=sent if self._due is None else due[asked],
@@ -282,6 +290,7 @@ class _Run:
             status=status,
             items=items,
             accepted=accepted,
+            whole=whole,
             lag_ms=np.array(self._lag or [0.0]),
             dead=tuple(self._dead),
         )

@@ -85,9 +85,9 @@ def quantiles(took: Sequence[float]) -> Row:
     return dict(zip(names, np.quantile(took, [0.5, 0.95, 0.99, 0.999]).round(4).tolist(), strict=True))
 
 
-def resident_gib() -> float:
-    """Memory that this process holds now; its peak where the system does not tell what it holds now."""
-    status = Path("/proc/self/statm")
+def resident_gib(process: int | str = "self") -> float:
+    """Memory that a process holds now, this one by default; its own peak where the system does not tell."""
+    status = Path(f"/proc/{process}/statm")
     return int(status.read_text().split()[1]) * resource.getpagesize() / 2**30 if status.exists() else peak_gib()
 
 

@@ -20,9 +20,10 @@ WARMING = 64
 
 
 class Served(NamedTuple):
-    """Where it answers, and how long its engine took for a page when it was asked in process, p50 in ms."""
+    """Where it answers, its process, and how long its engine took for a page when asked in process, p50 in ms."""
 
     address: str
+    process: int
     feed_ms: float
 
 
@@ -49,7 +50,7 @@ def served(home: Path, now_ms: int, people: Sequence[str] = (), count: int = 50)
         try:
             if not address:
                 raise RuntimeError("The server did not start; it says above why.")
-            yield Served(address.strip(), float(feed_ms))
+            yield Served(address.strip(), process.pid, float(feed_ms))
         finally:
             process.terminate()
             process.wait(timeout=60)

@@ -14,6 +14,8 @@ from serving.errors import OverloadedError
 
 USED = 0.8
 """The share of a deadline that waiting and computing may use: the rest is for the way in and out."""
+WAITED = 0.7
+"""The share that waiting may use: what has not begun by then is turned away, while the answer still comes in time."""
 OF_MEAN = 1 / 16
 
 Made = TypeVar("Made")
@@ -47,27 +49,27 @@ class Lane:
         OverloadedError
             If it would wait, or has waited, longer than its deadline allows.
         """
-        due_ms = elapsed_ms() + USED * deadline_ms
+        come_ms = elapsed_ms()
+        begin_ms, due_ms = come_ms + WAITED * deadline_ms, come_ms + USED * deadline_ms
         wait_ms = self.waiting * self._took_ms / self._threads
-        if self.waiting and wait_ms + self._took_ms > USED * deadline_ms:
+        if self.waiting and wait_ms > WAITED * deadline_ms:
             raise _overloaded(wait_ms)
         self.waiting += 1
         try:
             if self._pool:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, copy_context().run, self._timed, due_ms, compute
-                )
+                run, loop = copy_context().run, asyncio.get_running_loop()
+                return await loop.run_in_executor(self._pool, run, self._timed, begin_ms, due_ms, compute)
             await self._turn()
             try:
-                return self._timed(due_ms, compute)
+                return self._timed(begin_ms, due_ms, compute)
             finally:
                 asyncio.get_running_loop().call_soon(self._next)
         finally:
             self.waiting -= 1
 
-    def _timed(self, due_ms: float, compute: Callable[[Budget], Made]) -> Made:
+    def _timed(self, begin_ms: float, due_ms: float, compute: Callable[[Budget], Made]) -> Made:
         begun = elapsed_ms()
-        if begun >= due_ms:
+        if begun >= begin_ms:
             raise _overloaded(self.waiting * self._took_ms / self._threads)
         try:
             return compute(Budget(lambda: due_ms - elapsed_ms()))
