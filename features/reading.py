@@ -48,7 +48,9 @@ class LogReader:
         with closing(self._reader()) as live:
             told = self._told(live)
             for batch in self._kept(live, at, stop):
-                yield told.batch(batch)
+                with named(self._path):
+                    by_ids = told.batch(batch)
+                yield by_ids
 
     def user_ids(self, names: Sequence[str]) -> list[str]:
         """The ids of people by their names in the log, in order; whom nothing links to an id keeps the name."""

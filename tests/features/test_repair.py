@@ -4,7 +4,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.errors import LogError
 from features.live import HomeLog
@@ -68,3 +71,44 @@ def test_a_damaged_archived_file_is_named_and_not_replaced(tmp_path: Path) -> No
     assert [(fault.offset, fault.archived) for fault in check(tmp_path)] == [(0, True)]
     with pytest.raises(LogError, match="Restore the file from a copy"):
         repair(tmp_path)
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_a_repair_after_any_flipped_bits_keeps_every_record_that_can_be_read(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("flipped")
+    whole(folder, 60)
+    with HomeLog(folder, writer=False) as log:
+        before = kept(log)
+    path = folder / "live.sqlite"
+    content = bytearray(path.read_bytes())
+    # The first page says what kind of file it is: without it nothing is a database any more.
+    bits = data.draw(st.lists(st.integers(8 * 4096, 8 * len(content) - 1), min_size=1, max_size=3))
+    for bit in bits:
+        content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    faults, done, refused = set[int](), None, ""
+    try:
+        faults = {fault.offset for fault in check(folder)}
+        done = repair(folder)
+    except LogError as error:
+        refused = error.what
+    if refused:
+        # Its end cannot be found: it is named, and left as it is.
+        assert str(path) in refused
+        return
+    assert (done is None) == (not faults)
+    lost = set(done.lost) if done else set()
+    assert lost <= faults
+    with HomeLog(folder, writer=True) as log:
+        after = kept(log)
+        assert len(after) == len(before)
+        for offset, (was, now) in enumerate(zip(before, after, strict=True)):
+            if offset in lost:
+                assert isinstance(now, Lost)
+            else:
+                # Whom a damaged table of people does not tell any more keeps the name in the log.
+                assert msgspec.structs.replace(was, user_id="") == msgspec.structs.replace(now, user_id="")
+        assert log.append([like("after")], DAY) == [len(before)]
