@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -27,6 +28,7 @@ from benchmarks.market import NOW_MS, make_market
 from benchmarks.report import Report, Row, quantiles
 from serving.contract import paths
 from serving.errors import MEANINGS, MEDIA_TYPE, Code, Problem
+from serving.hot import HEARD_OUT_BYTES
 from serving.http import ROUTES
 from serving.operations import OPERATIONS
 
@@ -71,7 +73,9 @@ def run(*, quick: bool) -> Report:
         told = said.read_text("utf-8", "replace")
         counts["tracebacks"] = told.count("Traceback")
     if after.status != 200 or counts["tracebacks"]:
-        report.faults.append(f"after it all: {after.status} {after.body[:200]!r}; the log: {told[-2000:]}")
+        report.faults.append(
+            f"after it all: {after.status} {after.body[:200]!r}; the log: {told[told.find('Traceback') :][:3000]}"
+        )
     names = ("server_errors", "hangs", "tracebacks", "unknown_answers")
     report.ratios |= {f"fuzz.{name}": float(counts[name]) for name in names}
     report.rows = [_row(sort, answers) for sort, answers in sorted(heard.items())]
@@ -108,13 +112,14 @@ def ask(address: tuple[str, int], wire: bytes, *, cut: bool = False) -> Heard:
 def judge(sent: Sent, answer: Heard) -> str:
     """What of an answer the contract does not know; empty where it knows it all."""
     if answer.status == 0:
-        return "" if sent.cut else "closed without an answer"
+        return "" if sent.cut or len(sent.wire) > HEARD_OUT_BYTES else "closed without an answer"
     if answer.status == 400 and answer.media_type == "text/plain" and sent.odd:
         # The HTTP parser's own word.
         return ""
     if sent.method in ("OPTIONS", "HEAD") and answer.status in (204, 400, 404, 405):
         return ""
-    handler = next((of for pattern, method, of in WAYS if method == sent.method and pattern.fullmatch(sent.path)), None)
+    path = unquote(urlsplit(sent.path).path)
+    handler = next((of for pattern, method, of in WAYS if method == sent.method and pattern.fullmatch(path)), None)
     if answer.status == 200:
         return _read(answer.body, get_type_hints(handler.fn)["return"]) if handler else _of_schema(sent, answer)
     if answer.media_type != MEDIA_TYPE:

@@ -40,10 +40,11 @@ class Reader:
         self.output = ""
 
     def run(self, language: str, text: str) -> None:
+        text = text.replace(SERVED, self.address)
         command = [sys.executable, "-W", "error::ResourceWarning", "-c", text]
         if language == "sh":
             # A curl that is answered with an error fails, and so does any command but the last.
-            text = text.replace(SERVED, self.address).replace("curl -s ", "curl -sS --fail-with-body ")
+            text = text.replace("curl -s ", "curl -sS --fail-with-body ")
             command = ["bash", "-euc", text]
         ran = subprocess.run(
             command, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False, timeout=PATIENCE_S
@@ -62,8 +63,10 @@ class Reader:
             found = re.search(r"http://\S+?:\d+", said)
             assert found, f"the server said {said!r}"
             self.address = found[0]
-            yield
-            server.send_signal(signal.SIGTERM)
+            try:
+                yield
+            finally:
+                server.send_signal(signal.SIGTERM)
 
 
 def _tried(language: str, text: str) -> str:

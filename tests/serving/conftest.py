@@ -12,9 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
-from serving import Settings, serve
+from serving import Settings, clock, serve
+now_ms = int(sys.argv[3])
 # No page is drawn to keep its decision: how many records there are must not hang on the names of requests.
-serve(Settings(sys.argv[1], port=0, decisions=0.0), lambda address: print(address, flush=True))
+settings = Settings(sys.argv[1], port=int(sys.argv[2]), decisions=0.0)
+serve(settings, lambda address: print(address, flush=True), (lambda: now_ms) if now_ms else clock.now_ms)
 """
 
 
@@ -22,9 +24,12 @@ Server = tuple["subprocess.Popen[str]", str]
 
 
 @contextmanager
-def served(home: Path) -> Iterator[Server]:
-    """A server of a home in a process of its own, and its address."""
-    command = [sys.executable, "-c", SCRIPT, str(home)]
+def served(home: Path, port: int = 0, now_ms: int = 0) -> Iterator[Server]:
+    """A server of a home in a process of its own, and its address.
+
+    It takes any port that is free unless one is named, and its clock stands at ``now_ms`` where that is given.
+    """
+    command = [sys.executable, "-c", SCRIPT, str(home), str(port), str(now_ms)]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
