@@ -306,6 +306,8 @@ class Engine:
             If the id could not be taken out everywhere; the home's next start does the rest.
         """
         with self._journal.writing:
+            # Somebody may be known by a page alone that still waits.
+            self._journal.flush()
             with self.mutex:
                 if not (user_id and self.generation.state.users.find(user_id)):
                     raise RequestError(f"Nothing is known of user {user_id!r}.", "Erasing is done.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.crash import killed
-from benchmarks.crash_sync import lost_by_cuts, read_trace
+from benchmarks.crash_sync import answers_before_sync, lost_by_cuts, read_trace
 from features.live import HomeLog
 from features.schema import FeatureSet
 from features.snapshot import SnapshotWarning, clear_beyond, newest, save
@@ -85,3 +85,12 @@ def test_drafts_of_snapshots_that_nobody_finished_are_removed(tmp_path: Path) ->
     (tmp_path / "x-000000000001.draft").mkdir()
     clear_beyond(tmp_path, 0)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_every_answer_to_events_follows_a_sync_of_what_it_acknowledges(home: Path) -> None:
+    found = answers_before_sync(home, NOW, 5)
+    if isinstance(found, str):
+        pytest.skip(found)
+    answers, syncs, early = found
+    assert (answers >= 5, syncs >= 5, early) == (True, True, 0)

@@ -119,6 +119,14 @@ def test_who_is_only_in_a_page_or_in_a_decision_is_erased_there_too(home: Path) 
     assert [page.request_id for page in pages[::2]] == [page.request_id for page in pages[1::2]]
 
 
+def test_who_is_known_by_a_page_alone_that_still_waits_is_erased(home: Path) -> None:
+    with Engine.open(home) as engine:
+        engine.feed(FeedRequest(user_id=WHO), NOW, "page")
+        assert engine.erase(WHO, NOW).status == "accepted"
+        assert named(home, WHO) == []
+    assert [people.who(one)[:1] for one in records(home) if isinstance(one, Served)] == [people.MARK]
+
+
 def test_a_page_that_is_made_while_its_person_is_erased_is_nobodys(home: Path) -> None:
     with filled(home) as engine:
 
