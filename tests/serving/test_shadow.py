@@ -6,12 +6,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from features.errors import BundleError
 from features.records import Action, Event, Item, Kind
+from huozhao.show_bundles import agreement_view
+from ranking.agreement import Agreement, Difference
 from ranking.engine import Engine
 from ranking.types import FeedRequest
 from ranking.value import Weights
+from serving import Settings, serve
 from serving.shadow import Shadow, kept
 from tests.serving.test_promotion import WIDER
 from tests.small_home import NOW, bundle
@@ -89,3 +93,20 @@ def test_a_share_of_none_takes_none_and_a_promotion_ends_it(home: Path) -> None:
 def test_a_bundle_of_another_layout_cannot_be_beside(home: Path) -> None:
     with Engine.open(home) as engine, pytest.raises(BundleError, match="counts other things"):
         Shadow(engine, bundle(WIDER), 1.0)
+
+
+def test_a_server_whose_shadow_is_not_there_does_not_start_and_lets_go_of_its_home(home: Path) -> None:
+    with pytest.raises(BundleError, match="has no 'nothing'"):
+        serve(Settings(home=str(home), port=0, shadow="nothing"), lambda _address: None, lambda: NOW)
+    Engine.open(home).close()
+
+
+def test_what_was_found_is_told_in_words() -> None:
+    heads = {"like": Difference(mean=-0.01, mean_abs=0.02)}
+    found = Agreement(bundle="b2", beside="b1", pages=1200, dropped=3, overlap=0.9, rank_correlation=0.75, heads=heads)
+    console = Console(record=True, width=200)
+    console.print(agreement_view(found))
+    said = console.export_text()
+    assert "In the shadow of b1: 1,200 pages, 3 dropped, 0 failed." in said
+    assert "0.900 of the first ten are the same, rank correlation 0.750." in said
+    assert "like: -0.01000 on average, 0.02000 apart" in said
