@@ -11,6 +11,7 @@ from features.schema import FeatureSet
 from seeds.world import Size, World
 from training.grower import Growth
 from training.one_call import train
+from training.recipe import Recipe
 
 
 def make_home(folder: Path, world: World, until_ms: int | None = None, feature_set: FeatureSet | None = None) -> Path:
@@ -18,7 +19,8 @@ def make_home(folder: Path, world: World, until_ms: int | None = None, feature_s
     with HomeLog(folder / "log", writer=True) as log:
         log.import_tables(world.log(until_ms))
         # One seed: what runs over these homes asks whether answers are right, not how good they are.
-        train(log, folder / "bundles", until_ms=log.last_ms + 1, feature_set=feature_set, growth=Growth(seeds=1))
+        recipe = Recipe(until_ms=log.last_ms + 1, feature_set=feature_set, growth=Growth(seeds=1))
+        train(log, folder / "bundles", recipe)
     return folder
 
 

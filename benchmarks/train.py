@@ -13,6 +13,7 @@ from features.live import HomeLog
 from ranking.bundle import load
 from seeds.world import Size, World
 from training.one_call import train
+from training.recipe import Recipe
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +57,7 @@ def train_log(folder: Path) -> tuple[dict[str, float], Row]:
         def progress(stage: str, _done: int, _of: int) -> None:
             began.setdefault(stage, time.perf_counter())
 
-        result = train(log, folder / "bundles", until_ms=log.last_ms + 1, progress=progress)
+        result = train(log, folder / "bundles", Recipe(until_ms=log.last_ms + 1), progress=progress)
         ended = time.perf_counter()
     bundle = load(result.place)
     starts = [*began.values(), ended]

@@ -14,6 +14,7 @@ from huozhao.times import iso, optional_ms, wall_ms
 from huozhao.tracking import Tracker
 from ranking.attached import read_attached
 from ranking.bundle import current, load
+from ranking.value import Weights
 from ranking.versions import find
 from serving.shadow import kept as agreement_of
 from training import registry
@@ -24,6 +25,7 @@ from training.findings import Findings
 from training.grower import Growth
 from training.pipeline import learn
 from training.publish import REPORT, findings_of, publish, report_of
+from training.recipe import Recipe
 from training.served import Held, served
 
 
@@ -44,22 +46,13 @@ def train(
     """Train a bundle, judge it, and make it the current one if the gate or the person lets it."""
     since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
     feature_set = read_features(features) if features else None
-    weights = read_objective(objective) if objective else None
+    weights = read_objective(objective) if objective else Weights()
     homes.refuse_missing(home)
     begun = load(current(home / "bundles")) if warm else None
+    recipe = Recipe(since_ms, until_ms, seed, feature_set, weights, Growth(seeds=seeds), begun)
     tracker = Tracker(mlflow) if mlflow else None
     with homes.open_log(home) as log, Stages() as stages:
-        learned = learn(
-            log,
-            since_ms=since_ms,
-            until_ms=until_ms,
-            seed=seed,
-            feature_set=feature_set,
-            weights=weights,
-            growth=Growth(seeds=seeds),
-            warm=begun,
-            progress=stages,
-        )
+        learned = learn(log, recipe, progress=stages)
         made = publish(
             log,
             learned,

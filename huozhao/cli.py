@@ -184,7 +184,8 @@ def evaluate(
         others beside ours, look into slices, and judge calibration and watch time.
     rolling
         Judge training itself on so many last days: each by a bundle that learned from the days before it, pooled,
-        beside baselines. Needs no bundle and keeps none; --since and --until are not for it.
+        beside baselines. Needs no bundle and keeps none; --since and --until are not for it. Days that are judged are
+        kept in the home's `rolling` folder: a run that was stopped goes on from them.
     retrieval
         Judge what the policy's sources find of what people turned out to want, beside popularity, item-kNN, iALS and
         EASE.

@@ -111,7 +111,7 @@ def evaluate(
         _refuse_lost(json)
     with homes.open_log(home) as log, Stages() as stages:
         if rolling is not None:
-            rows = judge_rolling(log, rolling, progress=stages)
+            rows = judge_rolling(log, rolling, keep=home / "rolling", progress=stages)
         elif retrieval:
             bundle, policy = load(current(home / "bundles")), load_policy(home / "policy.toml")
             rows = judge_retrieval(log, bundle, policy, since_ms=since_ms, until_ms=until_ms, progress=stages)

@@ -25,7 +25,7 @@ from ranking.types import FeedRequest
 from seeds.constants import DAY_MS, Size
 from seeds.world import World
 from serving import Settings, serve
-from training import train
+from training import Recipe, train
 
 SEED = 618
 DAYS_BEFORE = 2
@@ -98,7 +98,7 @@ def _build(home: Path, world: World) -> None:
     with Stages() as stages:
         homes.fill(home, world.log(now_ms, stages.of("living through two days and a bit")))
         with homes.open_log(home) as log:
-            train(log, home / "bundles", until_ms=now_ms, now_ms=now_ms, progress=stages)
+            train(log, home / "bundles", Recipe(until_ms=now_ms), now_ms=now_ms, progress=stages)
     (home / "demo.json").write_bytes(msgspec.json.encode(Built(world.start_ms, whole=True)))
 
 

@@ -3,7 +3,7 @@
 ``train`` reads a log, writes a bundle and has it served if it may be; ``evaluate`` judges one beside baselines, on days
 it was not trained on; ``rolling`` judges training itself, a bundle a day; ``evaluate_retrieval`` judges the sources.
 ``learn`` keeps a bundle in memory; ``publish`` writes it, judges and reports it, and promotes it if the gate lets it;
-``registry`` knows all of them and turns back.
+``registry`` knows all of them and turns back. A ``Recipe`` is what a training is asked for.
 ``labels``, ``examples``, ``factors``, ``heads`` and ``calibration`` are the steps of the way, ``pipeline`` the way.
 ``metrics`` and ``bootstrap`` are the figures and their intervals; ``audit`` shows that no feature knows the future.
 Serving never imports this package: both meet in a bundle on disk.
@@ -18,6 +18,7 @@ from training.one_call import TrainResult, train
 from training.pipeline import Learned, learn
 from training.progress import Progress
 from training.publish import Published, publish
+from training.recipe import Recipe
 from training.retrieval import evaluate_retrieval
 from training.rolling import rolling
 
@@ -28,6 +29,7 @@ __all__ = [
     "Learned",
     "Progress",
     "Published",
+    "Recipe",
     "Row",
     "TrainResult",
     "audit",

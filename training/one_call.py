@@ -5,15 +5,12 @@ from pathlib import Path
 from time import perf_counter
 
 from features.log import EventLog
-from features.schema import FeatureSet
-from ranking.bundle import Bundle
-from ranking.value import Weights
 from training.examples import Slices
 from training.gate import Verdict
-from training.heads import Growth
 from training.pipeline import learn
 from training.progress import Progress, quiet
 from training.publish import publish
+from training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +35,8 @@ class TrainResult:
 def train(
     log: EventLog,
     bundles: Path,
+    recipe: Recipe | None = None,
     *,
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-    seed: int = 0,
-    feature_set: FeatureSet | None = None,
-    weights: Weights | None = None,
-    growth: Growth | None = None,
-    warm: Bundle | None = None,
     now_ms: int | None = None,
     force: str = "",
     progress: Progress = quiet,
@@ -57,19 +48,8 @@ def train(
     log : EventLog
     bundles : Path
         The folder of bundles.
-    since_ms : int, optional
-        Impressions received earlier are not learned from, but counted in the features. Default: the first record.
-    until_ms : int, optional
-        Nothing received from then on is used at all. Default: when the local day of the last impression began.
-    feature_set : FeatureSet, optional
-        Default: ``features.standard.standard`` with every attribute of the catalog; ``training.declared`` reads one.
-    weights : Weights, optional
-        What the value weighs heads with where the policy says nothing else.
-    growth : Growth, optional
-        Seeds to average, and the share of negatives to learn from.
-    warm : Bundle, optional
-        The trees of its heads are kept and more are grown upon them, from the impressions since its training ended,
-        on its columns, its codes and its grid.
+    recipe : Recipe, optional
+        What to learn from, and how. Default: all that was received before the last local day, with standard columns.
     now_ms : int, optional
         When a promotion happens. Default: when the training ended.
     force : str
@@ -80,17 +60,7 @@ def train(
     TrainingError
         If there is too little to learn from, or the features know what they could not.
     """
-    learned = learn(
-        log,
-        since_ms=since_ms,
-        until_ms=until_ms,
-        seed=seed,
-        feature_set=feature_set,
-        weights=weights,
-        growth=growth,
-        warm=warm,
-        progress=progress,
-    )
+    learned = learn(log, recipe, progress=progress)
     ended_ms = learned.bundle.trained.until_ms
     at_ms = ended_ms if now_ms is None else now_ms
     made = publish(

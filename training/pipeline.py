@@ -7,26 +7,23 @@ from pathlib import Path
 
 import msgspec
 
-from features.errors import TrainingError
 from features.factors import Factors
 from features.history import History, read_history, slates_of
 from features.log import EventLog
 from features.reader import Codes, Reader
 from features.replay import Readers, moments_of, replay
 from features.schema import FeatureSet
-from features.standard import standard
 from ranking.attached import attach
 from ranking.bundle import Bundle, Trained, save
-from ranking.value import Weights
 from training.audit import audit, audit_codes, audit_factors
 from training.drift import REFERENCE, Reference, reference_of
 from training.examples import Slices, choose_codes, default_features, known_until, last_day_ms, slices_of
 from training.factors import fit_by_day
-from training.heads import Growth, Table, fit_heads
+from training.heads import Table, fit_heads
 from training.labels import Labels, label
 from training.progress import Progress, quiet, staged
+from training.recipe import Recipe
 
-UTC_OFFSET_MS = standard({}, {}).utc_offset_ms
 PACKAGES = ("huozhao", "lightgbm", "numba", "numpy", "scikit-learn", "scipy")
 
 
@@ -53,29 +50,17 @@ def keep(learned: Learned, bundles: Path) -> Path:
     return place
 
 
-def learn(
-    log: EventLog,
-    *,
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-    seed: int = 0,
-    feature_set: FeatureSet | None = None,
-    weights: Weights | None = None,
-    growth: Growth | None = None,
-    warm: Bundle | None = None,
-    progress: Progress = quiet,
-) -> Learned:
+def learn(log: EventLog, recipe: Recipe | None = None, *, progress: Progress = quiet) -> Learned:
     """Learn a bundle, as ``one_call.train`` does, and write nothing."""
-    if warm:
-        feature_set, since_ms = _of_warm(warm, feature_set, since_ms)
+    recipe = recipe or Recipe()
+    seed, warm = recipe.seed, recipe.warm
     progress("reading the log", 0, 1)
-    if until_ms is None:
-        until_ms = last_day_ms(log, feature_set.utc_offset_ms if feature_set else UTC_OFFSET_MS)
+    until_ms = last_day_ms(log, recipe.utc_offset_ms) if recipe.until_ms is None else recipe.until_ms
     history = read_history(log, until_ms)
     until_ms = known_until(log, history, until_ms)
     progress("reading the log", 1, 1)
-    feature_set = feature_set or default_features(history)
-    slices = slices_of(history, since_ms, until_ms)
+    feature_set = recipe.columns or default_features(history)
+    slices = slices_of(history, recipe.learned_from_ms, until_ms)
     slates = slates_of(history)
     labels = label(history, slates, slices.windows_ms)
     codes = warm.codes if warm else choose_codes(history, feature_set, slices.calibrate_ms)
@@ -89,7 +74,7 @@ def learn(
     audited = audit(log, readers, table, moments_of(history, slates, keep), seed=seed)
     kept = labels.take(keep)
     positions = Table(table, feature_set, kept, slices)
-    heads = fit_heads(positions, seed, staged(progress, "fitting heads"), growth=growth, warm=warm)
+    heads = fit_heads(positions, seed, staged(progress, "fitting heads"), growth=recipe.growth, warm=warm)
     bundle = Bundle(
         feature_set=feature_set,
         codes=codes,
@@ -97,22 +82,11 @@ def learn(
         bins=heads.bins,
         models=heads.models,
         heads=heads.heads,
-        weights=weights or Weights(),
+        weights=recipe.weights,
         trained=Trained(slices.since_ms, until_ms, history.end, seed),
     )
     rows, positives = _counts(kept, slices)
     return Learned(bundle, reference_of(table, feature_set), slices, rows, positives, heads.dropped, audited)
-
-
-def _of_warm(warm: Bundle, feature_set: FeatureSet | None, since_ms: int | None) -> tuple[FeatureSet, int]:
-    """The columns of a bundle to go on from, and since when its trees know nothing."""
-    if feature_set not in (None, warm.feature_set):
-        what = "The bundle to go on from has other columns than are asked for."
-        raise TrainingError(what, "Go on with its columns, or train anew.")
-    if since_ms is not None and since_ms < warm.trained.until_ms:
-        what = "The bundle to go on from knows a part of what it would be held against."
-        raise TrainingError(what, "Leave out --since, or train anew.")
-    return warm.feature_set, warm.trained.until_ms if since_ms is None else since_ms
 
 
 def readers_of(

@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 
 from features.errors import TrainingError
 from features.log import DAY_MS, EventLog
-from features.schema import FeatureSet
 from features.types import BoolArray
 from training.baselines import BASELINES
 from training.bootstrap import Bootstrap
 from training.duration import duration_rows
 from training.evaluate import Judged, Row, judge, rows_of
 from training.examples import last_day_ms
+from training.kept import digest_of, get, put
 from training.labels import Labels
-from training.pipeline import UTC_OFFSET_MS, learn
+from training.pipeline import learn
 from training.progress import Progress, quiet
+from training.recipe import Recipe
 from training.task import Scores
 from training.watch import Watch
 
@@ -25,10 +27,10 @@ from training.watch import Watch
 def rolling(
     log: EventLog,
     days: int,
+    recipe: Recipe | None = None,
     *,
-    seed: int = 0,
-    feature_set: FeatureSet | None = None,
     resamples: int = 2_000,
+    keep: Path | None = None,
     progress: Progress = quiet,
 ) -> list[Row]:
     """Judge the last days, each by a bundle that learned from all before it, beside baselines that did as well.
@@ -40,8 +42,13 @@ def rolling(
     ----------
     days : int
         How many, the log's last one included.
+    recipe : Recipe, optional
+        How each day's bundle is learned; ``until_ms`` is the day's beginning whatever it says.
     resamples : int
         Bootstrap draws of users; the least p-value there can be is 2 / (1 + resamples).
+    keep : Path, optional
+        A folder for days that are judged: a run that was stopped goes on from them. A day is judged anew when the log,
+        the recipe or the code is another.
 
     Returns
     -------
@@ -55,15 +62,29 @@ def rolling(
     """
     if days < 1:
         raise TrainingError(f"There are no last {days} days.", "Judge one day or more; 3 are usual.")
-    last_ms = last_day_ms(log, feature_set.utc_offset_ms if feature_set else UTC_OFFSET_MS)
+    recipe = recipe or Recipe()
+    last_ms = last_day_ms(log, recipe.utc_offset_ms)
     judged = []
     for back in reversed(range(days)):
-        start_ms = last_ms - back * DAY_MS
         stage = _named(progress, f"day {days - back} of {days}")
-        bundle = learn(log, until_ms=start_ms, seed=seed, feature_set=feature_set, progress=stage).bundle
-        judged.append(judge(log, bundle, before_ms=start_ms + DAY_MS, baselines=BASELINES, progress=stage))
-    on, boot = pooled(judged), Bootstrap(resamples, seed)
+        judged.append(_day(log, last_ms - back * DAY_MS, recipe, keep, stage))
+    on, boot = pooled(judged), Bootstrap(resamples, recipe.seed)
     return [*rows_of(on, boot, progress), *duration_rows(on, boot)]
+
+
+def _day(log: EventLog, start_ms: int, recipe: Recipe, keep: Path | None, progress: Progress) -> Judged:
+    """One day, from the folder of days that are kept if it is there."""
+    days = (start_ms, start_ms + DAY_MS)
+    digest = digest_of(log.end(), days, recipe)
+    path = keep / f"{start_ms}.npz" if keep else None
+    if path and (held := get(path, digest)):
+        progress("kept", 1, 1)
+        return held
+    bundle = learn(log, replace(recipe, until_ms=start_ms), progress=progress).bundle
+    on = judge(log, bundle, before_ms=days[1], baselines=BASELINES, progress=progress)
+    if path:
+        put(path, digest, on)
+    return on
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -22,6 +22,7 @@ from training.grower import Growth
 from training.loop import Judge, Shown, Stretch, World, live
 from training.one_call import train
 from training.progress import Progress, quiet
+from training.recipe import Recipe
 
 PEOPLE = 32
 """What an item is truly worth is the mean of its expected gain over so many people."""
@@ -68,7 +69,7 @@ def begin(home: Path, world: World, since_ms: int) -> None:
     """Write the log of a world up to a moment into a home, and train on it."""
     with HomeLog(home / "log", writer=True) as log:
         log.import_tables(world.log(since_ms))
-        train(log, home / "bundles", until_ms=log.last_ms + 1, growth=GAINFUL)
+        train(log, home / "bundles", Recipe(until_ms=log.last_ms + 1, growth=GAINFUL))
 
 
 def live_through(
@@ -95,7 +96,8 @@ def _shown(home: Path, world: World, judge: Judge, arm: Arm, stretch: Stretch, p
     if arm.features:
         feature_set = arm.features(load(current(bundles)).feature_set)
         with HomeLog(home / "log", writer=False) as log:
-            train(log, bundles, until_ms=stretch.since_ms, feature_set=feature_set, growth=GAINFUL, force=ARM)
+            own = Recipe(until_ms=stretch.since_ms, feature_set=feature_set, growth=GAINFUL)
+            train(log, bundles, own, force=ARM)
     days = (stretch.until_ms - stretch.since_ms) // DAY_MS
     with Engine.open(home, ranker=arm.ranker(world) if arm.ranker else bundled) as engine:
 
@@ -105,7 +107,7 @@ def _shown(home: Path, world: World, judge: Judge, arm: Arm, stretch: Stretch, p
             if arm.every and day % arm.every == 0:
                 engine.flush()
                 with HomeLog(home / "log", writer=False) as log:
-                    train(log, bundles, until_ms=now_ms, growth=GAINFUL, force=ARM)
+                    train(log, bundles, Recipe(until_ms=now_ms, growth=GAINFUL), force=ARM)
                 engine.take_up(load(current(bundles)), lambda: now_ms)
 
         return live(world, engine, judge, stretch, midnight)

@@ -14,6 +14,7 @@ from tests.training.test_training import MIDNIGHT_MS, taste_log
 from training.grower import Growth
 from training.models import trees_of
 from training.pipeline import learn
+from training.recipe import Recipe
 from training.stacking import own_rate, shares
 
 
@@ -24,7 +25,7 @@ def log() -> MemoryLog:
 
 @pytest.fixture(scope="module")
 def bundle(log: MemoryLog) -> Bundle:
-    return learn(log, until_ms=MIDNIGHT_MS + 3 * DAY_MS).bundle
+    return learn(log, Recipe(until_ms=MIDNIGHT_MS + 3 * DAY_MS)).bundle
 
 
 def test_a_rate_that_the_trees_left_behind_is_added_and_one_that_says_nothing_is_not() -> None:
@@ -48,7 +49,8 @@ def test_the_rate_that_is_added_is_the_items_own_that_forgets_last() -> None:
 def test_seeds_are_averaged_and_fewer_negatives_keep_the_level(log: MemoryLog, bundle: Bundle) -> None:
     until_ms = MIDNIGHT_MS + 3 * DAY_MS
     grown = Growth(seeds=2, negatives=0.5)
-    first, again = (learn(log, until_ms=until_ms, growth=grown, weights=Weights(click=0.5)).bundle for _ in range(2))
+    recipe = Recipe(until_ms=until_ms, growth=grown, weights=Weights(click=0.5))
+    first, again = (learn(log, recipe).bundle for _ in range(2))
     assert first.version == again.version != bundle.version
     assert first.weights.click == 0.5
     assert first.bins == bundle.bins
@@ -64,7 +66,7 @@ def test_growth_that_cannot_be_is_refused(seeds: int, negatives: float) -> None:
 
 
 def test_a_bundle_goes_on_from_another_on_its_grid(log: MemoryLog, bundle: Bundle) -> None:
-    later = learn(log, until_ms=MIDNIGHT_MS + 5 * DAY_MS, warm=bundle).bundle
+    later = learn(log, Recipe(until_ms=MIDNIGHT_MS + 5 * DAY_MS, warm=bundle)).bundle
     assert (later.bins, later.codes, later.feature_set) == (bundle.bins, bundle.codes, bundle.feature_set)
     assert later.trained.since_ms == bundle.trained.until_ms
     before, after = (
@@ -74,8 +76,8 @@ def test_a_bundle_goes_on_from_another_on_its_grid(log: MemoryLog, bundle: Bundl
     assert "\n".join(before) in "\n".join(after)
 
 
-def test_a_bundle_does_not_go_on_from_what_it_knows_or_on_other_columns(log: MemoryLog, bundle: Bundle) -> None:
+def test_a_bundle_does_not_go_on_from_what_it_knows_or_on_other_columns(bundle: Bundle) -> None:
     with pytest.raises(TrainingError, match="columns"):
-        learn(log, warm=bundle, feature_set=FeatureSet(bundle.feature_set.columns[1:]))
+        Recipe(warm=bundle, feature_set=FeatureSet(bundle.feature_set.columns[1:]))
     with pytest.raises(TrainingError, match="knows"):
-        learn(log, warm=bundle, since_ms=MIDNIGHT_MS)
+        Recipe(warm=bundle, since_ms=MIDNIGHT_MS)

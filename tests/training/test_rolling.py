@@ -1,5 +1,8 @@
 """Judging training itself: a bundle a day, pooled."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,8 +14,11 @@ from training.baselines import BASELINES
 from training.bootstrap import Bootstrap
 from training.duration import duration_rows
 from training.evaluate import judge, rows_of, to_json
+from training.grower import Growth
+from training.kept import digest_of, get
 from training.pipeline import learn
 from training.progress import quiet
+from training.recipe import Recipe
 from training.rolling import pooled, rolling
 
 
@@ -21,9 +27,18 @@ def log() -> MemoryLog:
     return taste_log(slates=800)
 
 
-def test_every_day_is_judged_by_what_was_learned_before_it_and_no_row_is_lost(log: MemoryLog) -> None:
+@pytest.fixture(scope="module")
+def rolled(log: MemoryLog, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Path]:
+    """The figures of the last two days, and the folder that keeps them."""
+    folder = tmp_path_factory.mktemp("rolled")
+    return to_json(rolling(log, 2, resamples=100, keep=folder)), folder
+
+
+def test_every_day_is_judged_by_what_was_learned_before_it_and_no_row_is_lost(
+    log: MemoryLog, rolled: tuple[bytes, Path]
+) -> None:
     starts = [MIDNIGHT_MS + day * DAY_MS for day in (2, 3)]
-    bundles = [learn(log, until_ms=start).bundle for start in starts]
+    bundles = [learn(log, Recipe(until_ms=start)).bundle for start in starts]
     parts = [
         judge(log, bundle, before_ms=start + DAY_MS, baselines=BASELINES)
         for bundle, start in zip(bundles, starts, strict=True)
@@ -35,9 +50,8 @@ def test_every_day_is_judged_by_what_was_learned_before_it_and_no_row_is_lost(lo
         assert (part.labels.begins >= start).all()
         assert (part.labels.begins < start + DAY_MS).all()
     assert both.mature[: len(parts[0].user)].all()  # the first day's windows closed in the second
-    rows = rolling(log, 2, resamples=100)
-    again = [*rows_of(both, Bootstrap(100), quiet), *duration_rows(both, Bootstrap(100))]
-    assert to_json(rows) == to_json(again)
+    rows = [*rows_of(both, Bootstrap(100), quiet), *duration_rows(both, Bootstrap(100))]
+    assert to_json(rows) == rolled[0]
     ours = next(row for row in rows if (row.system, row.head, row.metric) == ("huozhao", "click", "gauc"))
     beside = next(row for row in rows if row.metric == "gauc_diff_vs_popularity" and row.head == "click")
     each = [next(r for r in rows_of(part, Bootstrap(1), quiet) if r.metric == "gauc") for part in parts]
@@ -51,3 +65,25 @@ def test_every_day_is_judged_by_what_was_learned_before_it_and_no_row_is_lost(lo
 def test_days_that_are_not_there_are_refused(log: MemoryLog, days: int) -> None:
     with pytest.raises(TrainingError):
         rolling(log, days)
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_day_it_had_come_to(
+    log: MemoryLog, rolled: tuple[bytes, Path], tmp_path: Path
+) -> None:
+    rows, folder = rolled
+    kept = Path(shutil.copytree(folder, tmp_path / "rolling"))
+    first, second = sorted(kept.iterdir())
+    second.write_bytes(second.read_bytes()[:1000])
+    told: list[str] = []
+    again = rolling(log, 2, resamples=100, keep=kept, progress=lambda stage, done, of: told.append(stage))
+    assert to_json(again) == rows
+    assert {stage for stage in told if stage.startswith("day 1")} == {"day 1 of 2: kept"}
+    assert "day 2 of 2: fitting heads" in told
+    assert second.stat().st_size == (folder / second.name).stat().st_size
+    day = (int(first.stem), int(first.stem) + DAY_MS)
+    digest = digest_of(log.end(), day, Recipe())
+    assert get(first, digest) is not None
+    others = [(log.end() + 1, Recipe()), (log.end(), Recipe(seed=1)), (log.end(), Recipe(growth=Growth(seeds=1)))]
+    for end, recipe in others:
+        assert digest_of(end, day, recipe) != digest
+        assert get(first, digest_of(end, day, recipe)) is None

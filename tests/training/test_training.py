@@ -24,6 +24,7 @@ from training.evaluate import evaluate, to_json
 from training.examples import choose_codes, default_features, last_day_ms, slices_of
 from training.labels import HEADS, label
 from training.one_call import TrainResult, train
+from training.recipe import Recipe
 from training.table import MOST_CUTS, bins_of
 
 UTC_OFFSET_MS = 8 * 3_600_000
@@ -82,7 +83,7 @@ def test_two_runs_with_one_seed_give_one_version_and_another_seed_another(
     log: MemoryLog, trained: TrainResult, tmp_path: Path
 ) -> None:
     assert train(log, tmp_path).version == trained.version
-    assert train(log, tmp_path, seed=1).version != trained.version
+    assert train(log, tmp_path, Recipe(seed=1)).version != trained.version
 
 
 def test_what_comes_after_the_end_of_training_changes_nothing(
@@ -91,12 +92,12 @@ def test_what_comes_after_the_end_of_training_changes_nothing(
     until_ms = trained.slices.until_ms
     other = MemoryLog([stored for stored in log.stored if stored.received_ms < until_ms], 8192)
     other.append([Event("late", until_ms, "i0", Action.IMPRESSION, "u0")], until_ms)
-    assert train(other, tmp_path, until_ms=until_ms).version == trained.version
+    assert train(other, tmp_path, Recipe(until_ms=until_ms)).version == trained.version
 
 
 def test_no_window_closes_after_the_end_of_the_log(log: MemoryLog, bundle: Bundle, tmp_path: Path) -> None:
     last_ms = log.stored[-1].received_ms
-    assert train(log, tmp_path, until_ms=last_ms + DAY_MS).slices.until_ms == last_ms + 1
+    assert train(log, tmp_path, Recipe(until_ms=last_ms + DAY_MS)).slices.until_ms == last_ms + 1
     far, here = (evaluate(log, bundle, until_ms=end_ms, resamples=1) for end_ms in (last_ms + DAY_MS, None))
     assert [row.slates for row in far] == [row.slates for row in here]
 
