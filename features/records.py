@@ -155,7 +155,10 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="served"):
-    """A page that went out: its moment is ``(read_offset, ts_ms)``; slots are in page order."""
+    """A page that went out: its moment is ``(read_offset, ts_ms)``; slots are in page order.
+
+    ``level`` is the rung that it was made on; a page of before rungs were kept reads as ``full``.
+    """
 
     request_id: Id
     ts_ms: TimeMs
@@ -165,6 +168,7 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     bundle: Name = ""
     policy: Name = ""
     slots: tuple[Slot, ...] = ()
+    level: Name = "full"
 
 
 class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,5 +46,13 @@ def record_of(feed: Feed, context: Context) -> Served:
     """A page as the log keeps it."""
     slots = tuple(Slot(item.item_id, item.source, item.propensity, item.boost_spent, item.sells) for item in feed.items)
     return Served(
-        feed.request_id, feed.now_ms, feed.read_offset, feed.user_id, context, feed.bundle, feed.policy, slots
+        feed.request_id,
+        feed.now_ms,
+        feed.read_offset,
+        feed.user_id,
+        context,
+        feed.bundle,
+        feed.policy,
+        slots,
+        feed.level,
     )

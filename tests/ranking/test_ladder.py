@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from features.records import Action, Control, Event, Item, Kind, Record
+from features.live import HomeLog
+from features.records import Action, Control, Event, Item, Kind, Record, Served, decode, encode
 from ranking.engine import Engine
 from ranking.generation import Generation
 from ranking.ladder import FEED, Budget, Ladder, Level
@@ -70,6 +71,18 @@ def test_no_rung_shows_what_may_not_be_shown(engine: Engine, level: Level, monke
     engine.append([Event("end2", NOW, "i8", Action.ROOM_END)], NOW)
     assert "i8" in shown
     assert "i8" not in {item.item_id for item in asked(engine, 50.0, "after").items}
+
+
+def test_a_page_s_record_keeps_its_rung(engine: Engine, home: Path) -> None:
+    for left_ms, name in ((1e9, "in-time"), (-1.0, "late")):
+        asked(engine, left_ms, name)
+    engine.flush()
+    with HomeLog(home / "log", writer=False) as log:
+        kept = [log.page(name) for name in ("in-time", "late")]
+    assert [page[0].level for page in kept if page] == ["full", "last"]
+    old = b'{"type":"served","request_id":"p","ts_ms":1,"read_offset":0}'
+    assert decode(old) == Served("p", 1, 0)
+    assert encode(Served("p", 1, 0)) == old
 
 
 def test_the_light_rung_scores_by_the_first_trees(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
