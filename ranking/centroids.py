@@ -15,7 +15,7 @@ from numba import njit
 from features.lanes import LANES, across
 from features.types import DoubleArray, FloatArray, IntArray, RowArray
 
-CHUNK = 1024
+CHUNK = 4096
 """Vectors at a time: milliseconds."""
 GROUPS = 2
 """Groups, in square roots of how many centroids there are."""
