@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bars import judged
-from benchmarks.plots import draw
+from benchmarks.plots import PICTURES, RESULTS, draw
 from benchmarks.report import Report
 
 NAMES = (
@@ -78,8 +78,14 @@ def keep(reports: list[Report], file: Path | None, plots: Path | None, *, alone:
     elif file:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(as_text(written[0] if alone else written), "utf-8")
-    if folder := plots or (file if file and file.is_dir() else file.parent if file else None):
+    if folder := plots or (_beside(file) if file else None):
         draw(written, folder)
+
+
+def _beside(file: Path) -> Path:
+    """Where pictures go when nobody says: to those of the documents for results that are committed, else beside."""
+    folder = file if file.is_dir() else file.parent
+    return PICTURES if folder.resolve() == RESULTS.resolve() else folder
 
 
 def as_text(written: object) -> str:

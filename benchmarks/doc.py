@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.bars import judged
-from benchmarks.plots import DRAWN, RESULTS
+from benchmarks.plots import DRAWN, PICTURES, RESULTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MARKED = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -34,8 +34,8 @@ def section(name: str) -> str:
     ]
     if report["ratios"]:
         parts.append(table([against_bar(ratio, value) for ratio, value in report["ratios"].items()]))
-    if name in DRAWN and (RESULTS / f"{name}.svg").exists():
-        parts.append(f"![{name}](../benchmarks/results/{name}.svg)\n")
+    if name in DRAWN and (PICTURES / f"{name}.svg").exists():
+        parts.append(f"![{name}](pictures/{name}.svg)\n")
     parts.append(f"{on(report['machine'], report['versions'])}\n")
     return "\n".join(parts)
 

@@ -10,9 +10,10 @@ from typing import TypeGuard
 
 import numpy as np
 
-from training.curves import COLOURS, TOP, WIDTH, Axis, Point, lines, page
+from training.curves import COLOURS, HEIGHT, TOP, WIDTH, Axis, Point, lines, page
 
 RESULTS = Path(__file__).with_name("results")
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
 
 def bars(title: str, unit: str, values: Mapping[str, float]) -> str:
@@ -70,7 +71,16 @@ def of_scale(rows: Rows) -> str | None:
     return page("".join(panels), len(panels)) if panels else None
 
 
-LOOP = {"expected": "Gain a page, as the world expects it", "entropy": "Category entropy a person, bits"}
+LOOP = {
+    "expected": "Gain a page, as the world expects it",
+    "entropy": "Category entropy a person, bits",
+    "gini": "Gini of exposure over owners",
+    "cold": "Share of slots for items under 24 h",
+    "load": "Share of slots for products",
+    "explored": "Share of slots drawn by lot",
+}
+ACROSS = 3
+"""Panels of a loop side by side."""
 
 
 def of_loop(rows: Rows) -> str | None:
@@ -84,8 +94,10 @@ def of_loop(rows: Rows) -> str | None:
         if series:
             every = [point for points in series.values() for point in points]
             x, y = (Axis.over(name, [point[k] for point in every], log=False) for k, name in enumerate(("day", "")))
-            panels.append(lines(title, x, y, series, len(panels) * WIDTH))
-    return page("".join(panels), len(panels)) if panels else None
+            right, down = len(panels) % ACROSS * WIDTH, len(panels) // ACROSS * HEIGHT
+            panels.append(f'<g transform="translate({right} {down})">{lines(title, x, y, series)}</g>')
+    rows_of = -(-len(panels) // ACROSS)
+    return page("".join(panels), min(len(panels), ACROSS), rows_of * HEIGHT) if panels else None
 
 
 def of_score(rows: Rows) -> str | None:
@@ -126,4 +138,4 @@ def draw(reports: Sequence[Mapping[str, object]], folder: Path) -> None:
 
 if __name__ == "__main__":
     for file in sorted(RESULTS.glob("*.json")):
-        draw([json.loads(file.read_text("utf-8"))], RESULTS)
+        draw([json.loads(file.read_text("utf-8"))], PICTURES)

@@ -9,7 +9,7 @@ import msgspec
 
 from features.errors import RequestError
 from huozhao.stages import Stages
-from huozhao.tale import write_pictures, write_tale
+from huozhao.tale import side_by_side, write_pictures, write_tale
 from ranking.policy import DEFAULT_TOML, load
 from seeds.constants import Size
 from seeds.world import World
@@ -54,6 +54,7 @@ def simulate(policies: Sequence[str], out: Path, plan: Plan) -> None:
     (out / "figures.json").write_bytes(msgspec.json.format(msgspec.json.encode(_figures(lived))))
     page = write_tale(out, lived, plan.days, plan.users)
     drawn = write_pictures(out, lived)
+    print(side_by_side(lived))
     print(f"{page}: {len(arms)} policies, {plan.days} days, {plan.seeds} worlds of {plan.users} people.")
     print(f"  {drawn}")
 

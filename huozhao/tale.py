@@ -21,6 +21,9 @@ SETTLED = 1
 """Figures of the table leave out so many days at the start, where that leaves any."""
 
 
+DISCOVERY = "best tenth of what is new, shown 100 times within a day"
+
+
 def by_day(lived: Sequence[Lived], figure: str) -> DoubleArray:
     """A figure's mean over worlds (days,)."""
     mean: DoubleArray = np.mean([one.figures[figure] for one in lived], axis=0)
@@ -85,14 +88,48 @@ def _table(lived: Tales, first: str, others: Sequence[str]) -> str:
         f"<th>{escape(name)} − {escape(first)}</th>" for name in others
     )
     rows = "".join(_row(lived, first, others, figure, words) for figure, words in FIGURES.items())
-    rows += _row(lived, first, others, "discovery", "best tenth of what is new, shown 100 times within a day")
+    rows += _row(lived, first, others, "discovery", DISCOVERY)
+    costs = "".join(f"<td>{_cell(cost(lived[name], lived[first]))}</td>" for name in others)
+    if others:
+        rows += f"<tr><th>cost in gain, % of {escape(first)}'s</th>{'<td></td>' * len(lived)}{costs}</tr>"
     return f'<div class="wide"><table><tr><th>by day, without the first</th>{head}</tr>{rows}</table></div>'
 
 
+def side_by_side(lived: Tales) -> str:
+    """The same table in plain text, and what each policy's gain costs beside the first's."""
+    first, *others = lived
+    heads = ["", *lived, *(f"{name} - {first}" for name in others)]
+    told = [*FIGURES.items(), ("discovery", DISCOVERY)]
+    rows = [[words, *_cells(lived, first, others, figure)] for figure, words in told]
+    if others:
+        costs = [_cell(cost(lived[name], lived[first], figure)) for name in others for figure in ("gain", "expected")]
+        rows += [
+            [f"cost in {words}, % of {first}'s", *[""] * len(lived), *costs[place::2]]
+            for place, words in enumerate(("gain", "expected gain"))
+        ]
+    wide = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    lines = [
+        row[0].ljust(wide[0]) + "".join(f"  {cell.rjust(width)}" for cell, width in zip(row[1:], wide[1:], strict=True))
+        for row in (heads, *rows)
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def cost(lived: Sequence[Lived], first: Sequence[Lived], figure: str = "gain") -> DoubleArray:
+    """How much less a policy brings than the first, in per cent of the first's, by world (seeds,)."""
+    less: DoubleArray = 100.0 * (1.0 - over_all(lived, figure) / over_all(first, figure))
+    return less
+
+
 def _row(lived: Tales, first: str, others: Sequence[str], figure: str, words: str) -> str:
+    cells = "".join(f"<td>{cell}</td>" for cell in _cells(lived, first, others, figure))
+    return f"<tr><th>{escape(words)}</th>{cells}</tr>"
+
+
+def _cells(lived: Tales, first: str, others: Sequence[str], figure: str) -> list[str]:
+    """Every policy's mean, then every other's difference to the first."""
     values = {name: over_all(some, figure) for name, some in lived.items()}
-    cells = [_cell(some) for some in values.values()] + [_cell(values[name] - values[first]) for name in others]
-    return f"<tr><th>{escape(words)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return [_cell(some) for some in values.values()] + [_cell(values[name] - values[first]) for name in others]
 
 
 def _cell(values: DoubleArray) -> str:

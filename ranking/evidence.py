@@ -27,17 +27,18 @@ def evidence(
     rows: RowArray,
     now_ms: int,
     age_ms: int,
+    brand_age_ms: int,
     enough: float,
     prior: float,
     half_life: float,
 ) -> tuple[RowArray, DoubleArray, DoubleArray, DoubleArray]:
     """The newcomers among item rows, the Beta of each, and what a completion is worth.
 
-    New is what began within ``age_ms``, and every product of a brand that has not been shown ``enough`` times; it is
-    no more new once it was shown ``enough`` times itself. Counts are decayed to now. The prior counts as ``prior``
-    impressions. Its mean is the kind's rate times how the parent's rate stands to that of all items:
-    ``(s + prior * r) / (n + prior)`` of the parent's counts without the item's own, r the same of the category, in
-    which r is the rate of all.
+    New is what began within ``age_ms``, and a product that began within ``brand_age_ms`` whose brand has not been shown
+    ``enough`` times; it is no more new once it was shown ``enough`` times itself. Counts are decayed to now. The prior
+    counts as ``prior`` impressions. Its mean is the kind's rate times how the parent's rate stands to that of all
+    items: ``(s + prior * r) / (n + prior)`` of the parent's counts without the item's own, r the same of the category,
+    in which r is the rate of all.
 
     Returns
     -------
@@ -56,8 +57,10 @@ def evidence(
         kind, brand = categories[row, 4], categories[row, 2]
         shown, done = _counts(values[_ITEM], stamps[_ITEM], slots[_ITEM], row, now_ms, half_life)
         begun = times[row, 1 if kind == ROOM else 0]
-        is_new = begun > 0 and begun <= now_ms and now_ms - begun <= age_ms
-        if kind == PRODUCT and brand != 0 and not is_new:
+        has_begun = begun > 0 and begun <= now_ms
+        is_new = has_begun and now_ms - begun <= age_ms
+        # What is old of a brand that few were shown is no newcomer: it had its time, and there is no end of such.
+        if kind == PRODUCT and brand != 0 and has_begun and not is_new and now_ms - begun <= brand_age_ms:
             is_new = _counts(values[_BRAND], stamps[_BRAND], slots[_BRAND], brand, now_ms, half_life)[0] < enough
         if not is_new or shown >= enough:
             continue

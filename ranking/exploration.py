@@ -93,7 +93,8 @@ def hold(state: FeatureState, rule: Explore, slots: Slots, query: Query, version
     counts = [tables[of] for of in (ITEM, AUTHOR, BRAND, CATEGORY, KIND)]
     found, a, b, worth = evidence(
         tuple(one.values for one in counts), tuple(one.stamp for one in counts), items.categories, items.times, slots,
-        rows, query.now_ms, rule.age_ms, rule.enough, rule.prior, float(half_life_ms(EVIDENCE_HALF_LIFE)),
+        rows, query.now_ms, rule.age_ms, rule.brand_age_ms, rule.enough, rule.prior,
+        float(half_life_ms(EVIDENCE_HALF_LIFE)),
     )  # fmt: skip
     user = query.user_id if query.personalised_user else ""
     seed = np.uint64(_hash(version, str(query.now_ms // HOUR_MS), user))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from huozhao.cli import main
-from huozhao.tale import write_pictures, write_tale
+from huozhao.tale import cost, side_by_side, write_pictures, write_tale
 from training.bubble import FIGURES
 from training.trial import FEWS, Lived
 
@@ -30,6 +30,17 @@ def test_the_page_stands_alone_and_shows_every_figure_of_every_policy(tmp_path: 
     # Means of days 2 and 3 over worlds of 0 and 1: 1.5 and 2.5; the difference is 1 in each world.
     assert "2 ± 6.4" in page
     assert "1 ± 0" in page
+
+
+def test_policies_are_told_side_by_side_in_text_with_what_they_cost() -> None:
+    tales = {"now": lived("now", 1), "then": lived("then", 0)}
+    text = side_by_side(tales)
+    assert all(words in text for words in FIGURES.values())
+    assert "then - now" in text.splitlines()[0]
+    # Means of days 2 and 3 are 2.5 and 3.5, the other's 1.5 and 2.5.
+    assert cost(tales["then"], tales["now"]).tolist() == pytest.approx([100 / 2.5, 100 / 3.5])
+    assert any(line.startswith("cost in gain") and "34.3 ± " in line for line in text.splitlines())
+    assert "cost" not in side_by_side({"now": tales["now"]})
 
 
 def test_pictures_are_drawn_where_they_can_be(tmp_path: Path) -> None:

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.log import DAY_MS
-from features.outcomes import KIND_CODES, PRODUCT
-from features.records import Item
+from features.outcomes import KIND_CODES, PRODUCT, ROOM
+from features.records import Item, Kind
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
+from training.exposure import brands_begun, gini, owner_of, top_share
 from training.loop import Shown
 
+NEW_BRAND_MS = 7 * DAY_MS
+"""A brand is new for so long after the first of its products appeared."""
+NEVER_MS = -(1 << 60)
 LATELY = 50
 """A category is new to a person who did not see it among so many slots before."""
 
@@ -22,14 +26,17 @@ LATELY = 50
 class Facts:
     """What is known of the items of a loop, (n,) each by their code: ``begun_ms`` as their first record says.
 
-    ``owner`` is the author, of a product the merchant, -1 none; ``owners`` counts all there are. vector (n, dims)
-    float32 has unit length, or is zero.
+    ``owner`` is the author, of a product the merchant, -1 none; ``owners`` counts all there are. ``brand_begun_ms`` is
+    when the first product of the item's brand appeared, ``NEVER_MS`` without one; ``of_merchant`` marks merchants'
+    rooms. vector (n, dims) float32 has unit length, or is zero.
     """
 
     kind: IntArray
     category: IntArray
     owner: IntArray
     begun_ms: IntArray
+    brand_begun_ms: IntArray
+    of_merchant: BoolArray
     vector: FloatArray
     owners: int
 
@@ -37,21 +44,20 @@ class Facts:
     def of(cls, items: Sequence[Item], catalog: dict[str, Item], vectors: FloatArray) -> "Facts":
         """The facts of some items of a catalog, whose vectors (n, dims) may have any length."""
         categories = {name: code for code, name in enumerate(sorted({item.category for item in catalog.values()}))}
-        owned = sorted({_owner(item) for item in catalog.values()} - {""})
+        owned = sorted({owner_of(item) for item in catalog.values()} - {""})
+        brands = brands_begun(catalog)
         owners = {name: code for code, name in enumerate(owned)}
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         return cls(
             np.array([KIND_CODES[item.kind] for item in items]),
             np.array([categories[item.category] for item in items]),
-            np.array([owners.get(_owner(item), -1) for item in items]),
+            np.array([owners.get(owner_of(item), -1) for item in items]),
             np.array([item.live_from_ms or item.ts_ms for item in items]),
+            np.array([brands.get(item.brand_id, NEVER_MS) for item in items]),
+            np.array([item.kind == Kind.ROOM and item.room_type == "merchant" for item in items]),
             (vectors / np.where(length > 0, length, 1)).astype(np.float32),
             len(owners),
         )
-
-
-def _owner(item: Item) -> str:
-    return item.author_id or item.merchant_id
 
 
 def entropy(keys: IntArray) -> float:
@@ -63,15 +69,6 @@ def entropy(keys: IntArray) -> float:
 def majority(keys: IntArray) -> float:
     """The share of the commonest key."""
     return float(np.unique(keys, return_counts=True)[1].max() / len(keys))
-
-
-def gini(exposure: DoubleArray) -> float:
-    """How unequal exposure (n,) is: 0 all alike, towards 1 all with one; NaN without any."""
-    total, n = exposure.sum(), len(exposure)
-    if not total:
-        return float("nan")
-    ranks = np.arange(1, n + 1)
-    return float((2 * ranks - n - 1) @ np.sort(exposure) / (n * total))
 
 
 def list_distance(vectors: FloatArray) -> float:
@@ -114,6 +111,9 @@ FIGURES = {
     "new_category": "share of slots in a category new to the person",
     "majority": "share of a person's commonest category",
     "gini": "Gini of exposure over owners",
+    "top_1pct": "share of slots of the hundredth of owners shown most",
+    "new_brands": "share of slots for brands under 7 days",
+    "merchants": "share of rooms' slots for merchants' rooms",
     "cold": "share of slots for items under 24 h",
     "load": "share of slots for products",
     "explored": "share of slots drawn by lot",
@@ -129,7 +129,8 @@ def _day(shown: Shown, facts: Facts, at: IntArray, new: BoolArray, is_cold: Bool
     own = [category[user == one] for one in np.unique(user)]
     starts = np.flatnonzero(np.diff(page, prepend=-1))
     lists = [list_distance(part) for part in np.split(facts.vector[item], starts[1:])]
-    owner = facts.owner[item]
+    owner, rooms = facts.owner[item], int((facts.kind[item] == ROOM).sum())
+    exposure = np.bincount(owner[owner >= 0], minlength=facts.owners).astype(np.float64)
     return {
         "gain": float(shown.gain[at].sum() / len(starts)),
         "expected": float(shown.expected[at].sum() / len(starts)),
@@ -137,7 +138,10 @@ def _day(shown: Shown, facts: Facts, at: IntArray, new: BoolArray, is_cold: Bool
         "distance": float(np.nanmean([*lists, 0.0] if np.isnan(lists).all() else lists)),
         "new_category": float(new[at].mean()),
         "majority": float(np.mean([majority(keys) for keys in own])),
-        "gini": gini(np.bincount(owner[owner >= 0], minlength=facts.owners).astype(np.float64)),
+        "gini": gini(exposure),
+        "top_1pct": top_share(exposure),
+        "new_brands": float((shown.time_ms[at] - facts.brand_begun_ms[item] <= NEW_BRAND_MS).mean()),
+        "merchants": float(facts.of_merchant[item].sum() / rooms) if rooms else np.nan,
         "cold": float(is_cold[at].mean()),
         "load": float((facts.kind[item] == PRODUCT).mean()),
         "explored": float(shown.explored[at].mean()),

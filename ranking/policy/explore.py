@@ -18,7 +18,7 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     Raises
     ------
     PolicyError
-        If ``age`` is no duration, or slots are not in order and different.
+        If ``age`` or ``brand_age`` is no duration, or slots are not in order and different.
     """
 
     rate: Share
@@ -27,6 +27,7 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     draws: Annotated[int, msgspec.Meta(ge=1, le=1000)]
     pool: Annotated[int, msgspec.Meta(ge=1, le=1000)]
     age: str
+    brand_age: str
     enough: Annotated[float, msgspec.Meta(gt=0)]
     prior: Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 
@@ -34,13 +35,20 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
         if list(self.slots) != sorted(set(self.slots)):
             what = f"explore.slots is {list(self.slots)}."
             raise PolicyError(what, "Name each slot once, in their order.", key="explore.slots")
-        try:
-            half_life_ms(self.age)
-        except FeatureError as error:
-            what = f"explore.age: {self.age!r} is not a duration."
-            raise PolicyError(what, 'Write it as "24h".', key="explore.age") from error
+        for name in ("age", "brand_age"):
+            given = getattr(self, name)
+            try:
+                half_life_ms(given)
+            except FeatureError as error:
+                what = f"explore.{name}: {given!r} is not a duration."
+                raise PolicyError(what, 'Write it as "24h".', key=f"explore.{name}") from error
 
     @cached_property
     def age_ms(self) -> int:
         """Milliseconds for which an item is new."""
         return half_life_ms(self.age)
+
+    @cached_property
+    def brand_age_ms(self) -> int:
+        """Milliseconds for which a product is new whose brand is hardly known."""
+        return half_life_ms(self.brand_age)

@@ -12,7 +12,7 @@ from benchmarks import scale, train
 from benchmarks.__main__ import run_all
 from benchmarks.bars import BARS, Bar
 from benchmarks.doc import MARKED, PAGE, rewritten, section
-from benchmarks.plots import DRAWN, RESULTS, draw
+from benchmarks.plots import DRAWN, PICTURES, RESULTS, draw
 from seeds.world import Size
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +133,6 @@ def test_a_benchmark_without_a_result_claims_nothing() -> None:
 def test_committed_pictures_are_of_the_committed_results(tmp_path: Path) -> None:
     draw([json.loads(file.read_text("utf-8")) for file in RESULTS.glob("*.json")], tmp_path)
     drawn = {file.name: file.read_text("utf-8") for file in tmp_path.iterdir()}
-    assert drawn == {file.name: file.read_text("utf-8") for file in RESULTS.glob("*.svg")}, (
+    assert drawn == {file.name: file.read_text("utf-8") for file in PICTURES.glob("*.svg")}, (
         "stale: run python -m benchmarks.plots"
     )

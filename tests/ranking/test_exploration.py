@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from features.live import HomeLog
-from features.log import from_batch
+from features.log import DAY_MS, from_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Served
 from ranking import Engine, Feed, FeedRequest
 from ranking.draws import beta
@@ -118,16 +118,17 @@ def test_drawn_slots_stand_where_the_policy_says_and_break_no_bound(home: Path) 
 def test_what_is_old_or_was_shown_enough_is_no_newcomer(home: Path) -> None:
     with explored(home, RULE + "enough = 3\n") as engine:
         new = Item("n1", NOW, Kind.VIDEO, live_from_ms=NOW - 1000, author_id="a1", category="c")
-        old = Item("n2", NOW, Kind.VIDEO, live_from_ms=NOW - 2 * 86_400_000, author_id="a1", category="c")
+        old = Item("n2", NOW, Kind.VIDEO, live_from_ms=NOW - 2 * DAY_MS, author_id="a1", category="c")
         brand = Item("n3", NOW, Kind.PRODUCT, live_from_ms=old.live_from_ms, brand_id="new brand", category="c")
-        engine.append([new, old, brand], NOW)
+        obscure = Item("n4", NOW, Kind.PRODUCT, live_from_ms=NOW - 8 * DAY_MS, brand_id="new brand", category="c")
+        engine.append([new, old, brand, obscure], NOW)
         # All that was shown is found as trending.
         engine.append(
-            [event for n, name in enumerate(("n1", "n2", "n3")) for event in watched(n, name, done=True)], NOW
+            [event for n, name in enumerate(("n1", "n2", "n3", "n4")) for event in watched(n, name, done=True)], NOW
         )
         assert {"n1", "n3"} <= chances(engine).keys()
-        assert "n2" not in chances(engine)
-        engine.append([event for n in range(3, 6) for event in watched(n, "n1", done=True)], NOW)
+        assert not {"n2", "n4"} & chances(engine).keys()
+        engine.append([event for n in range(4, 7) for event in watched(n, "n1", done=True)], NOW)
         assert "n1" not in chances(engine)
 
 

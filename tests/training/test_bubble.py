@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from features.log import DAY_MS
 from features.records import Item, Kind
-from training.bubble import FIGURES, Facts, by_day, discovered, entropy, gini, list_distance, majority, newly
+from training.bubble import FIGURES, Facts, by_day, discovered, entropy, list_distance, majority, newly
+from training.exposure import gini
 from training.loop import Shown
 
 
@@ -55,8 +56,8 @@ def test_a_category_is_new_to_a_person_who_did_not_see_it_lately() -> None:
 def test_a_loop_is_told_by_day_in_every_figure() -> None:
     items = [
         Item("0", 1, Kind.VIDEO, author_id="a", category="x", live_from_ms=1),
-        Item("1", 1, Kind.PRODUCT, merchant_id="m", category="y", live_from_ms=DAY_MS),
-        Item("2", 1, Kind.VIDEO, author_id="b", category="x", live_from_ms=1),
+        Item("1", 1, Kind.PRODUCT, merchant_id="m", brand_id="n", category="y", live_from_ms=DAY_MS),
+        Item("2", 1, Kind.ROOM, author_id="b", category="x", live_from_ms=1, room_type="merchant"),
     ]
     facts = Facts.of(items, {item.item_id: item for item in items}, np.array([[2.0, 0], [0, 3], [1, 0]]))
     told = by_day(shown((0, 0, 0, 0), (0, 0, 0, 2), (1, 1, 0, 0), (1, 1, 0, 1), (1, 2, 1, 1)), facts, 3)
@@ -64,6 +65,10 @@ def test_a_loop_is_told_by_day_in_every_figure() -> None:
     assert told["gain"][:2].tolist() == [2, 1.5]
     assert told["entropy"][:2].tolist() == [0, 0.5]
     assert told["distance"][:2] == pytest.approx([0, 1])
+    assert told["new_brands"][:2] == pytest.approx([0, 2 / 3])
+    assert told["merchants"][0] == 1
+    # a and b on the first day, a and twice m on the second, of three owners
+    assert told["top_1pct"][:2] == pytest.approx([1 / 2, 2 / 3])
     assert told["load"][:2] == pytest.approx([0, 2 / 3])
     assert told["cold"][:2] == pytest.approx([1, 2 / 3])
     assert all(np.isnan(values[2]) for values in told.values())
