@@ -11,7 +11,7 @@ from scipy import stats
 
 from features.types import DoubleArray
 from training.bubble import FIGURES
-from training.curves import Axis, lines
+from training.curves import COLOURS, Axis, lines
 from training.curves import page as picture
 from training.trial import Lived
 
@@ -69,6 +69,7 @@ def write_tale(out: Path, lived: Tales, days: int, users: int) -> Path:
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Policies side by side</title><style>{style}
 figure svg {{ width: 100%; height: auto; }} .grid {{ grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); }}
+.wide {{ overflow-x: auto; max-width: 100%; }}
 table {{ border-collapse: collapse; }} th, td {{ padding: .25rem .8rem; text-align: right; }}
 th:first-child {{ text-align: left; }}</style>
 <main><p class="eyebrow">huozhao simulate</p><h1>Policies side by side</h1>
@@ -146,9 +147,9 @@ def write_pictures(out: Path, lived: Tales) -> str:
     for figure, words in FIGURES.items():
         drawn = Figure(figsize=(6, 4), layout="constrained")
         axes = drawn.subplots()
-        for name, some in lived.items():
-            days = by_day(some, figure)
-            axes.plot(np.arange(1, len(days) + 1), days, marker="o", markersize=3, label=name)
+        for place, (name, some) in enumerate(lived.items()):
+            days, colour = by_day(some, figure), COLOURS[place % len(COLOURS)]
+            axes.plot(np.arange(1, len(days) + 1), days, marker="o", markersize=3, label=name, color=colour)
         axes.set(title=words, xlabel="day")
         axes.grid(alpha=0.3)
         axes.legend()
