@@ -126,7 +126,8 @@ def evaluate(
         return
     show.console().print(show.figures_table(rows))
     if baselines or rolling is not None:
-        show.console().print("", standings.standings(rows), "", standings.calibration(rows), sep="\n")
+        parts = (standings.standings(rows), standings.cold(rows), standings.calibration(rows))
+        show.console().print(*(part for one in parts for part in ("", one)), sep="\n")
 
 
 def serve(home: Path, given: Mapping[str, str | float | bool | None]) -> None:

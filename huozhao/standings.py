@@ -10,7 +10,7 @@ from rich.text import Text
 from huozhao.show import FEWEST
 from training import Row
 from training.baselines import BASELINES
-from training.figures import OURS
+from training.figures import OURS, SLICED
 from training.recall import DEPTHS, SHOWN
 
 COLUMNS = (("complete", "gauc"), ("like", "gauc"), ("click", "gauc"), ("long_view", "gauc"), ("value", "ndcg5"))
@@ -39,6 +39,27 @@ def _verdict(row: Row) -> str:
     if row.low > 0 or row.high < 0:
         return f"{'The value' if row.value > 0 else 'LambdaMART'} ranks better: gain NDCG@5 {_cell(row, '+')}."
     return f"Neither the value nor LambdaMART is shown to rank better: gain NDCG@5 {_cell(row, '+')}, value less it."
+
+
+def cold(rows: Sequence[Row]) -> RenderableType:
+    """Ours beside the best other system, where people or items were unknown when training ended."""
+    found = {(row.slice, row.system, row.head, row.metric): row for row in rows if row.kind == "all"}
+    table = _table("slice", "head", "pairs", "ours", "best", "", "ours − best", "worse")
+    for name in ("user=cold", "item=cold"):
+        for head, metric in COLUMNS:
+            ours = found.get((name, OURS, head, metric))
+            others = [found[name, other, head, metric] for other in SLICED[1:] if (name, other, head, metric) in found]
+            if ours is None or not others:
+                continue
+            best = max(others, key=lambda row: row.value if math.isfinite(row.value) else -math.inf)
+            above = found.get((name, OURS, head, f"{metric}_diff_vs_{best.system}"))
+            worse = "–" if above is None or not math.isfinite(above.high) else "yes" if above.high < 0 else "no"
+            shown = best.system if math.isfinite(best.value) else "–"
+            table.add_row(name, head, f"{ours.pairs:,}", _cell(ours), shown, _cell(best), _cell(above, "+"), worse)
+    under = (
+        "The best of those that are judged by slice. Worse: its interval lies below 0. Too few pairs give no figure."
+    )
+    return Group(table, Text(under, "dim"))
 
 
 def calibration(rows: Sequence[Row]) -> RenderableType:

@@ -17,6 +17,8 @@ from training.watch import Watch
 
 OURS = "huozhao"
 SLICED = (OURS, "popularity", "fm", "static", "lambdamart")
+KNOWN = ("user=", "item=")
+"""Slices of warm and cold."""
 """The systems whose figures are taken apart by slice, and that AUC over all rows and within people is given of."""
 SLICE_RESAMPLES = 200
 """Slices have people of their own to draw, and there are many: they take no more draws than this."""
@@ -126,20 +128,29 @@ def _value_rows(on: Judged, kind: str, chosen: BoolArray, boot: Bootstrap) -> It
 
 
 def _slice_rows(on: Judged, name: str, held: BoolArray, boot: Bootstrap) -> Iterator[Row]:
-    """GAUC of every head and NDCG@5 of the value among the rows of a slice: both rows of a pair are in it."""
+    """GAUC of every head and NDCG@5 of the value among the rows of a slice: both rows of a pair are in it.
+
+    Of warm and cold also how far ours is above each.
+    """
     systems = [system for system in SLICED if system in on.systems]
+    told = name.startswith(KNOWN)
     for column, head in enumerate(on.labels.windows_ms):
         chosen = held & on.mature[:, column]
         rows, y = Rows(on.slate[chosen], on.user[chosen]), on.labels.of(head)[chosen]
+        scores = {system: on.systems[system].score[chosen, column] for system in systems}
         for system in systems:
-            figure = metrics.gauc(rows, y, on.systems[system].score[chosen, column], boot)
-            yield sparing(row_of(system, head, "all", figure, name))
+            yield sparing(row_of(system, head, "all", metrics.gauc(rows, y, scores[system], boot), name))
+            if told and system != OURS:
+                above = metrics.paired_difference("gauc", rows, y, scores[OURS], scores[system], boot)
+                yield sparing(difference_row(system, head, "all", above, name))
     chosen = held & on.mature.all(axis=1)
     rows, got = Rows(on.slate[chosen], on.user[chosen]), on.gain[chosen]
+    values = {system: on.systems[system].value[chosen] for system in systems}
     for system in systems:
-        yield sparing(
-            row_of(system, "value", "all", metrics.ndcg(rows, got, on.systems[system].value[chosen], boot), name)
-        )
+        yield sparing(row_of(system, "value", "all", metrics.ndcg(rows, got, values[system], boot), name))
+        if told and system != OURS:
+            above = metrics.paired_difference("ndcg", rows, got, values[OURS], values[system], boot)
+            yield sparing(difference_row(system, "value", "all", above, name))
 
 
 def row_of(system: str, head: str, kind: str, figure: Figure, slice_name: str = "all") -> Row:
@@ -160,4 +171,5 @@ def sparing(row: Row) -> Row:
     """The row, or its counts alone where they are fewer than ``FEWEST``."""
     if min(row.positives, row.pairs) >= FEWEST:
         return row
-    return msgspec.structs.replace(row, value=np.nan, low=np.nan, high=np.nan)
+    p_value = None if row.p_value is None else np.nan
+    return msgspec.structs.replace(row, value=np.nan, low=np.nan, high=np.nan, p_value=p_value)
