@@ -52,6 +52,7 @@ from features.schema import (
 )
 from features.state import FeatureState
 from features.storage import aligned
+from features.stretch import Stretch
 from features.types import FloatArray, IntArray, RowArray
 
 CHUNK = 10_000
@@ -93,9 +94,9 @@ class Reader:
         self._edition = -1
         self._named = {"author": 0, "category": 0}
         self._coded = [0] * len(self.feature_set.columns)
-        none = np.zeros((1, self.factors.dims), np.float32)
+        self._stretches = tuple(Stretch[FloatArray]((self.factors.dims,), np.float32) for _ in Vectors._fields)
         table = np.zeros((max(len(self.feature_set.categorical), 1), 64), np.float32)
-        self._view = View(self._plan, table, Vectors(none, none, none))
+        self._view = View(self._plan, table, Vectors._make(one.reserve(1) for one in self._stretches))
         self._native = native_view(self._view)
 
     @property
@@ -115,13 +116,13 @@ class Reader:
             return
         self._edition = state.edition
         before = self._view
-        item = _grown(before.vectors.item, len(state.items))
+        item = self._stretches[0].reserve(len(state.items))
         for some in np.array_split(rows, 1 + len(rows) // CHUNK):
             known = [(row, found) for row in some.tolist() if (found := state.item(row))]
             if known:
                 item[[row for row, _ in known]] = self.factors.vectors_of([found for _, found in known])
-        author = self._learn("author", before.vectors.author, state, self.factors.authors_of)
-        category = self._learn("category", before.vectors.category, state, self.factors.categories_of)
+        author = self._learn("author", 1, state, self.factors.authors_of)
+        category = self._learn("category", 2, state, self.factors.categories_of)
         view = View(before.plan, self._coded_names(state), Vectors(item, author, category))
         if any(
             new is not old
@@ -130,10 +131,10 @@ class Reader:
             self._view, self._native = view, native_view(view)
 
     def _learn(
-        self, column: str, matrix: FloatArray, state: FeatureState, vectors_of: Callable[[Sequence[str]], FloatArray]
+        self, column: str, place: int, state: FeatureState, vectors_of: Callable[[Sequence[str]], FloatArray]
     ) -> FloatArray:
         names, done = state.columns[column].names, self._named[column]
-        matrix = _grown(matrix, len(names))
+        matrix = self._stretches[place].reserve(len(names))
         if done < len(names):
             matrix[done : len(names)] = vectors_of(names[done:])
             self._named[column] = len(names)

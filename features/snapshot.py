@@ -10,17 +10,15 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from features.arrays import Arrays, Items, PairTable, Rings, Table, Users
+from features.arrays import Items, PairTable, Rings, Table, Users
 from features.errors import SnapshotError
 from features.ids import Ids
 from features.log import sync_folder
-from features.native import native_arrays
 from features.reading import LogReader
 from features.schema import ENTITIES, PAIRS, Layout
 from features.state import FeatureState, Hidden
@@ -257,12 +255,4 @@ def _fill(state: FeatureState, arrays: list[AnyArray], path: Path) -> None:
     forms = [(array.dtype, (rows, *array.shape[1:])) for array, rows in zip(empty, _rows(state), strict=True)]
     if [(array.dtype, array.shape) for array in arrays] != forms:
         raise SnapshotError(f"{path} holds arrays of another layout.", "Remove the snapshot.")
-    filled = iter(arrays)
-    state.arrays = Arrays(
-        tuple(Table._make(islice(filled, len(Table._fields))) for _ in ENTITIES),
-        tuple(PairTable._make(islice(filled, len(PairTable._fields))) for _ in PAIRS),
-        Rings._make(islice(filled, len(Rings._fields))),
-        Items._make(islice(filled, len(Items._fields))),
-        Users._make(filled),
-    )
-    state.native = native_arrays(state.arrays)
+    state.adopt(arrays)

@@ -3,7 +3,7 @@
 One writer folds; whoever reads holds the writer's mutex meanwhile (see ``ranking.engine``).
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Set
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +20,9 @@ from features.payloads import Payloads
 from features.pending import Pending, prepare
 from features.records import Control, Erase, Item, Record, User, decode
 from features.schema import ENTITIES, ITEM_NUMBERS, Layout
-from features.storage import allocate, leaves, move, slot_arrays
-from features.types import RowArray
+from features.storage import arrays_of, forms, slot_arrays
+from features.stretch import Stretch, room_for
+from features.types import AnyArray, RowArray
 from features.vocabulary import Vocabulary
 
 HISTORY_STRENGTH = 1.0
@@ -75,8 +76,9 @@ class FeatureState:
         self.edition = 0
         self._names = 0
         self.native_slots = native_slots(slot_arrays(layout))
-        self.arrays = allocate(layout, {})
-        self.native = native_arrays(self.arrays)
+        self._forms = forms(layout)
+        self._stretches = [Stretch[AnyArray](*form[1:]) for form in self._forms]
+        self._rooms = [0] * len(ENTITIES)
         self._reserve()
 
     def item(self, row: int) -> Item | None:
@@ -240,24 +242,25 @@ class FeatureState:
         """Know a person's row by another name; all that is in it stays."""
         self.users = Ids(after if one == name else one for one in self.users.names[1:])
 
-    def make_room(self) -> None:
-        """Room for a quarter more names at least, so that none that comes soon has to wait until all is copied.
+    def adopt(self, arrays: list[AnyArray]) -> None:
+        """Take over leaves of the names that are there: each is let go when it is copied, the list is empty then."""
+        self._reserve()
+        for stretch, array in zip(reversed(self._stretches), reversed(arrays), strict=True):
+            stretch.array[: len(array)] = array
+            arrays.pop()
 
-        Room is an address and takes no memory until it is used.
-        """
-        self._reserve(lambda rows: rows + rows // 4)
-
-    def _reserve(self, wanted: Callable[[int], int] = int) -> None:
-        have = [len(table.stamp) for table in self.arrays.tables]
+    def _reserve(self) -> None:
+        """Room for all names that are there, and some more where there was none; nothing is copied."""
         used = [len(self.users), len(self.items), *(len(self.columns[name]) for name in ENTITIES[2:])]
-        if any(wanted(rows) > room for rows, room in zip(used, have, strict=True)):
-            rooms = [room if wanted(rows) <= room else max(2 * rows, 64) for rows, room in zip(used, have, strict=True)]
-            self._grow(dict(zip(ENTITIES, rooms, strict=True)))
-
-    def _grow(self, rows: dict[str, int]) -> None:
-        old, self.arrays = leaves(self.arrays), allocate(self.layout, rows)
-        self.native = native_arrays(self.arrays)
-        move(old, leaves(self.arrays))
+        if any(rows > room for rows, room in zip(used, self._rooms, strict=True)):
+            self._rooms = [
+                room if rows <= room else room_for(rows) for rows, room in zip(used, self._rooms, strict=True)
+            ]
+            self.arrays = arrays_of(
+                stretch.grow(self._rooms[form.entity])
+                for form, stretch in zip(self._forms, self._stretches, strict=True)
+            )
+            self.native = native_arrays(self.arrays)
 
 
 def _text(value: str | float | None) -> str:

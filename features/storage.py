@@ -1,16 +1,21 @@
-"""Where a feature state lies in memory: its arrays, made for a layout, grown by copying, listed in a fixed order."""
+"""Where a feature state lies in memory: its arrays, made for a layout, grown in place, listed in a fixed order."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from features.arrays import (
     BOUGHT,
+    ITEM,
     N_ENTITIES,
     PAIR_ENTRIES,
     RING,
     SEEN,
+    USER,
     WATCHED,
     Arrays,
     Items,
@@ -27,66 +32,72 @@ LINE = 64
 """Bytes of one line of the processor's cache."""
 
 
-def allocate(layout: Layout, rows: Mapping[str, int]) -> Arrays:
-    """Empty arrays with so many rows by entity, one where ``rows`` does not say."""
-    sizes = [rows.get(name, 1) for name in ("user", "item", "author", "merchant", "brand", "category", "kind")]
-    n_users, n_items = sizes[0], sizes[1]
+class Form(NamedTuple):
+    """A leaf: the entity that its rows are of, the shape, type and first content of a row."""
+
+    entity: int
+    tail: tuple[int, ...]
+    dtype: DTypeLike
+    blank: AnyArray | None = None
+
+
+def forms(layout: Layout) -> list[Form]:
+    """The leaves of a layout's arrays, in the order of ``leaves``."""
     shapes = [(len(slots.counters), len(slots.recencies)) for slots in layout.slots]
-    tables = tuple(
-        Table(np.zeros((n, s), np.float32), np.zeros(n, np.int64), np.zeros((n, r), np.int64))
-        for n, (s, r) in zip(sizes, shapes[:N_ENTITIES], strict=True)
+    found = []
+    for of, (s, r) in enumerate(shapes[:N_ENTITIES]):
+        found += [Form(of, (s,), np.float32), Form(of, (), np.int64), Form(of, (r,), np.int64)]
+    for k, (s, r) in zip(PAIR_ENTRIES, shapes[N_ENTITIES:], strict=True):
+        found += [Form(USER, (k,), np.int32), Form(USER, (k, s), np.float32)]
+        found += [Form(USER, (k,), np.int64), Form(USER, (k, r), np.int64)]
+    return found + _ring_forms() + _item_forms(layout) + _user_forms(layout)
+
+
+def _ring_forms() -> list[Form]:
+    return [
+        *(Form(USER, (RING,), kind) for kind in (np.int32, np.int64, np.float32)),
+        *(Form(USER, (size,), kind) for size in (SEEN, BOUGHT) for kind in (np.int32, np.uint32)),
+        Form(USER, (WATCHED,), np.uint64),
+        Form(USER, (4,), np.int32),
+    ]
+
+
+def _item_forms(layout: Layout) -> list[Form]:
+    numbers = np.full(len(layout.item_numbers), np.nan, np.float32)
+    numbers[: len(ITEM_NUMBERS)] = 0
+    return [
+        Form(ITEM, (len(layout.item_categories),), np.int32),
+        Form(ITEM, numbers.shape, np.float32, numbers),
+        Form(ITEM, (len(ITEM_TIMES),), np.int64),
+        *(Form(ITEM, (), kind) for kind in (np.bool_, np.bool_, np.int64, np.int32)),
+    ]
+
+
+def _user_forms(layout: Layout) -> list[Form]:
+    return [
+        Form(USER, (len(layout.user_categories),), np.int32),
+        Form(USER, (len(layout.user_numbers),), np.float32, np.array(np.nan, np.float32)),
+        Form(USER, (len(USER_TIMES),), np.int64),
+        Form(USER, (), np.bool_, np.array(True)),
+    ]
+
+
+def arrays_of(flat: Iterable[AnyArray]) -> Arrays:
+    """Arrays of their leaves, in the order of ``leaves``."""
+    some = iter(flat)
+    return Arrays(
+        tuple(Table._make(islice(some, len(Table._fields))) for _ in range(N_ENTITIES)),
+        tuple(PairTable._make(islice(some, len(PairTable._fields))) for _ in PAIR_ENTRIES),
+        Rings._make(islice(some, len(Rings._fields))),
+        Items._make(islice(some, len(Items._fields))),
+        Users._make(some),
     )
-    pairs = tuple(
-        PairTable(
-            np.zeros((n_users, k), np.int32),
-            np.zeros((n_users, k, s), np.float32),
-            np.zeros((n_users, k), np.int64),
-            np.zeros((n_users, k, r), np.int64),
-        )
-        for k, (s, r) in zip(PAIR_ENTRIES, shapes[N_ENTITIES:], strict=True)
-    )
-    rings = Rings(
-        np.zeros((n_users, RING), np.int32),
-        np.zeros((n_users, RING), np.int64),
-        np.zeros((n_users, RING), np.float32),
-        np.zeros((n_users, SEEN), np.int32),
-        np.zeros((n_users, SEEN), np.uint32),
-        np.zeros((n_users, BOUGHT), np.int32),
-        np.zeros((n_users, BOUGHT), np.uint32),
-        np.zeros((n_users, WATCHED), np.uint64),
-        np.zeros((n_users, 4), np.int32),
-    )
-    numbers = np.full((n_items, len(layout.item_numbers)), np.nan, np.float32)
-    numbers[:, : len(ITEM_NUMBERS)] = 0
-    items = Items(
-        np.zeros((n_items, len(layout.item_categories)), np.int32),
-        numbers,
-        np.zeros((n_items, len(ITEM_TIMES)), np.int64),
-        np.zeros(n_items, np.bool_),
-        np.zeros(n_items, np.bool_),
-        np.zeros(n_items, np.int64),
-        np.zeros(n_items, np.int32),
-    )
-    users = Users(
-        np.zeros((n_users, len(layout.user_categories)), np.int32),
-        np.full((n_users, len(layout.user_numbers)), np.nan, np.float32),
-        np.zeros((n_users, len(USER_TIMES)), np.int64),
-        np.ones(n_users, np.bool_),
-    )
-    return Arrays(tables, pairs, rings, items, users)
 
 
 def leaves(arrays: Arrays) -> list[AnyArray]:
     """The arrays themselves, in a fixed order."""
     groups = (*arrays.tables, *arrays.pairs, arrays.rings, arrays.items, arrays.users)
     return [array for group in groups for array in group]
-
-
-def move(old: list[AnyArray], new: list[AnyArray]) -> None:
-    """Copy the rows of old leaves into new ones; each is let go when it is copied, and ``old`` is empty then."""
-    for target in reversed(new):
-        source = old.pop()
-        target[: len(source)] = source
 
 
 def slot_arrays(layout: Layout) -> SlotArrays:

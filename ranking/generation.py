@@ -90,7 +90,6 @@ class Generation:
     ) -> None:
         self.bundle = bundle
         self.state = state
-        state.make_room()
         self.ranker = ranker
         self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)

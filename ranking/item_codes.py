@@ -6,6 +6,7 @@ from features.reader import Reader
 from features.records import Context
 from features.schema import FeatureSet
 from features.state import FeatureState
+from features.stretch import Stretch
 from features.types import ByteArray, FloatArray, RowArray
 from ranking.trees import Coded, Forest
 
@@ -31,18 +32,17 @@ class ItemCodes:
         self._forest = forest
         self._still = np.array(feature_set.still, np.int64)
         self._columns = forest.columns_of(feature_set.still)
-        self._table = np.zeros((0, len(self._columns)), np.uint8)
+        self._stretch = Stretch[ByteArray]((len(self._columns),), np.uint8)
+        self._table = self._stretch.array
         moving = np.setdiff1d(np.arange(len(feature_set.columns)), self._still)
         self.moving = moving[[len(forest.columns_of([one])) > 0 for one in moving.tolist()]]
 
     def catch_up(self, reader: Reader, state: FeatureState, rows: RowArray) -> None:
         """Code the catalog rows ``rows`` of a state that the reader has caught up with."""
         if len(self._table) < len(state.items):
-            grown = np.empty((max(len(state.items), 2 * len(self._table)), len(self._columns)), np.uint8)
-            grown[: len(self._table)] = self._table
+            known, self._table = len(self._table), self._stretch.reserve(len(state.items))
             # What the catalog has not described yet is as blank as row 0.
-            grown[len(self._table) :] = self._read(reader, state, np.zeros(1, np.int32))
-            self._table = grown
+            self._table[known:] = self._read(reader, state, np.zeros(1, np.int32))
         for start in range(0, len(rows), _AT_ONCE):
             some = rows[start : start + _AT_ONCE]
             self._table[some] = self._read(reader, state, some)
