@@ -8,7 +8,7 @@ from numba import njit
 from features.arrays import AUTHOR, AUTHORS, CATEGORIES, CATEGORY, ITEM, KIND, N_ENTITIES, USER, Arrays, SlotArrays
 from features.counters import exp2_neg
 from features.faded import TILE, counter, counters_of, new_counters, recency, seconds_since
-from features.lanes import LANES, dot
+from features.lanes import LANES, dot, prefetch
 from features.plan import (
     CONTEXT,
     COSINE,
@@ -54,7 +54,12 @@ class View(NamedTuple):
 def user_vector(arrays: Arrays, view: View, user: int, now_ms: int, out: FloatArray) -> bool:
     """Write the person's unit vector: items of the ring by strength, faded by age. False (zeros) without any."""
     vectors, dims = view.vectors, out.shape[0]
-    total = np.zeros(dims, np.float64)
+    total, flat = np.zeros(dims, np.float64), vectors.item.reshape(-1)
+    for item in arrays.rings.item[user]:
+        if item != 0 and item < vectors.item.shape[0]:
+            # Lines of all of them come side by side, not one after the other.
+            for k in range(0, dims, LANES):
+                prefetch(flat, np.intp(item) * dims + k)
     for j in range(arrays.rings.item.shape[1]):
         item = arrays.rings.item[user, j]
         if item != 0 and item < vectors.item.shape[0]:

@@ -25,6 +25,14 @@ class Payloads:
         start = self._start.item(row)
         return bytes(memoryview(self._blocks[self._block.item(row)])[start : start + self._length.item(row)])
 
+    def of(self, rows: RowArray) -> tuple[bytes, ...]:
+        """The texts of rows (n,), each of which has one."""
+        places = (some[rows].tolist() for some in (self._block, self._start, self._length))
+        return tuple(
+            bytes(memoryview(self._blocks[block])[start : start + length])
+            for block, start, length in zip(*places, strict=True)
+        )
+
     def __setitem__(self, row: int, text: bytes) -> None:
         if row >= len(self._length):
             room = max(row + 1, 2 * len(self._length))

@@ -14,13 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.lanes import BITS, LANES, bits, lowest, pair_sums
+from features.lanes import BITS, LANES, bits, lowest, pair_sums, prefetch
 from features.types import BoolArray, CodeArray, FloatArray, RowArray
 
 MOST = 127
 """The largest code of a number."""
 BLOCK = 1024
 """Slots that are looked at in one go."""
+AHEAD = 1 << 14
+"""So many bytes before they are read they are fetched; a processor by itself looks less far ahead."""
+LINE, LOOKS = 64, 256
 SAMPLED, SPARSE = 64, 8
 """Groups of ``BITS`` slots that are looked at first; only where they are one slot in so many at most."""
 _LARGE = 1e37
@@ -101,6 +104,10 @@ class Coarse:
         slack = (bounds / step * (1 + 2.0**-20)).astype(np.float32)
         return _promising(self._bytes, self._count, pairs.view(np.int32).ravel(), slack, k, allowed)
 
+    def about(self, allowed: BoolArray) -> int:
+        """About how many rows are there and in a mask, by some that are spread over all."""
+        return _about(self._bytes.rows, self._count, allowed)
+
     def memory(self) -> int:
         """Bytes in use and room to grow."""
         return sum(array.nbytes for array in self._bytes) + self._place.nbytes
@@ -156,6 +163,14 @@ def _encode(kept: Bytes, slot: int, vector: FloatArray) -> None:
         off += (vector[d] - np.float64(scale) * code) ** 2
     kept.scale[slot] = scale
     kept.off[slot] = np.sqrt(off) * (1 + 2.0**-20) + 2.0**-149
+
+
+@njit(nogil=True, cache=True)
+def _about(rows: RowArray, count: int, allowed: BoolArray) -> int:
+    step, found, looked = max(1, count // LOOKS), 0, 0
+    for slot in range(0, count, step):
+        found, looked = found + _is_in(allowed, rows[slot]), looked + 1
+    return found * count // max(looked, 1)
 
 
 @njit(nogil=True, cache=True)
@@ -234,8 +249,12 @@ def _bounds(
     upper: FloatArray,
 ) -> None:
     """Write the bounds of some slots, in steps of the query."""
+    wide = 2 * LANES * len(query)
     for at in range(start, stop, LANES):
-        pair_sums(kept.codes, at * 2 * len(query), query, dots[at - start :])
+        first = at // LANES * wide
+        for line in range(first + AHEAD, min(first + AHEAD + wide, len(kept.codes)), LINE):
+            prefetch(kept.codes, line)
+        pair_sums(kept.codes, first, query, dots[at - start :])
     scale, off, of_off, least = kept.scale[start:stop], kept.off[start:stop], slack[0], slack[1]
     for i in range(scale.shape[0]):
         near, apart = np.float32(dots[i]) * scale[i], off[i] * of_off + least

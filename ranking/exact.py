@@ -14,7 +14,7 @@ from numba import njit
 
 from features.errors import FeatureError
 from features.storage import aligned
-from features.types import BoolArray, DoubleArray, FloatArray, RowArray
+from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.coarse import Coarse
 from ranking.scan import count_both, few_of_both, guess_of_both, nearest, rows_of_both
 
@@ -140,7 +140,7 @@ class ExactIndex:
         best, scores = np.empty(k, np.int32), np.empty(k, np.float32)
         if k:
             nearest(self.matrix, rows, np.ascontiguousarray(vector, np.float32), best, scores)
-        order = np.lexsort((best, -scores))
+        order = highest_first(scores, best)
         return best[order], scores[order]
 
     def memory(self) -> dict[str, int]:
@@ -157,7 +157,7 @@ class ExactIndex:
         if self._coarse is None or (allowed is not None and allowed.dtype != np.bool_):
             return None
         mask = self._held if allowed is None else np.ascontiguousarray(allowed, np.bool_)
-        there = self.count(mask)
+        there = self._coarse.about(mask)
         if not 0 < PICKY * k <= there or there * SPARSE < self._size:
             return None
         return self._coarse.promising(np.ascontiguousarray(vector, np.float32), k, mask)
@@ -186,12 +186,20 @@ def spread(threads: int) -> Iterator[Callable[[Callable[[FloatArray], T], list[F
 
 def top_k(rows: RowArray, scores: Scores, k: int) -> tuple[RowArray, Scores]:
     """The k rows of highest score, highest first, ties by row; scores hold no NaN."""
-    if 0 < k < len(rows):
+    if 0 < 2 * k < len(rows):
         least = np.partition(scores, -k)[-k]
         high = np.flatnonzero(scores >= least)
         rows, scores = rows[high], scores[high]
-    order = np.lexsort((rows, -scores))[:k]
+    order = highest_first(scores, rows)[:k]
     return rows[order], scores[order]
+
+
+def highest_first(scores: Scores, rows: RowArray) -> IntArray:
+    """Positions (n,) by score, highest first, ties by row; scores hold no NaN."""
+    order = np.argsort(-scores)
+    ranked = scores[order]
+    # Only ties leave anything to decide.
+    return np.lexsort((rows, -scores)) if (ranked[1:] == ranked[:-1]).any() else order
 
 
 def _check(rows: RowArray, vectors: FloatArray, dims: int) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from features.lanes import prefetch
 from features.types import BoolArray, ByteArray, DoubleArray, HashArray, IntArray
 from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_features, worth_folding
 from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, add_leaves, at_most, leaf_planes, split, turn_in, turn_out
@@ -20,6 +21,8 @@ from ranking.mask_model import LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, al
 
 BAND = 32
 """Trees of a head that are added at a time: a large market's tests would not all stay in the second cache."""
+AHEAD = 8
+"""So many trees before it is walked a tree is fetched: after other work none of it is in the caches."""
 
 
 class Scratch(NamedTuple):
@@ -100,6 +103,14 @@ def spread(word: np.uint64, numbers: IntArray, first: int, tests: HashArray) -> 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def fetch_tree(nodes: Nodes, t: int) -> None:
+    """Have the nodes and leaves of a tree come from memory, and do not wait for them."""
+    for leaf in range(nodes.leaf_start[t], nodes.leaf_start[t + 1], LANES):
+        prefetch(nodes.leaves, leaf)
+        prefetch(nodes.records, leaf - t)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def add_trees(nodes: Nodes, age: int, until: int, blocks: int, scratch: Scratch, scores: DoubleArray) -> None:
     """Add the trees age <= t < until of each head to scores (heads * 512,) of a tile whose tests are made."""
     tests, rows, planes = scratch.tests, scratch.rows, scratch.planes
@@ -107,6 +118,7 @@ def add_trees(nodes: Nodes, age: int, until: int, blocks: int, scratch: Scratch,
         first = nodes.head_start[head]
         for t in range(first + age, min(first + until, nodes.head_start[head + 1])):
             start, size = nodes.leaf_start[t], nodes.leaf_start[t + 1] - nodes.leaf_start[t] - 1
+            fetch_tree(nodes, min(t + AHEAD, len(nodes.leaf_start) - 2))
             rows[:LANES] = ~np.uint64(0)
             if size == 0:
                 rows[LEAF_SLOT * LANES : (LEAF_SLOT + 1) * LANES] = ~np.uint64(0)

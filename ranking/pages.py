@@ -71,9 +71,9 @@ def fit(generation: Generation, scored: Scored, slate: Slate) -> tuple[Page, dic
         spare = slate.reserve[_still_fit(generation, batch, slate.reserve)]
         mixed, relaxed = mix(slate.bounds, spare, min(batch.query.count, len(at) + len(spare)), at)
         at = mixed.page
-    payloads = [generation.state.payloads[row] for row in batch.rows[at].tolist()]
-    near = _near(generation, batch.query.liked, batch.rows[at])
-    return Page(at, tuple(payloads), slate.drawn, relaxed, near), {"gone": gone} if gone else {}
+    rows = batch.rows[at]
+    payloads, near = generation.state.payloads.of(rows), _near(generation, batch.query.liked, rows)
+    return Page(at, payloads, slate.drawn, relaxed, near), {"gone": gone} if gone else {}
 
 
 def _bounds(generation: Generation, batch: Batch) -> Bounded:
