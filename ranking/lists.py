@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray, ShortArray
 from ranking.centroids import CHUNK, Nearest, Pause, Tiles, k_means, products_of
 from ranking.chains import Chains, Pool, rows_of
 from ranking.exact import ExactIndex
@@ -226,7 +226,7 @@ def _probe(
     visits: int,
     mask: BoolArray,
     filtered: bool,
-    weights: FloatArray,
+    weights: ShortArray,
     codes: ByteArray,
     count: int,
 ) -> RowArray:

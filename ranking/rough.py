@@ -6,8 +6,8 @@ A score of bytes orders rows roughly; who asks scores the best of them anew, exa
 import numpy as np
 from numba import njit
 
-from features.lanes import prefetch
-from features.types import ByteArray, FloatArray, RowArray
+from features.lanes import WIDE, byte_sum, prefetch
+from features.types import ByteArray, FloatArray, RowArray, ShortArray
 
 AHEAD = 32
 """So many rows before it is scored a row is fetched: its line comes while others are."""
@@ -28,7 +28,8 @@ class Rough:
 
     def __init__(self, ranges: FloatArray, rows: int) -> None:
         self._least, self._reach = ranges
-        self.codes = _lined(2 * rows + HEADROOM, ranges.shape[1])
+        # Filled up with zeros, so that no row ends within what is added in one go.
+        self.codes = _lined(2 * rows + HEADROOM, -(-ranges.shape[1] // WIDE) * WIDE)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -51,9 +52,14 @@ class Rough:
         high: RowArray = rows[scores >= np.partition(scores, -count)[-count]]
         return high
 
-    def weights(self, vector: FloatArray) -> FloatArray:
-        """What each byte (dims,) counts in a product with a vector."""
-        weights: FloatArray = vector * self._reach / np.float32(255)
+    def weights(self, vector: FloatArray) -> ShortArray:
+        """What each byte of a row counts in a product with a vector: the largest whole numbers that overflow no sum."""
+        weights = np.zeros(self.codes.shape[1], np.int16)
+        parts = vector.astype(np.float64) * self._reach
+        largest = float(np.abs(parts).max(initial=0.0))
+        if 0 < largest < np.inf:
+            most = min(2**15 - 1, (2**31 - 1) // (255 * len(weights)))
+            weights[: len(parts)] = np.rint(parts * (most / largest))
         return weights
 
 
@@ -73,19 +79,12 @@ def _encode(codes: ByteArray, rows: RowArray, vectors: FloatArray, least: FloatA
                 codes[rows[i], k] = np.uint8(min(max(part * np.float32(255) + np.float32(0.5), 0), 255))
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def rough_scores(codes: ByteArray, rows: RowArray, weights: FloatArray, out: FloatArray) -> None:
+@njit(nogil=True, cache=True)
+def rough_scores(codes: ByteArray, rows: RowArray, weights: ShortArray, out: FloatArray) -> None:
     """Write the weighted sums (n,) of rows' bytes; no bound for those that have none."""
-    dims, size, end, flat = weights.shape[0], rows.shape[0], codes.shape[0], codes.reshape(-1)
+    width, size, end, flat = weights.shape[0], rows.shape[0], codes.shape[0], codes.reshape(-1)
     for i in range(min(AHEAD, size)):
-        prefetch(flat, np.intp(min(rows[i], end - 1)) * dims)
+        prefetch(flat, np.intp(min(rows[i], end - 1)) * width)
     for i in range(size):
-        prefetch(flat, np.intp(min(rows[min(i + AHEAD, size - 1)], end - 1)) * dims)
-        if rows[i] >= end:
-            out[i] = np.inf
-            continue
-        at, total = np.intp(rows[i]) * dims, np.float32(0)
-        row = flat[at : at + dims]
-        for k in range(dims):
-            total += weights[k] * np.float32(row[k])
-        out[i] = total
+        prefetch(flat, np.intp(min(rows[min(i + AHEAD, size - 1)], end - 1)) * width)
+        out[i] = byte_sum(flat, np.intp(rows[i]) * width, weights) if rows[i] < end else np.inf
