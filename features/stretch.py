@@ -5,6 +5,7 @@ Whoever makes an array longer copies nothing, and those who hold it as it was go
 
 import math
 import mmap
+import sys
 from typing import Generic, TypeVar, cast
 
 import numpy as np
@@ -18,7 +19,9 @@ MORE = 1 << 16
 """Rows that an array has beyond those that are needed, at most, when it is made longer."""
 LARGE = 1 << 22
 """Bytes from which an array is kept in huge pages, where the system has them."""
-_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+_UNCOUNTED = 0x4000 if sys.platform == "linux" else 0
+"""``MAP_NORESERVE``, which Python names from 3.13 on: what is not used does not count against memory."""
+_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _UNCOUNTED
 Array = TypeVar("Array", bound=AnyArray)
 
 
@@ -47,7 +50,7 @@ class Stretch(Generic[Array]):
     def __init__(self, tail: tuple[int, ...], dtype: DTypeLike, blank: AnyArray | None = None) -> None:
         self._tail, self._dtype, self._blank = tail, np.dtype(dtype), blank
         self._advised = 0
-        self._reserve(REACH)
+        self._reserve(REACH, 1)
         self.array = self._rows(0)
 
     def reserve(self, rows: int) -> Array:
@@ -60,7 +63,7 @@ class Stretch(Generic[Array]):
         if rows > known:
             if rows > len(self._whole):
                 before = self.array
-                self._reserve(2 * rows)
+                self._reserve(2 * rows, rows)
                 self._whole[:known] = before
             self.array = self._rows(rows)
             self._advise(self.array.nbytes)
@@ -68,9 +71,16 @@ class Stretch(Generic[Array]):
                 self.array[known:] = self._blank
         return self.array
 
-    def _reserve(self, rows: int) -> None:
+    def _reserve(self, rows: int, least: int) -> None:
+        """Addresses for so many rows; for fewer where a system gives no more, but for ``least``."""
         size = rows * math.prod(self._tail) * self._dtype.itemsize
-        self._memory = mmap.mmap(-1, max(size, mmap.PAGESIZE), flags=_FLAGS)
+        try:
+            self._memory = mmap.mmap(-1, max(size, mmap.PAGESIZE), flags=_FLAGS)
+        except OSError:
+            if rows == least:
+                raise
+            self._reserve(max(rows // 8, least), least)
+            return
         count = size // self._dtype.itemsize
         self._whole: AnyArray = np.frombuffer(self._memory, self._dtype, count).reshape(rows, *self._tail)
         self._advised = 0

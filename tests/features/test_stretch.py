@@ -43,3 +43,20 @@ def test_beyond_what_was_reserved_an_array_is_copied(monkeypatch: pytest.MonkeyP
 
 def test_rows_without_a_number_take_nothing() -> None:
     assert Stretch[FloatArray]((4, 0), np.float32).grow(1000).shape == (1000, 4, 0)
+
+
+def test_where_addresses_are_short_fewer_are_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = stretch.mmap.mmap
+
+    def scarce(fileno: int, length: int, flags: int) -> object:
+        if length > 1 << 20:
+            raise OSError("Cannot allocate memory")
+        return given(fileno, length, flags=flags)
+
+    monkeypatch.setattr(stretch.mmap, "mmap", scarce)
+    rows = Stretch[IntArray]((), np.int64)
+    rows.grow(100)[:] = 3
+    assert rows.grow(100_000)[:100].tolist() == [3] * 100
+    with pytest.raises(OSError, match="Cannot"):
+        rows.grow(1_000_000)
+    assert rows.array[:100].tolist() == [3] * 100
