@@ -1,5 +1,7 @@
 """Arrays that grow in place: what was written stays where it is, whoever holds it."""
 
+import mmap
+
 import numpy as np
 import pytest
 
@@ -46,14 +48,14 @@ def test_rows_without_a_number_take_nothing() -> None:
 
 
 def test_where_addresses_are_short_fewer_are_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = stretch.mmap.mmap
+    given = mmap.mmap
 
     def scarce(fileno: int, length: int, flags: int) -> object:
         if length > 1 << 20:
             raise OSError("Cannot allocate memory")
         return given(fileno, length, flags=flags)
 
-    monkeypatch.setattr(stretch.mmap, "mmap", scarce)
+    monkeypatch.setattr(mmap, "mmap", scarce)
     rows = Stretch[IntArray]((), np.int64)
     rows.grow(100)[:] = 3
     assert rows.grow(100_000)[:100].tolist() == [3] * 100
