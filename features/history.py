@@ -114,14 +114,14 @@ class Slates:
         return Slates(self.event[keep], self.slate[keep], self.read_offset[keep], self.now_ms[keep])
 
 
-def read_history(log: EventLog, until_ms: int | None = None) -> History:
-    """Read a log from its beginning, up to what was received before ``until_ms``."""
+def read_history(log: EventLog, until_ms: int | None = None, first: int = 0) -> History:
+    """Read a log from an offset on, by default all of it, up to what was received before ``until_ms``."""
     batches: list[pa.RecordBatch] = []
     catalog: list[Version[Item]] = []
     people: list[Version[User]] = []
     served: dict[str, Served] = {}
     end, last_ms = 0, 0
-    for whole in log.read():
+    for whole in log.read(first):
         batch = whole if until_ms is None else whole.filter(pc.less(whole["received_ms"], until_ms))
         if not len(batch):
             break

@@ -143,16 +143,18 @@ def replay(
     readers: Readers,
     keep: BoolArray | None = None,
     progress: Progress = quiet,
+    state: FeatureState | None = None,
 ) -> FloatArray:
     """The training table's features (n, d) float32: a row for each impression of ``slates`` that ``keep`` marks.
 
-    ``context.position`` is the impression's own, the rest of the row what was known at the slate's moment.
+    ``context.position`` is the impression's own, the rest of the row what was known at the slate's moment. ``state``
+    is as in ``read_moments``.
     """
     moments = moments_of(history, slates, keep)
     names = readers.readers[0].feature_set.columns
     table = np.empty((int(keep.sum()) if keep is not None else len(slates), len(names)), np.float32)
     start = 0
-    for rows in read_moments(log, readers, moments, progress):
+    for rows in read_moments(log, readers, moments, progress, state):
         table[start : start + len(rows)] = rows
         start += len(rows)
     shown = slates.event if keep is None else slates.event[keep]

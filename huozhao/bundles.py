@@ -118,7 +118,8 @@ def _served(home: Path, found: list[registry.Listed], figures: dict[str, Finding
     if now is None or now.bundle is None or now.promotion is None:
         return ()
     with homes.open_log(home) as log, patiently("reading what was served"):
-        return served(log, now.bundle, now.promotion.at_ms, figures[now.version], lambda _done, _of: None)
+        findings = figures[now.version]
+        return served(log, now.bundle, now.promotion.at_ms, findings, home / "state", lambda _done, _of: None)
 
 
 def show_one(home: Path, name: str) -> None:

@@ -1,19 +1,25 @@
 """Whether what is served still holds: predictions since a promotion beside what happened, and beside the report.
 
 Per head, the ratio of what was predicted by what happened, ``Σp / Σy``, of pages that the bundle ordered, predicted
-again by replay. It has drifted from the report's ratio when their logarithms differ by more than chance (a normal test
-with people drawn again, both spreads counted, Bonferroni over heads) and by more than a tenth, which is what matters.
+again by replay. Those of the last ``DAYS`` days are read; what came before is folded, from the last snapshot before
+them. It has drifted from the report's ratio when their logarithms differ by more than chance (a normal test with people
+drawn again, both spreads counted, Bonferroni over heads) and by more than a tenth, which is what matters.
 """
 
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from scipy.stats import norm
 
+from features import snapshot
 from features.errors import TrainingError
-from features.log import EventLog
+from features.live import HomeLog
+from features.log import DAY_MS
 from features.replay import Progress as Part
+from features.schema import Layout
+from features.state import FeatureState
 from ranking.bundle import Bundle
 from training.bootstrap import Bootstrap
 from training.findings import Findings
@@ -23,6 +29,10 @@ from training.stretch import Read, Stretch
 
 LEAST_POSITIVES = 50
 LEAST_RATIO = 1.1
+DAYS = 7
+"""How far back from the log's end pages are looked at: a week has every kind of day in it."""
+PAGE_MS = 3_600_000
+"""No page is shown for longer: what began before the stretch does not reach into it from farther away."""
 RECENT = 50_000
 """So many of the last impressions are read: enough to tell a tenth, for heads that are not rare."""
 
@@ -40,15 +50,17 @@ class Held(msgspec.Struct, frozen=True):
 
 
 def served(
-    log: EventLog, bundle: Bundle, promoted_ms: int, findings: Findings | None, progress: Part
+    log: HomeLog, bundle: Bundle, promoted_ms: int, findings: Findings | None, states: Path, progress: Part
 ) -> tuple[Held, ...]:
-    """How each head's predictions held in pages since a promotion.
+    """How each head's predictions held in pages since a promotion, of the last ``DAYS`` days.
 
-    Pages that another bundle ordered do not count. Where the log names no pages or bundles, all do. A head with fewer
-    than 50 positives is left out; nothing is returned where nothing was shown yet.
+    ``states`` holds the home's snapshots. Pages that another bundle ordered do not count. Where the log names no pages
+    or bundles, all do. A head with fewer than 50 positives is left out, and all are where nothing was shown yet.
     """
+    since_ms = max(promoted_ms, _ended_ms(log) - DAYS * DAY_MS)
+    before = _state(log, log.since(max(since_ms - PAGE_MS, 0)), bundle.feature_set.layout, states)
     try:
-        stretch = Stretch.read(log, promoted_ms)
+        stretch = Stretch.read(log, since_ms, before=before)
     except TrainingError:
         return ()
     history = stretch.history
@@ -59,10 +71,24 @@ def served(
     marked &= np.arange(len(marked)) >= len(marked) - RECENT
     if not marked.any():
         return ()
-    read = Read.of(bundle, stretch.only(marked), progress)
+    read = Read.of(bundle, stretch.only(marked), progress, before)
     enough = [h for h in bundle.heads if read.labels.of(h)[read.mature(h)].sum() >= LEAST_POSITIVES]
     quantile = float(norm.ppf(1 - (1 - LEVEL) / 2 / max(len(enough), 1)))
     return tuple(_held(read, head, quantile, findings) for head in enough)
+
+
+def _ended_ms(log: HomeLog) -> int:
+    """When the last record was received."""
+    end = log.end()
+    return max((batch["received_ms"][-1].as_py() for batch in log.read(end - 1)), default=0)
+
+
+def _state(log: HomeLog, first: int, layout: Layout, states: Path) -> FeatureState:
+    """What the log held before an offset: folded from the last snapshot before it, or from the beginning."""
+    state = snapshot.nearest(layout, states, first) or FeatureState(layout)
+    for batch in log.read(state.offset, first):
+        state.fold(batch)
+    return state
 
 
 def _held(read: Read, head: str, quantile: float, findings: Findings | None) -> Held:

@@ -1,16 +1,17 @@
 """A stretch of log to judge bundles on: the same slates, read for each bundle as it would have read them in serving."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from features.errors import TrainingError
-from features.history import History, Slates, read_history, slates_of
+from features.history import History, Slates, Version, read_history, slates_of
 from features.log import EventLog
 from features.reader import Reader
 from features.replay import Progress as Part
 from features.replay import Readers, replay
+from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
 from ranking.bundle import Bundle
 from training.bootstrap import Rows
@@ -34,20 +35,28 @@ class Stretch:
     until_ms: int
 
     @classmethod
-    def read(cls, log: EventLog, since_ms: int, until_ms: int | None = None) -> "Stretch":
+    def read(
+        cls, log: EventLog, since_ms: int, until_ms: int | None = None, before: FeatureState | None = None
+    ) -> "Stretch":
         """The stretch of a log.
+
+        Parameters
+        ----------
+        before : FeatureState, optional
+            All that lies before the records to read: the history begins where it ends, and slates of an earlier moment
+            are left out. By default all of the log is read.
 
         Raises
         ------
         TrainingError
             If no slate began in it.
         """
-        history = read_history(log, until_ms)
+        history = read_history(log, until_ms) if before is None else _after(before, log, until_ms)
         slates = slates_of(history)
         received = history.events.received_ms[slates.event]
         starts = np.flatnonzero(np.diff(slates.slate, prepend=-1))
         begins = np.minimum.reduceat(received, starts)[slates.slate] if len(starts) else received
-        keep = begins >= since_ms
+        keep = (begins >= since_ms) & (slates.read_offset >= (before.offset if before else 0))
         if not keep.any():
             raise TrainingError("No slate began in the stretch to judge on.", "Choose another --since or --until.")
         return cls(log, history, slates, keep, since_ms, known_until(log, history, until_ms))
@@ -97,11 +106,14 @@ class Read:
     probabilities: DoubleArray
 
     @classmethod
-    def of(cls, bundle: Bundle, stretch: Stretch, progress: Part) -> "Read":
-        """Fold the log and read what the bundle knew at each slate's moment; nothing is fitted."""
+    def of(cls, bundle: Bundle, stretch: Stretch, progress: Part, before: FeatureState | None = None) -> "Read":
+        """Fold the log and read what the bundle knew at each slate's moment; nothing is fitted.
+
+        It goes on from the state ``before``, if there is one, and advances it; else from the log's beginning.
+        """
         labels = stretch.labels(bundle)
         readers = Readers.always(Reader(bundle.feature_set, bundle.codes, bundle.factors))
-        features = replay(stretch.log, stretch.history, stretch.slates, readers, stretch.keep, progress)
+        features = replay(stretch.log, stretch.history, stretch.slates, readers, stretch.keep, progress, before)
         scores = judged(bundle, features, labels.kind)
         held = scores.probabilities
         if held is None:
@@ -120,3 +132,11 @@ class Read:
     def column(self, head: str) -> int:
         """The head's column in ``score`` and ``probabilities``."""
         return list(self.bundle.heads).index(head)
+
+
+def _after(before: FeatureState, log: EventLog, until_ms: int | None) -> History:
+    """What a log holds beyond a state; its catalog begins with the state's rows of the items that it speaks of."""
+    history = read_history(log, until_ms, before.offset)
+    rows = before.items.find_all(history.items)
+    known = [item for row in rows[rows > 0].tolist() if (item := before.item(row)) is not None]
+    return replace(history, catalog_log=(*(Version(0, 0, item) for item in known), *history.catalog_log))

@@ -6,7 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from features import snapshot
 from features.live import HomeLog
+from features.log import DAY_MS
+from features.replay import quiet
+from features.state import FeatureState
 from ranking.bundle import Bundle, current, load
 from ranking.calibration import Calibrator
 from seeds.history import BUNDLE
@@ -20,7 +24,7 @@ from training.stretch import Read, Stretch
 def known(tiny_home: Path) -> tuple[Bundle, Findings]:
     bundle = load(current(tiny_home / "bundles"))
     with HomeLog(tiny_home / "log", writer=False) as log:
-        read = Read.of(bundle, Stretch.read(log, bundle.trained.until_ms), lambda _done, _of: None)
+        read = Read.of(bundle, Stretch.read(log, bundle.trained.until_ms), quiet)
     return named(bundle), find(bundle, {}, read, boot=Bootstrap(100))
 
 
@@ -49,15 +53,47 @@ def test_calibration_as_in_the_report_is_no_drift_and_half_of_it_is(
     tiny_home: Path, known: tuple[Bundle, Findings]
 ) -> None:
     bundle, findings = known
+    states = tiny_home / "state"
     with HomeLog(tiny_home / "log", writer=False) as log:
         since_ms = bundle.trained.until_ms
-        held = served(log, bundle, since_ms, findings, lambda _done, _of: None)
-        off = served(log, named(halved(bundle)), since_ms, findings, lambda _done, _of: None)
+        held = served(log, bundle, since_ms, findings, states, quiet)
+        off = served(log, named(halved(bundle)), since_ms, findings, states, quiet)
         other = halved(bundle)
-        assert served(log, other, since_ms, findings, lambda _done, _of: None) == ()
-        assert served(log, bundle, 10**13, findings, lambda _done, _of: None) == ()
+        assert served(log, other, since_ms, findings, states, quiet) == ()
+        assert served(log, bundle, 10**13, findings, states, quiet) == ()
     assert {one.head for one in held} >= {"click", "complete"}
     assert not any(one.drifted for one in held)
     assert all(one.drifted for one in off)
     assert off[0].ratio == pytest.approx(held[0].ratio / 2)
     assert held[0].low < held[0].ratio < held[0].high
+
+
+def test_of_a_long_log_the_last_days_alone_are_read_and_say_the_same(
+    tiny_home: Path, known: tuple[Bundle, Findings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, findings = known
+    since_ms = bundle.trained.until_ms
+    with HomeLog(tiny_home / "log", writer=False) as log:
+        whole = Read.of(bundle, Stretch.read(log, since_ms), quiet)
+        ratios = {one.head: one.ratio for one in served(log, bundle, since_ms, findings, tmp_path, quiet)}
+        for head, ratio in ratios.items():
+            chosen, y = whole.mature(head), whole.labels.of(head)
+            assert whole.probabilities[chosen, whole.column(head)].sum() / y[chosen].sum() == pytest.approx(ratio)
+        # From a snapshot no record before it is read at all.
+        first = log.since(since_ms - DAY_MS // 24)
+        assert first > 0
+        state = FeatureState(bundle.feature_set.layout)
+        for batch in log.read(0, first):
+            state.fold(batch)
+        snapshot.save(state, tmp_path)
+        read: list[int] = []
+        monkeypatch.setattr(
+            log, "read", lambda start=0, stop=None: read.append(start) or HomeLog.read(log, start, stop)
+        )
+        again = {one.head: one.ratio for one in served(log, bundle, since_ms, findings, tmp_path, quiet)}
+        # However long ago it was promoted, a week is looked at.
+        monkeypatch.setattr("training.served.DAYS", 1 / 24)
+        late = served(log, bundle, 0, findings, tmp_path, quiet)
+    assert again == ratios
+    assert min(read) >= first
+    assert all(one.positives < whole.labels.of(one.head).sum() / 4 for one in late)
