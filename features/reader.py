@@ -86,10 +86,10 @@ class Reader:
         self._codes = {name: {v: i for i, v in enumerate(values, 1)} for name, values in codes.values.items()}
         self._plan = compile_plan(feature_set, feature_set.layout)
         self._all = np.arange(len(feature_set.columns))
-        self._begin(None)
+        self.begin(None)
 
-    def _begin(self, state: FeatureState | None) -> None:
-        """Forget what was taken in: it was of another state."""
+    def begin(self, state: FeatureState | None) -> None:
+        """Forget what was taken in: it was of another state. Of this one ``catch_up`` takes in the rows it names."""
         self._of = state
         self._edition = -1
         self._named = {"author": 0, "category": 0}
@@ -110,7 +110,7 @@ class Reader:
         A state that it did not read before is taken in whole.
         """
         if self._of is not state:
-            self._begin(state)
+            self.begin(state)
             rows = state.described()
         if not len(rows) and self._edition == state.edition:
             return

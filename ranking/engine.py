@@ -28,7 +28,7 @@ from ranking.generation import Generation
 from ranking.journal import Journal
 from ranking.ladder import Budget
 from ranking.leases import Ledger
-from ranking.making import warm
+from ranking.making import warm, warming
 from ranking.policy import Policy
 from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker
@@ -234,23 +234,27 @@ class Engine:
     def take_up(self, bundle: Bundle, now_ms: Callable[[], int]) -> None:
         """Serve another bundle from now on; a page that has begun is finished with the one before.
 
-        A state of the same layout goes on, and appends wait while its vectors and indexes are made anew; for another
-        layout the log is folded beside what is served. Pages are asked for and answered all the while.
+        A state of the same layout goes on, its vectors and indexes made anew in short steps, and what is appended
+        between them told to both; for another layout the log is folded beside what is served. Pages are asked for and
+        answered all the while.
         """
         with self._taking:
-            policy, state = self.generation.policy, self.generation.state
-            made = None
-            if bundle.feature_set.layout != state.layout:
-                made = self._maker.anew(bundle, policy)
+            before = self.generation
+            goes_on = bundle.feature_set.layout == before.state.layout
+            if goes_on:
+                made = self._maker.beside(
+                    before, bundle, self._journal.writing, lambda one: warming(one, now_ms(), self._ledger)
+                )
+            else:
+                made = self._maker.anew(bundle, before.policy)
                 self._maker.catch_up(made)
-            with self._journal.writing:
-                if made is None:
-                    made = self._maker.over(state, bundle, policy)
-                else:
-                    self._maker.catch_up(made)
                 warm(made, now_ms(), self._ledger)
+            with self._journal.writing:
+                if not goes_on:
+                    self._maker.catch_up(made)
                 with self.mutex:
-                    before, self._since_ms = self._answers.change(made), now_ms()
+                    self._answers.change(made)
+                    self._since_ms = now_ms()
             before.close()
 
     def go_by(self, policy: Policy, now_ms: Callable[[], int]) -> None:

@@ -4,7 +4,7 @@ The owner's mutex guards a generation, but for ``glance`` and ``score``, which r
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Self
@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from features.arrays import Steps
 from features.counters import ROOM_PULSE
 from features.factors import unit
 from features.outcomes import KIND_NAMES, PRODUCT, ROOM, VIDEO
@@ -72,6 +73,8 @@ class Generation:
         Whether they are kept there, or only read.
     exact : bool
         Whether to search without lists, for one who asks little: nothing is trained beside.
+    whole : bool
+        Whether to take in all items at once. Else the caller does, by ``take_in``, before anything is asked of it.
 
     ``followers`` are told the item rows that a fold has changed, under the mutex.
     """
@@ -87,12 +90,14 @@ class Generation:
         bundles: Path | None = None,
         keeps: bool = False,
         exact: bool = False,
+        whole: bool = True,
     ) -> None:
         self.bundle = bundle
         self.state = state
         self.ranker = ranker
         self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
+        self.reader.begin(state)
         forest = ranker.forest
         self._item_codes = ItemCodes(forest, bundle.feature_set) if forest and forest.compiled else None
         dims = bundle.factors.dims
@@ -116,11 +121,23 @@ class Generation:
         self.faults = Counter[str]()
         self.followers: list[Callable[[RowArray], None]] = []
         self._go_by(policy)
+        self._heir: Generation | None = None
         state.take_changed()
-        for rows in np.array_split(state.described(), 1 + len(state.items) // CHUNK):
+        if whole:
+            for _ in self.take_in(CHUNK):
+                pass
+
+    def take_in(self, most: int) -> Iterator[None]:
+        """Take in all items that were there at the first step, at most so many a step; nobody folds during a step."""
+        for rows in np.array_split(self.state.described(), 1 + len(self.state.items) // most):
             self._catch_up(rows)
+            yield
         for index in self._listed.values():
             index.start()
+
+    def bequeath(self, heir: "Generation | None") -> None:
+        """Tell another generation over the same state of all that is folded from now on; None: nobody any more."""
+        self._heir = heir
 
     def _go_by(self, policy: Policy) -> None:
         """Set up what follows from the policy alone; nothing that is trained or indexed does."""
@@ -157,8 +174,14 @@ class Generation:
         return np.array(known, np.float32).reshape(-1, self.reader.factors.dims)
 
     def fold(self, batch: pa.RecordBatch) -> None:
-        """Fold a batch of the log and bring vectors, indexes, charts and the list of rooms up to it."""
+        """Fold a batch of the log, and bring vectors, indexes, charts and rooms up to it; the heir's, too."""
         steps, changed = self.state.fold(batch).steps, self.state.take_changed()
+        self._follow(batch, steps, changed)
+        if self._heir is not None:
+            self._heir._follow(batch, steps, changed)
+
+    def _follow(self, batch: pa.RecordBatch, steps: Steps, changed: RowArray) -> None:
+        """Come up to a batch that the state has folded, whose rows of items are ``changed``."""
         self._catch_up(changed)
         for follow in self.followers:
             follow(changed)

@@ -43,6 +43,14 @@ class Load:
         self._day_of: RowArray = np.zeros(64, np.int32)
         self._sold: RowArray = np.zeros(64, np.int32)
 
+    def goes_on(self, other: "Load") -> bool:
+        """Know all that another over the same state knows, if it counts alike; whether it does."""
+        alike = (self.surfaces, self._utc_offset_ms) == (other.surfaces, other._utc_offset_ms)
+        if alike:
+            self._days = dict(other._days)
+            self._day_of, self._sold = other._day_of.copy(), other._sold.copy()
+        return alike
+
     def number(self, now_ms: int) -> int:
         """The day of a moment."""
         return (now_ms + self._utc_offset_ms) // DAY_MS

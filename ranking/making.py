@@ -1,8 +1,9 @@
 """A page made on one rung of the ladder, up to its last check, which is the same for all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -147,18 +148,26 @@ def warm(generation: Generation, now_ms: int, ledger: Purse) -> None:
 
     Caches and kernels are warm then; nobody appends meanwhile.
     """
+    for _ in warming(generation, now_ms, ledger):
+        pass
+
+
+def warming(generation: Generation, now_ms: int, ledger: Purse) -> Iterator[None]:
+    """``warm`` in steps of one page; nobody appends during a step."""
     known = range(max(len(generation.state.users) - WARMED, 1), len(generation.state.users))
     people = ["", *(generation.state.users.name(row) for row in known)]
     for surface in generation.policy.surfaces:
         for person in people:
             query, budget = generation.query("", person, 50, Context(surface), now_ms), Budget()
             found = read(generation, query, budget, explain=False)
-            pages = [composed(generation, found, level, budget, ledger) for level in SCORED]
-            pages.append(popular(generation, query, Popular(), "popular", budget, ledger))
-            for made in pages:
+            pages = [partial(composed, generation, found, level, budget, ledger) for level in SCORED]
+            pages.append(partial(popular, generation, query, Popular(), "popular", budget, ledger))
+            for make in pages:
+                made = make()
                 with made.lift as lifted:
                     page, _ = fit(generation, lifted.scored, made.slate)
                     show(generation, lifted.scored, page, explain=False)
+                yield
 
 
 def _scored(generation: Generation, batch: Batch, level: Level, budget: Budget) -> Scored:

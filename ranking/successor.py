@@ -3,8 +3,10 @@
 A state gives an item its row by its place in the log, so that an item has one row in the states of all layouts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from time import sleep
 
 from features import snapshot
 from features.live import HomeLog
@@ -15,6 +17,10 @@ from ranking.generation import Generation
 from ranking.policy import Policy
 from ranking.types import Ranker
 
+STEP = 500
+"""Items that are taken in while appends wait."""
+REST_S = 0.001
+"""Between two steps, so that who waits to append comes first."""
 MakeRanker = Callable[[Bundle, FeatureState], Ranker]
 
 
@@ -46,6 +52,34 @@ class Maker:
         made = Generation(bundle, policy, state, scores, lists=lists, bundles=bundles, keeps=self._keeps)
         return self._filled(made)
 
+    def beside(
+        self,
+        before: Generation,
+        bundle: Bundle,
+        writing: AbstractContextManager[object],
+        warming: Callable[[Generation], Iterator[None]],
+    ) -> Generation:
+        """Over the state of a generation that goes on being folded, in steps that hold ``writing`` one by one.
+
+        What is folded between steps is told to both. The last steps are those of ``warming``.
+        """
+        state, lists = before.state, self._home / "index"
+        ranker = self._ranker(bundle, state)
+        with writing:
+            made = Generation(bundle, before.policy, state, ranker, lists=lists, keeps=self._keeps, whole=False)
+            if not made.load.goes_on(before.load):
+                self._filled(made)
+            before.bequeath(made)
+        try:
+            for work in (made.take_in(STEP), warming(made)):
+                while _goes_on(work, writing):
+                    sleep(REST_S)
+        except BaseException:
+            before.bequeath(None)
+            made.close()
+            raise
+        return made
+
     def under(self, generation: Generation, policy: Policy) -> Generation:
         """The same generation under another policy; nobody folds meanwhile."""
         return self._filled(generation.under(policy))
@@ -71,3 +105,9 @@ class Maker:
         """Fold what the log has beyond a generation of its own state."""
         for batch in self._log.read(generation.state.offset):
             generation.fold(batch)
+
+
+def _goes_on(work: Iterator[None], writing: AbstractContextManager[object]) -> bool:
+    """Do a step of some work; False where there was none left."""
+    with writing:
+        return next(work, work) is None

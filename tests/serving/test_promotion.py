@@ -136,6 +136,45 @@ def test_what_a_home_serves_after_a_promotion_is_what_it_would_serve_opened_anew
         assert pages(engine) == found
 
 
+def test_what_is_appended_while_a_bundle_is_taken_up_is_served_by_it_and_is_not_waited_for_till_its_end(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two steps of the making, records come in: items new and taken down, rooms ended, likes."""
+    taken = {"steps": 0}
+
+    with Engine.open(home) as engine:
+
+        def rest(_: float) -> None:
+            if taken["steps"] < 10:
+                adding = threading.Thread(target=change, args=(taken["steps"],))
+                adding.start()
+                adding.join(PATIENCE_S)
+                assert not adding.is_alive(), "an append waits"
+                taken["steps"] += 1
+
+        def change(number: int) -> None:
+            add = Item(f"new{number}", NOW, Kind.VIDEO, title="new", author_id=f"b{number}", live_from_ms=NOW)
+            gone = Item(f"i{2 + 4 * number}", NOW, Kind.VIDEO, author_id="a1", listed=False)
+            ended = Event(f"end{number}", NOW, f"i{4 * number}", Action.ROOM_END)
+            engine.append([add, gone, ended, Event(f"like{number}", NOW, f"new{number}", Action.LIKE, "u1")], NOW)
+
+        monkeypatch.setattr("ranking.successor.STEP", 4)
+        monkeypatch.setattr("ranking.successor.sleep", rest)
+        engine.take_up(replace(bundle(), weights=Weights(complete=9.0)), lambda: NOW)
+        monkeypatch.undo()
+        assert taken["steps"] == 10
+        found = [(i.item_id, i.value) for i in engine.feed(FeedRequest(user_id="u1", count=200), NOW + 10, "r").items]
+        asked = {kind: len(index) for kind, index in engine.generation.indexes.items()}
+        turn(engine.bundles, save(replace(bundle(), weights=Weights(complete=9.0)), engine.bundles, {}).name)
+    names = {name for name, _ in found}
+    assert {f"new{number}" for number in range(taken["steps"])} <= names
+    assert not names & {f"i{2 + 4 * number}" for number in range(10)}
+    with Engine.open(home) as engine:
+        again = engine.feed(FeedRequest(user_id="u1", count=200), NOW + 10, "r").items
+        assert [(item.item_id, item.value) for item in again] == found
+        assert {kind: len(index) for kind, index in engine.generation.indexes.items()} == asked
+
+
 def test_a_page_that_began_before_a_promotion_does_not_show_what_was_taken_down_after_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
