@@ -1,4 +1,4 @@
-"""Raw margins to probabilities: isotonic where there are positives enough, shrunken Platt where there are few.
+"""Raw margins to probabilities: shrunken Platt, and isotonic where there are outcomes enough.
 
 Whatever was fitted is kept as one table of knots and read by linear interpolation, so that a bundle holds numbers
 only, two calibrators are equal when their tables are, and a probability has the same bits in any batch.
@@ -13,7 +13,10 @@ from features.types import DoubleArray, IntArray
 from ranking.calibration import FLOOR, Calibrator, interpolate
 
 CEILING = 1 - 1e-6
-ISOTONIC_OUTCOMES = 1_000
+ISOTONIC_OUTCOMES = 10_000
+"""With fewer of either outcome two parameters hold better on the day after than blocks do: docs/log.md."""
+EARLIER_POSITIVES = 300
+"""What earlier rows are worth at most beside the latest: they tell a rare head its slope, and no head of a day past."""
 BLOCK_OUTCOMES = 10
 """An isotonic block has this many of each outcome, so that no lucky row at an end makes a probability of 0 or 1."""
 PRIOR_POSITIVES = 10.0
@@ -21,7 +24,13 @@ SLOPE_PRECISION = 16.0
 PLATT_KNOTS = 257
 
 
-def fit_calibrator(margin: DoubleArray, y: DoubleArray, *, base_rate: float | None = None) -> Calibrator:
+def fit_calibrator(
+    margin: DoubleArray,
+    y: DoubleArray,
+    *,
+    base_rate: float | None = None,
+    earlier: tuple[DoubleArray, DoubleArray] | None = None,
+) -> Calibrator:
     """Fit on rows the model has not seen.
 
     Parameters
@@ -32,11 +41,14 @@ def fit_calibrator(margin: DoubleArray, y: DoubleArray, *, base_rate: float | No
         Outcomes, 0 or 1.
     base_rate : float, optional
         The rate π known from more rows than these, in (0, 1). Default: that of ``y``, (positives + ½) / (n + 1).
+    earlier : pair of arrays, optional
+        Margins and outcomes of rows before these, unseen as well. They count as much as these do, but all together for
+        no more than 300 positives, and not at all where these suffice for the isotonic fit.
 
     Returns
     -------
     Calibrator
-        With 1,000 of each outcome, isotonic regression [1]_ whose blocks are pooled until they have ten of each and
+        With 10,000 of each outcome, isotonic regression [1]_ whose blocks are pooled until they have ten of each and
         joined linearly between their mean margins. With fewer, Platt's two parameters [2]_ under a Gaussian prior:
         slope 1 ± 1/4, intercept where the mean probability is π, worth ten positives; its weight beside k positives
         falls as 10 / (10 + k). With one outcome only, or where a higher margin means a lower rate, the constant
@@ -58,10 +70,9 @@ def fit_calibrator(margin: DoubleArray, y: DoubleArray, *, base_rate: float | No
     rate = (positives + 0.5) / (n + 1) if base_rate is None else base_rate
     if min(positives, n - positives) >= ISOTONIC_OUTCOMES:
         x, p = _isotonic(margin, y)
-    elif 0 < positives < n:
-        x, p = _platt(margin, y, rate)
     else:
-        x, p = _constant(y, rate)
+        margin, y, weight = _weighed(margin, y, earlier)
+        x, p = _platt(margin, y, weight, rate) if 0 < y.sum() < len(y) else _constant(y, weight, rate)
     p = np.clip(p, rate * FLOOR, 1.0)
     return Calibrator(rate, tuple(x.tolist()), tuple(p.tolist()))
 
@@ -71,6 +82,7 @@ def fit_logistic(
     y: DoubleArray,
     centre: tuple[float, float] = (0.0, 1.0),
     precision: tuple[float, float] = (0.0, 0.0),
+    weight: DoubleArray | None = None,
 ) -> tuple[float, float]:
     """Logistic regression of y on one column, by Newton's method with halved steps.
 
@@ -82,6 +94,8 @@ def fit_logistic(
         Outcomes, 0 or 1.
     centre, precision : pair of float
         Mean and inverse variance of a Gaussian prior on (intercept, slope); precision 0 is no prior.
+    weight : (n,) float64, optional
+        How many rows each counts for; one by default.
 
     Returns
     -------
@@ -92,18 +106,18 @@ def fit_logistic(
     apart = min(len(zeros), len(ones)) == 0 or zeros.max() <= ones.min() or ones.max() <= zeros.min()
     if apart and not min(precision) > 0:
         return np.nan, np.nan
-    design = np.stack([np.ones_like(x), x])
+    design, times = np.stack([np.ones_like(x), x]), np.ones_like(x) if weight is None else weight
     prior, ridge = np.array(centre), np.array(precision)
 
     def loss(at: DoubleArray) -> float:
         z = at @ design
-        return float(np.logaddexp(0.0, z).sum() - y @ z + 0.5 * (ridge * (at - prior) ** 2).sum())
+        return float(times @ (np.logaddexp(0.0, z) - y * z) + 0.5 * (ridge * (at - prior) ** 2).sum())
 
     at = prior.copy()
     for _ in range(100):
         p = expit(at @ design)
-        gradient = design @ (p - y) + ridge * (at - prior)
-        hessian = (design * (p * (1 - p))) @ design.T + np.diag(ridge)
+        gradient = design @ (times * (p - y)) + ridge * (at - prior)
+        hessian = (design * (times * p * (1 - p))) @ design.T + np.diag(ridge)
         if np.linalg.det(hessian) <= 1e-12 * hessian[0, 0] * hessian[1, 1]:
             return np.nan, np.nan
         step = np.linalg.solve(hessian, gradient)
@@ -131,8 +145,20 @@ def _checked(margin: DoubleArray, y: DoubleArray, base_rate: float | None) -> tu
     return margin, y
 
 
-def _constant(y: DoubleArray, rate: float) -> tuple[DoubleArray, DoubleArray]:
-    return np.zeros(1), np.array([(float(y.sum()) + PRIOR_POSITIVES) / (len(y) + PRIOR_POSITIVES / rate)])
+def _weighed(
+    margin: DoubleArray, y: DoubleArray, earlier: tuple[DoubleArray, DoubleArray] | None
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """These rows and earlier ones, and how much each counts."""
+    if earlier is None or not len(earlier[1]):
+        return margin, y, np.ones_like(y)
+    before, then = _checked(*earlier, None)
+    share = min(1.0, EARLIER_POSITIVES / max(float(then.sum()), 1.0))
+    weight = np.concatenate([np.ones_like(y), np.full_like(then, share)])
+    return np.concatenate([margin, before]), np.concatenate([y, then]), weight
+
+
+def _constant(y: DoubleArray, weight: DoubleArray, rate: float) -> tuple[DoubleArray, DoubleArray]:
+    return np.zeros(1), np.array([(float(weight @ y) + PRIOR_POSITIVES) / (weight.sum() + PRIOR_POSITIVES / rate)])
 
 
 def _isotonic(margin: DoubleArray, y: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
@@ -163,16 +189,16 @@ def _pooled(starts: IntArray, positives: DoubleArray, negatives: DoubleArray) ->
     return np.array(kept, np.int64)
 
 
-def _platt(margin: DoubleArray, y: DoubleArray, rate: float) -> tuple[DoubleArray, DoubleArray]:
+def _platt(margin: DoubleArray, y: DoubleArray, weight: DoubleArray, rate: float) -> tuple[DoubleArray, DoubleArray]:
     target = float(logit(rate))
     low, high = target - float(margin.max()) - 1, target - float(margin.min()) + 1
-    shift = float(brentq(lambda by: float(expit(margin + by).mean()) - rate, low, high))
+    shift = float(brentq(lambda by: float(np.average(expit(margin + by), weights=weight)) - rate, low, high))
     # Around the centre of information the intercept and the slope can be shrunk apart from each other.
     p = expit(margin + shift)
-    centre = float(np.average(margin, weights=p * (1 - p) + 1e-12))
+    centre = float(np.average(margin, weights=weight * p * (1 - p) + 1e-12))
     prior, precision = (centre + shift, 1.0), (PRIOR_POSITIVES * (1 - rate), SLOPE_PRECISION)
-    intercept, slope = fit_logistic(margin - centre, y, prior, precision)
+    intercept, slope = fit_logistic(margin - centre, y, prior, precision, weight)
     if not slope > 1e-6:
-        return _constant(y, rate)
+        return _constant(y, weight, rate)
     z = np.linspace(float(logit(rate * FLOOR)), float(logit(CEILING)), PLATT_KNOTS)
     return (z - intercept) / slope + centre, expit(z)

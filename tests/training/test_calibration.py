@@ -27,7 +27,7 @@ def outcomes(
 
 @st.composite
 def fitted(draw: st.DrawFn) -> Calibrator:
-    n = draw(st.integers(1, 60))
+    n = draw(st.integers(1, 20))
     margin = np.array(draw(st.lists(st.integers(-3, 3).map(float) | st.floats(-50, 50), min_size=n, max_size=n)))
     y = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.float64)
     base_rate = draw(st.none() | st.floats(1e-4, 0.9999))
@@ -88,7 +88,7 @@ def test_unseen_rows_are_calibrated(seed: int) -> None:
 
 def test_isotonic_follows_a_curve_that_is_not_logistic() -> None:
     rng = np.random.default_rng(0)
-    margin = rng.uniform(-1, 1, 40_000)
+    margin = rng.uniform(-1, 1, 100_000)
     truth = np.where(margin < 0, 0.1, 0.1 + 0.6 * margin)
     p = fit_calibrator(margin, (rng.random(len(margin)) < truth).astype(np.float64)).predict(margin)
     assert np.abs(p - truth).mean() < 0.01
@@ -113,6 +113,23 @@ def test_platt_is_shrunk_to_the_margin_and_less_so_with_more_positives() -> None
             ends.append(fit_calibrator(margin, y).predict(np.array([-4.0, -2.0])))
         slopes.append(float(np.diff(logit(np.array(ends)), axis=1).mean() / 2))
     assert 1.0 > slopes[0] > 0.6 > slopes[1] > slopes[2] > 0.25
+
+
+def test_earlier_rows_tell_a_rare_head_its_slope_and_are_worth_no_more_than_so_many_positives() -> None:
+    def slope(calibrator: Calibrator) -> float:
+        return float(np.diff(logit(calibrator.predict(np.array([-4.0, -2.0]))))[0] / 2)
+
+    few, many = outcomes(400, -3.0, slope=0.5, shift=-1.5), outcomes(60_000, -3.0, slope=0.5, shift=-1.5, seed=1)
+    before = outcomes(40_000, -3.0, slope=0.5, shift=-1.5, seed=2)
+    alone, helped = (fit_calibrator(*few, earlier=earlier) for earlier in (None, before))
+    assert abs(slope(helped) - 0.5) < 0.8 * abs(slope(alone) - 0.5)
+    # What held yesterday does not outvote today.
+    otherwise = outcomes(400_000, -3.0, slope=1.5, shift=1.0, seed=3)
+    assert slope(fit_calibrator(*few, earlier=otherwise)) > 1.2
+    assert slope(fit_calibrator(*many, earlier=otherwise)) < 0.7
+    nothing = (np.empty(0), np.empty(0))
+    assert fit_calibrator(*few, earlier=nothing) == fit_calibrator(*few)
+    assert fit_calibrator(*nothing, base_rate=0.1, earlier=before).predict(np.array([-3.0]))[0] < 0.1
 
 
 def test_platt_is_shrunk_to_the_base_rate_it_is_told() -> None:
