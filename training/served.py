@@ -85,7 +85,7 @@ def _ended_ms(log: HomeLog) -> int:
 
 def _state(log: HomeLog, first: int, layout: Layout, states: Path) -> FeatureState:
     """What the log held before an offset: folded from the last snapshot before it, or from the beginning."""
-    state = snapshot.nearest(layout, states, first) or FeatureState(layout)
+    state = snapshot.nearest(layout, states, first, log.user_ids) or FeatureState(layout)
     for batch in log.read(state.offset, first):
         state.fold(batch)
     return state

@@ -1,9 +1,11 @@
 """Whether served calibration holds: what is as the report said raises nothing, what is far off does."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from features import snapshot
@@ -87,9 +89,12 @@ def test_of_a_long_log_the_last_days_alone_are_read_and_say_the_same(
             state.fold(batch)
         snapshot.save(state, tmp_path)
         read: list[int] = []
-        monkeypatch.setattr(
-            log, "read", lambda start=0, stop=None: read.append(start) or HomeLog.read(log, start, stop)
-        )
+
+        def noted(start: int = 0, stop: int | None = None) -> Iterator[pa.RecordBatch]:
+            read.append(start)
+            return HomeLog.read(log, start, stop)
+
+        monkeypatch.setattr(log, "read", noted)
         again = {one.head: one.ratio for one in served(log, bundle, since_ms, findings, tmp_path, quiet)}
         # However long ago it was promoted, a week is looked at.
         monkeypatch.setattr("training.served.DAYS", 1 / 24)
