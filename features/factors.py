@@ -60,7 +60,8 @@ class Factors:
     """What one fit learned; all matrices float32 with ``dims`` columns, one row a name.
 
     ``items`` are whole vectors; ``authors``, ``categories``, ``products`` and ``words`` (BUCKETS rows) are the parts
-    that sum to the vector of an item that is not in ``items``.
+    that sum to the vector of an item that is not in ``items``. ``directions`` says that lengths mean nothing and every
+    vector is read with length 1, as those of bundles of format 1 were learned.
     """
 
     item_ids: tuple[str, ...]
@@ -70,6 +71,7 @@ class Factors:
     category_ids: tuple[str, ...]
     categories: FloatArray
     words: FloatArray
+    directions: bool = False
 
     @property
     def dims(self) -> int:
@@ -111,14 +113,14 @@ class Factors:
         return known
 
     def vectors_of(self, items: Sequence[Item]) -> FloatArray:
-        """Vectors (n, dims) float32 of items, of the lengths they have; zeros for one of which nothing is known."""
+        """Vectors (n, dims) float32 of items, of the lengths they have, if any; zeros where nothing is known."""
         own = self._known.find_all([item.item_id for item in items])
         known, new = np.flatnonzero(own > 0), np.flatnonzero(own == 0)
         out = np.zeros((len(items), self.dims), np.float32)
         # Ids have rows from 1 on, their vectors from 0.
         out[known] = self.items[own[known] - 1]
         out[new] = self._summed([items[row] for row in new.tolist()])
-        return out
+        return unit(out) if self.directions else out
 
     def _summed(self, items: Sequence[Item]) -> FloatArray:
         """The sums (n, dims) of the parts of items that training did not know."""

@@ -179,3 +179,18 @@ def rollback(*, home: Home = None, reason: str = "") -> None:
     from huozhao import bundles
 
     bundles.rollback(home_of(home), reason=reason)
+
+
+def migrate(bundle: str = "current", /, *, home: Home = None) -> None:
+    """Write a bundle of an earlier format in today's, beside itself; it is not promoted.
+
+    Parameters
+    ----------
+    bundle
+        The version, or as many of its first digits as no other has.
+    home
+        The home whose bundle it is.
+    """
+    from huozhao import bundles
+
+    bundles.migrate(home_of(home), bundle)

@@ -36,7 +36,8 @@ app = App(
 sources = App(name="import", help="Make a home of a public data set.")
 app.command(sources)
 app.command(log_cli.log)
-for command in (bundle_cli.train, bundle_cli.report, bundle_cli.models, bundle_cli.promote, bundle_cli.rollback):
+app.command(bundle_cli.models)
+for command in (bundle_cli.train, bundle_cli.report, bundle_cli.promote, bundle_cli.rollback, bundle_cli.migrate):
     app.command(command)
 app.command(policy_cli.policy)
 

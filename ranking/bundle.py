@@ -30,8 +30,8 @@ from ranking.value import Weights, scales
 
 T = TypeVar("T")
 
-FORMAT = 2
-"""2: items' vectors keep their lengths; those of format 1 were read as directions."""
+FORMAT, READ = 2, (1, 2)
+"""What is written, and what is read. 2: items' vectors keep their lengths; those of format 1 are directions."""
 MATRICES = ("items", "authors", "categories", "words")
 
 
@@ -56,12 +56,13 @@ class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
 
 
-class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The names of the rows of the factors."""
+class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The names of the rows of the factors, and whether those are directions."""
 
     items: tuple[str, ...]
     authors: tuple[str, ...]
     categories: tuple[str, ...]
+    directions: bool = False
 
 
 class Formatted(msgspec.Struct, frozen=True):
@@ -98,6 +99,8 @@ class Bundle:
     weights : Weights
         What the value weighs heads with where the policy says nothing else.
     trained : Trained
+    format : int
+        How it is written down.
     """
 
     feature_set: FeatureSet
@@ -108,6 +111,7 @@ class Bundle:
     heads: dict[str, Head]
     weights: Weights
     trained: Trained
+    format: int = FORMAT
 
     @cached_property
     def fingerprint(self) -> str:
@@ -140,7 +144,9 @@ class Bundle:
     def _parts(self) -> Iterator[tuple[str, list[Piece]]]:
         """The same, one after the other and in pieces: a matrix is not copied."""
         factors = self.factors
-        names = Names(factors.item_ids, factors.author_ids, factors.category_ids)
+        # Format 1 has nothing but directions, and no word for them.
+        directions = factors.directions and self.format > 1
+        names = Names(factors.item_ids, factors.author_ids, factors.category_ids, directions)
         structured = {
             "features.json": self.feature_set,
             "codes.json": self.codes,
@@ -188,7 +194,7 @@ def save(bundle: Bundle, folder: Path, packages: dict[str, str]) -> Path:
     try:
         files = bundle.files()
         sha256 = {path: hashlib.sha256(part).hexdigest() for path, part in files.items()}
-        manifest = Manifest(FORMAT, bundle.version, bundle.fingerprint, bundle.trained, packages, sha256)
+        manifest = Manifest(bundle.format, bundle.version, bundle.fingerprint, bundle.trained, packages, sha256)
         for path, part in {**files, "manifest.json": msgspec.json.format(msgspec.json.encode(manifest))}.items():
             write(draft / path, part)
         draft.chmod(0o755)
@@ -235,8 +241,9 @@ def read_manifest(place: Path) -> Manifest:
     text = _read(place, "manifest.json")
     # The format first: the page of another one may hold what this one does not know.
     found = _decoded(text, Formatted, place / "manifest.json").format
-    if found != FORMAT:
-        raise BundleError(f"{place} is of format {found}, not {FORMAT}.", "Train it anew, or upgrade.")
+    if found not in READ:
+        what = f"{place} is of format {found}, not {' or '.join(map(str, READ))}."
+        raise BundleError(what, "Train it anew, or upgrade." if found > FORMAT else "Train it anew.")
     return _decoded(text, Manifest, place / "manifest.json")
 
 
@@ -255,12 +262,21 @@ def _assembled(place: Path, manifest: Manifest) -> Bundle:
     return Bundle(
         feature_set=feature_set,
         codes=part("codes.json", Codes),
-        factors=Factors(names.items, matrices[0], names.authors, matrices[1], names.categories, *matrices[2:]),
+        factors=Factors(
+            names.items,
+            matrices[0],
+            names.authors,
+            matrices[1],
+            names.categories,
+            *matrices[2:],
+            directions=names.directions or manifest.format == 1,
+        ),
         bins=part("bins.json", tuple[tuple[float, ...], ...]),
         models=models,
         heads=heads,
         weights=part("weights.json", Weights),
         trained=manifest.trained,
+        format=manifest.format,
     )
 
 

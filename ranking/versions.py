@@ -1,9 +1,10 @@
-"""Which bundles a folder holds, and which one a person means."""
+"""Which bundles a folder holds, which one a person means, and an old one written as bundles are today."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from features.errors import BundleError
-from ranking.bundle import current
+from ranking.bundle import FORMAT, current, load, read_manifest, save
 
 
 def find(bundles: Path, name: str) -> str:
@@ -31,3 +32,13 @@ def versions_of(bundles: Path) -> list[str]:
         place.name
         for place in sorted(places, key=lambda place: ((place / "manifest.json").stat().st_mtime_ns, place.name))
     ]
+
+
+def migrate(bundles: Path, version: str) -> Path:
+    """Write a bundle of an earlier format in today's beside itself; its path there.
+
+    It says the same of every item, to the bit, under another version; the old one stays, since served pages name it. One
+    of today's format is left as it is.
+    """
+    place = bundles / version
+    return save(replace(load(place), format=FORMAT), bundles, read_manifest(place).packages)
