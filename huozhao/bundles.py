@@ -12,15 +12,18 @@ from huozhao import show, show_bundles
 from huozhao.stages import Stages, patiently
 from huozhao.times import iso, optional_ms, wall_ms
 from huozhao.tracking import Tracker
-from ranking.attached import read_attached
-from ranking.bundle import current, load
+from ranking.attached import attach, read_attached
+from ranking.bundle import FORMAT, current, load
+from ranking.policy import load as load_policy
 from ranking.value import Weights
 from ranking.versions import find
+from ranking.versions import migrate as migrated
 from serving.shadow import kept as agreement_of
 from training import registry
 from training.baselines import AT_TRAINING, BASELINES
 from training.compare import compare
 from training.declared import read_features, read_objective
+from training.drift import REFERENCE
 from training.findings import Findings
 from training.grower import Growth
 from training.pipeline import learn
@@ -85,7 +88,8 @@ def report(home: Path, name: str, *, again: bool, baselines: bool, show_it: bool
     if again or baselines or read_attached(bundles / version, REPORT) is None:
         with homes.open_log(home) as log, Stages() as stages:
             beside = BASELINES if baselines else AT_TRAINING
-            found = report_of(log, bundles, version, baselines=beside, progress=stages)
+            policy = load_policy(home / "policy.toml") if baselines else None
+            found = report_of(log, bundles, version, baselines=beside, policy=policy, progress=stages)
         if found.unjudged:
             print(f"Nothing was judged: {found.unjudged}.")
     path = (bundles / version / REPORT).absolute()
@@ -160,6 +164,20 @@ def rollback(home: Path, *, reason: str) -> None:
     """Make the bundle current that was so before."""
     homes.refuse_missing(home)
     _told(home, registry.rollback(home / "bundles", wall_ms(), reason))
+
+
+def migrate(home: Path, name: str) -> None:
+    """Write a bundle of an earlier format in today's."""
+    homes.refuse_missing(home)
+    bundles = home / "bundles"
+    version = find(bundles, name)
+    made = migrated(bundles, version)
+    if made.name == version:
+        print(f"Bundle {version} is of format {FORMAT} already.")
+        return
+    reference = read_attached(bundles / version, REFERENCE)
+    attach(made, {REFERENCE: reference} if reference else {})
+    print(f"Bundle {version} is {made.name} in format {FORMAT}. Serve it with `huozhao promote {made.name}`.")
 
 
 def _told(home: Path, entry: registry.Promotion) -> None:

@@ -10,13 +10,11 @@ from rich.text import Text
 from huozhao.show import FEWEST
 from training import Row
 from training.baselines import BASELINES
+from training.calibrated import ENOUGH, calibrated
 from training.figures import OURS, SLICED
 from training.recall import DEPTHS, SHOWN
 
 COLUMNS = (("complete", "gauc"), ("like", "gauc"), ("click", "gauc"), ("long_view", "gauc"), ("value", "ndcg5"))
-ENOUGH = 500
-"""The calibration of a head is judged from so many positives on."""
-SLOPE, ECE_SHARE = (0.9, 1.1), 0.1
 
 
 def standings(rows: Sequence[Row]) -> RenderableType:
@@ -63,27 +61,15 @@ def cold(rows: Sequence[Row]) -> RenderableType:
 
 
 def calibration(rows: Sequence[Row]) -> RenderableType:
-    """Every head and kind with ``ENOUGH`` positives: slope in [.9, 1.1], log loss below the constant's, ECE ≤ .1 π."""
-    found = {(row.system, row.head, row.kind, row.metric): row for row in rows if row.slice == "all"}
-    table = _table("kind", "head", "positives", "π", "slope", "log loss", "constant's", "ECE", ".1 π", "holds")
-    for (system, head, kind, metric), row in found.items():
-        if (system, metric) != ("log", "rate") or row.positives < ENOUGH:
-            continue
-        slope, loss, ece = (found[OURS, head, kind, name].value for name in ("slope", "logloss", "ece"))
-        constant = found["constant", head, kind, "logloss"].value
-        misses = [
-            name
-            for name, holds in (
-                ("slope", SLOPE[0] <= slope <= SLOPE[1]),
-                ("log loss", loss < constant),
-                ("ECE", ece <= ECE_SHARE * row.value),
-            )
-            if not holds
-        ]
-        numbers = (row.value, slope, loss, constant, ece, ECE_SHARE * row.value)
-        said = "misses " + ", ".join(misses) if misses else "yes"
-        table.add_row(kind, head, f"{row.positives:,}", *(f"{number:.4f}" for number in numbers), said)
-    return Group(table, Text(f"Heads of fewer than {ENOUGH} positives of a kind are left out.", "dim"))
+    """Every head and kind with outcomes enough, and which bars of ``training.calibrated`` it misses."""
+    names = ("head", "positives", "π", "slope", "log loss", "constant's", "ECE", "by chance", ".1 π", "holds")
+    table = _table("kind", *names)
+    for one in calibrated(rows):
+        numbers = (one.rate, one.slope.value, one.loss, one.constant, one.ece, one.chance, one.bar)
+        said = "misses " + ", ".join(one.misses) if one.misses else "yes"
+        table.add_row(one.kind, one.head, f"{one.positives:,}", *(f"{number:.4f}" for number in numbers), said)
+    under = f"Heads of fewer than {ENOUGH} positives of a kind are left out. By chance: the ECE of what holds."
+    return Group(table, Text(under, "dim"))
 
 
 def retrieval(rows: Sequence[Row]) -> RenderableType:

@@ -113,6 +113,8 @@ def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray,
             p = scores.probabilities[chosen, column]
             for held in HELD:
                 yield row_of(system, head, kind, held(rows, y, p, boot))
+            if system == OURS:
+                yield row_of(system, head, kind, metrics.ece_by_chance(rows, p))
         if system != OURS:
             yield difference_row(system, head, kind, metrics.paired_difference("gauc", rows, y, ours, score, boot))
 

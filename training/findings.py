@@ -46,7 +46,8 @@ class Findings(msgspec.Struct, frozen=True):
     """All that was found of a bundle.
 
     ``unjudged`` says why nothing was judged, and is "" where something was; ``judged`` counts impressions, slates and
-    people of the stretch. ``importances`` are shares of the gain of a head's splits, by column, the largest first.
+    people of the stretch. ``retrieval`` is what sources find, where it was asked for. ``importances`` are shares of the
+    gain of a head's splits, by column, the largest first.
     """
 
     format: int
@@ -66,6 +67,7 @@ class Findings(msgspec.Struct, frozen=True):
     drift: tuple[Drift, ...]
     verdict: Verdict | None = None
     changes: Changes | None = None
+    retrieval: tuple[Row, ...] = ()
 
 
 def find(
@@ -162,7 +164,7 @@ def from_json(text: bytes, of: str) -> Findings:
     """
     try:
         raw = msgspec.json.decode(text)
-        for row in raw["rows"]:
+        for row in (*raw["rows"], *raw.get("retrieval", ())):
             row |= {name: float("nan") for name in ("value", "low", "high", "p_value") if row.get(name, 0) is None}
         return msgspec.convert(raw, Findings)
     except (msgspec.MsgspecError, KeyError, TypeError) as error:

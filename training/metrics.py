@@ -27,6 +27,7 @@ __all__ = [
     "concordant",
     "difference",
     "ece",
+    "ece_by_chance",
     "gauc",
     "gauc_user",
     "logloss",
@@ -126,12 +127,29 @@ def ece(rows: Rows, y: Numbers, p: Numbers, boot: Bootstrap) -> Figure:
     return replace(figure, low=float(np.maximum(0.0, 2 * figure.value - figure.high)))
 
 
+def ece_by_chance(rows: Rows, p: Numbers) -> Figure:
+    """What ``ece`` would be expected to be if every probability p (n,) held: the noise of so few rows, and no interval.
+
+    Of a bin the sum of y − p is near normal then, with the variance Σ p (1 − p): its absolute value is √(2/π) of its
+    standard deviation. Below so many positives no predictor can be seen to hold to a smaller error.
+    """
+    p = rows.probabilities(p)
+    spread = np.sqrt(np.bincount(_bin_of(p), p * (1 - p), ECE_BINS) * 2 / np.pi)
+    value = float(spread.sum() / len(p)) if len(p) else np.nan
+    return Figure("ece_by_chance", value, np.nan, np.nan, round(float(p.sum())), rows.slates, 0)
+
+
+def _bin_of(p: DoubleArray) -> IntArray:
+    """The bin (n,) of equal mass of each probability; rows of one share that of their middle rank."""
+    _, level, count = np.unique(p, return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - count / 2
+    return (middle * ECE_BINS / max(len(p), 1)).astype(np.int64)[level]
+
+
 def calibration_error(rows: Rows, y: Numbers, p: Numbers) -> Sums:
     """The sums that ``ece`` is a function of; two on the same rows meet the same draws."""
     positive, p = rows.outcomes(y), rows.probabilities(p)
-    _, level, count = np.unique(p, return_inverse=True, return_counts=True)
-    middle = np.cumsum(count) - count / 2
-    place = rows.user_code * ECE_BINS + (middle * ECE_BINS / max(len(p), 1)).astype(np.int64)[level]
+    place = rows.user_code * ECE_BINS + _bin_of(p)
     gaps = np.bincount(place, p - positive, rows.users * ECE_BINS).reshape(rows.users, ECE_BINS)
     by_user = np.column_stack([gaps, added(rows.user_code, rows.users, np.ones(len(rows)))])
 

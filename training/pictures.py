@@ -130,6 +130,30 @@ def histogram(drift: Drift) -> str:
     return svg(WIDTH, top + height + 20, f"{drift.name}: shares in training and now: {pairs}", parts)
 
 
+def tenths(log: Sequence[float], ours: Sequence[float]) -> str:
+    """Shares of tenths: what the log showed as a line, what an order puts first as bars; from 0, in percent."""
+    left, top, height = 30, 8, 96
+    most = _nice(max(*log, *ours))
+    wide, y = (WIDTH - left) / len(ours), _scale(0, most, top + height, top)
+    parts, steps = [], []
+    for tick in (0.0, most / 2, most):
+        parts += [
+            line(left, y(tick), WIDTH, y(tick), "grid"),
+            text(left - 6, y(tick) + 4, _percent(tick, most), "tick", "end"),
+        ]
+    for place, (before, after) in enumerate(zip(log, ours, strict=True)):
+        x = left + place * wide
+        parts.append(bar(x + 2, y(after), wide - 4, y(0) - y(after), "now"))
+        steps += [(x, y(before)), (x + wide, y(before))]
+    parts += [line(*start, *end, "then") for start, end in pairwise(steps)]
+    parts += [
+        text(left, top + height + 15, "shortest", "tick"),
+        text(WIDTH, top + height + 15, "longest", "tick", "end"),
+    ]
+    told = ", ".join(f"{a:.1%} {b:.1%}" for a, b in zip(log, ours, strict=True))
+    return svg(WIDTH, top + height + 20, f"shares by tenth of duration, shown and put first: {told}", parts)
+
+
 def interval(row: Row, low: float, high: float, middle: float) -> str:
     """A whisker on a line of its own, with a rule at ``middle``: for a cell of a table."""
     scale = _scale(low, high, 4, 136)
@@ -180,7 +204,7 @@ def _nice(most: float) -> float:
     if most <= 0:
         return 1.0
     power = 10.0 ** np.floor(np.log10(most))
-    return float(min(1.0, next(step * power for step in (1, 2, 5, 10) if step * power >= most * (1 - 1e-9))))
+    return float(min(1.0, next(step * power for step in (1, 2, 4, 5, 10) if step * power >= most * (1 - 1e-9))))
 
 
 def _percent(value: float, most: float) -> str:

@@ -10,6 +10,7 @@ from features.errors import BundleError, TrainingError
 from features.log import EventLog
 from ranking.attached import attach, read_attached
 from ranking.bundle import Bundle, load, read_manifest
+from ranking.policy import Policy
 from training.baselines import AT_TRAINING
 from training.bootstrap import Bootstrap
 from training.compare import compare
@@ -22,6 +23,7 @@ from training.pipeline import Learned, keep
 from training.progress import Progress, quiet, staged
 from training.registry import Promotion, admit, current_version, promotions, served_before
 from training.report import page
+from training.retrieval import evaluate_retrieval
 from training.stretch import Read, Stretch
 
 METRICS, REPORT = "metrics.json", "report.html"
@@ -90,9 +92,13 @@ def report_of(
     version: str,
     *,
     baselines: Collection[str] = AT_TRAINING,
+    policy: Policy | None = None,
     progress: Progress = quiet,
 ) -> Findings:
-    """Judge a bundle of a folder on what came after its training, and write its report anew."""
+    """Judge a bundle of a folder on what came after its training, and write its report anew.
+
+    With a policy, its sources are judged as well.
+    """
     place = bundles / version
     bundle = load(place)
     before = _findings(place)
@@ -105,9 +111,18 @@ def report_of(
     theirs = _read_before(bundles, against, bundle, read, progress)
     rows = _rows(log, read, theirs, baselines, progress)
     found = _found(place, bundle, read, why, rows, against, before.dropped if before else {})
-    found = msgspec.structs.replace(found, verdict=before.verdict if before else None)
+    sources = _retrieved(log, bundle, policy, progress) if read and policy else ()
+    found = msgspec.structs.replace(found, verdict=before.verdict if before else None, retrieval=sources)
     write(place, found, bundle)
     return found
+
+
+def _retrieved(log: EventLog, bundle: Bundle, policy: Policy, progress: Progress) -> tuple[Row, ...]:
+    """What the policy's sources find; nothing where nobody wanted anything in the stretch."""
+    try:
+        return tuple(evaluate_retrieval(log, bundle, policy, progress=progress))
+    except TrainingError:
+        return ()
 
 
 def write(place: Path, findings: Findings, bundle: Bundle) -> None:

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
+import msgspec
 import numpy as np
 
-from training import pictures
+from training import chapters, pictures
 from training.compare import Changes
 from training.drift import MOVED
 from training.figures import OURS, Row
 from training.findings import Findings
 from training.gate import Verdict
+from training.markup import figure, grid, interval, scrolled, titles
 from training.pictures import short
 
 FEWEST = 20
@@ -34,6 +36,9 @@ def page(found: Findings, utc_offset_ms: int) -> bytes:
         _systems(found),
         _reliability(found),
         _slices(found),
+        chapters.exposure(found),
+        chapters.watch(found),
+        chapters.retrieval(found),
         _importances(found),
         _drift(found),
         _changes(found.changes),
@@ -62,7 +67,7 @@ def _head(found: Findings, utc_offset_ms: int) -> str:
     return (
         '<p class="eyebrow"><b>货找人</b> · Huozhao · report of a bundle</p>'
         f'<h1>Bundle <code>{escape(found.version)}</code></h1><p class="lede">{escape(lede)}</p>'
-        f"{_verdict(found.verdict)}{_tiles(found)}{_dropped(found.dropped)}"
+        f"{_verdict(found.verdict)}{chapters.summary(found)}{_tiles(found)}{_dropped(found.dropped)}"
     )
 
 
@@ -129,34 +134,29 @@ def _systems(found: Findings) -> str:
         name = "GAUC" if metric == "gauc" else "NDCG@5"
         drawn = pictures.forest(of, systems, 0.5 if metric == "gauc" else None)
         counts = f"{of[0].pairs:,} pairs in {of[0].slates:,} slates, {of[0].positives:,} positives"
-        figures.append(_figure(head, name, drawn, counts))
+        figures.append(figure(head, name, drawn, counts))
     return (
         "<h2>Beside the others</h2><p>The share of positive–negative pairs of a page in the right order; the rule is "
         "chance. The last is by gain. A whisker is the 95 % interval when people are drawn again: two that overlap may "
-        f"still differ, since all are judged on the same pages.</p>{_grid(figures)}{_table(found.rows, systems)}"
+        f"still differ, since all are judged on the same pages.</p>{grid(figures)}{chapters.differences(found)}"
+        + _table(found.rows, systems)
     )
 
 
 def _table(rows: Sequence[Row], systems: Sequence[str]) -> str:
     whole = {(row.metric, row.head, row.system): row for row in rows if row.kind == row.slice == "all"}
     names = [(metric, head) for metric in METRICS for head in dict.fromkeys(h for m, h, _ in whole if m == metric)]
-    titles = _titles("metric", "head", "positives", "pairs", *systems)
+    columns = titles("metric", "head", "positives", "pairs", *systems)
     lines = []
     for metric, head in names:
         found = [whole.get((metric, head, system)) for system in systems]
         first = next(row for row in found if row is not None)
-        cells = "".join(f"<td>{_value(row)}</td>" for row in found)
+        cells = "".join(f"<td>{interval(row)}</td>" for row in found)
         lines.append(
             f'<tr><td>{escape(metric)}</td><td class="name">{escape(head)}</td><td>{first.positives:,}</td>'
             f"<td>{first.pairs:,}</td>{cells}</tr>"
         )
-    return f"<details><summary>All figures as a table</summary>{_scrolled(titles, lines)}</details>"
-
-
-def _value(row: Row | None) -> str:
-    if row is None or not np.isfinite(row.value):
-        return "–"
-    return f"{short(row.value)} <small>{short(row.low)}–{short(row.high)}</small>"
+    return f"<details><summary>All figures as a table</summary>{scrolled(columns, lines)}</details>"
 
 
 def _reliability(found: Findings) -> str:
@@ -168,13 +168,14 @@ def _reliability(found: Findings) -> str:
         rows, positives = (sum(getattr(point, name) for point in curve.points) for name in ("rows", "positives"))
         words = f"slope {_words(slope)}; {positives:,} of {rows:,}" if slope else f"{positives:,} of {rows:,}"
         kind = "" if curve.kind == "all" else curve.kind
-        figures.append(_figure(curve.head, kind, pictures.reliability(curve), words))
+        figures.append(figure(curve.head, kind, pictures.reliability(curve), words))
     if not figures:
         return ""
     return (
         "<h2>Do the probabilities hold?</h2><p>Tenths of the impressions by predicted probability (across), and how "
         "often it happened (up). On the diagonal a prediction means what it says. A slope below 1 is overconfident.</p>"
-        + _grid(figures)
+        + grid(figures)
+        + chapters.held(found)
     )
 
 
@@ -184,28 +185,36 @@ def _words(row: Row) -> str:
 
 def _slices(found: Findings) -> str:
     wholes = {row.head: row for row in _whole(found.rows, "gauc") if row.system == OURS}
-    ratios = {(row.head, row.slice): row for row in found.rows if row.metric == "ratio" and row.slice != "all"}
-    parts = [row for row in found.rows if row.metric == "gauc" and row.slice != "all" and row.system == OURS]
+    ratios = {(row.head, _as_part(row).slice): row for row in found.rows if row.metric == "ratio"}
+    kinds = {row.kind for row in found.rows} - {"all"}
+    ours = [row for row in found.rows if row.metric == "gauc" and row.system == OURS]
+    parts = [_as_part(row) for row in ours if row.slice != "all" or (row.kind != "all" and len(kinds) > 1)]
     parts = [row for row in parts if row.head in wholes and np.isfinite(row.value) and row.pairs >= LEAST_PAIRS]
     if not parts:
         return ""
     parts = sorted(parts, key=lambda row: (row.value - wholes[row.head].value, row.head, row.slice))[:WORST]
     low = min([0.5, *(row.low for row in parts if np.isfinite(row.low))])
     high = max([0.5, *(row.high for row in parts if np.isfinite(row.high))])
-    titles = _titles("part", "head", "pairs", "GAUC", "", "to all", "predicted / happened")
+    columns = titles("part", "head", "positives", "pairs", "GAUC", "", "to all", "predicted / happened")
     lines = []
     for row in parts:
         gap, held = row.value - wholes[row.head].value, ratios.get((row.head, row.slice))
         mark = "worse" if row.high < wholes[row.head].value else ""
         lines.append(
-            f'<tr><td>{escape(row.slice)}</td><td class="name">{escape(row.head)}</td><td>{row.pairs:,}</td>'
-            f"<td>{short(row.value)}</td><td>{pictures.interval(row, low, high, wholes[row.head].value)}</td>"
-            f'<td class="{mark}">{gap:+.3f}</td><td>{_value(held)}</td></tr>'
+            f'<tr><td>{escape(row.slice)}</td><td class="name">{escape(row.head)}</td><td>{row.positives:,}</td>'
+            f"<td>{row.pairs:,}</td><td>{short(row.value)}</td>"
+            f"<td>{pictures.interval(row, low, high, wholes[row.head].value)}</td>"
+            f'<td class="{mark}">{gap:+.3f}</td><td>{interval(held)}</td></tr>'
         )
     return (
         "<h2>Where it is weakest</h2><p>Parts of the impressions, worst first, beside the whole (the rule). Red where "
-        f"the whole interval lies below it; of many parts a few do so by chance.</p>{_scrolled(titles, lines)}"
+        f"the whole interval lies below it; of many parts a few do so by chance.</p>{scrolled(columns, lines)}"
     )
+
+
+def _as_part(row: Row) -> Row:
+    """A row of a kind as of a slice."""
+    return row if row.kind == "all" else msgspec.structs.replace(row, kind="all", slice=f"kind={row.kind}")
 
 
 def _importances(found: Findings) -> str:
@@ -214,25 +223,25 @@ def _importances(found: Findings) -> str:
         largest = list(shares.items())[:LOOKED_AT]
         if largest:
             rest = f"{len(shares)} of {len(found.columns)} columns are split on"
-            figures.append(_figure(head, "", pictures.bars(largest, largest[0][1]), rest))
+            figures.append(figure(head, "", pictures.bars(largest, largest[0][1]), rest))
     if not figures:
         return ""
     return (
         "<h2>What each head looks at</h2><p>The share of each column in the loss that a head's splits take away. "
-        f"Columns that say the same share it between them.</p>{_grid(figures)}"
+        f"Columns that say the same share it between them.</p>{grid(figures)}"
     )
 
 
 def _drift(found: Findings) -> str:
     if not found.drift:
         return ""
-    drawn = [_figure(one.name, "", pictures.histogram(one), f"index {short(one.psi)}") for one in found.drift[:DRAWN]]
+    drawn = [figure(one.name, "", pictures.histogram(one), f"index {short(one.psi)}") for one in found.drift[:DRAWN]]
     return (
         "<h2>What has moved</h2><p>How far each column lies from where it lay in training: the population stability "
         "index, still below .1, moved above .25. Counters of a log that has just begun move by growing.</p>"
         f'<div class="scroll"><div class="drift">{pictures.psi_bars(found.drift[:MOST_MOVED])}</div></div>'
         '<p class="note key"><span><i class="t"></i>in training</span><span><i class="n"></i>as judged</span> '
-        f"tenths of the training rows; the last bar has no value</p>{_grid(drawn)}"
+        f"tenths of the training rows; the last bar has no value</p>{grid(drawn)}"
     )
 
 
@@ -253,11 +262,11 @@ def _changes(changes: Changes | None) -> str:
             f'<tr><td>{escape(one.metric)}</td><td class="name">{escape(one.head)}</td><td>{short(before, 4)}</td>'
             f"<td>{short(after, 4)}</td><td>{by}</td></tr>"
         )
-    titles = _titles("metric", "head", "before", "now", "by")
+    columns = titles("metric", "head", "before", "now", "by")
     return (
         f"<h2>Since bundle <code>{escape(changes.before)}</code></h2><p>Each bundle's figures are of its own stretch; "
         f"the gate compares both on one.</p><ul>{''.join(said) or '<li>the same heads, columns and weights</li>'}</ul>"
-        f"<details><summary>Figures of both</summary>{_scrolled(titles, lines)}</details>"
+        f"<details><summary>Figures of both</summary>{scrolled(columns, lines)}</details>"
     )
 
 
@@ -267,20 +276,3 @@ def _foot(found: Findings) -> str:
         "<footer><p>All figures with counts and intervals are in <code>metrics.json</code> beside this page. Those of "
         f"fewer than {FEWEST} positives or pairs are not drawn.</p><p>{escape(packages)}</p></footer>"
     )
-
-
-def _figure(title: str, small: str, drawn: str, caption: str) -> str:
-    heading = f"<h3>{escape(title)}<small>{escape(small)}</small></h3>"
-    return f"<figure>{heading}{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _titles(*names: str) -> str:
-    return "".join(f'<th class="{"name" if name == "head" else ""}">{escape(name)}</th>' for name in names)
-
-
-def _scrolled(titles: str, lines: Sequence[str]) -> str:
-    return f'<div class="scroll"><table><tr>{titles}</tr>{"".join(lines)}</table></div>'
-
-
-def _grid(figures: Sequence[str]) -> str:
-    return f'<div class="grid">{"".join(figures)}</div>'
