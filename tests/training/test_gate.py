@@ -12,6 +12,8 @@ import pytest
 from features.live import HomeLog
 from ranking.bundle import current, load
 from training.bootstrap import Bootstrap
+from training.calibrated import calibrated
+from training.figures import OURS, Judged, Row, rows_of
 from training.findings import find, from_json, to_json
 from training.gate import SLOWER, Verdict, judge
 from training.stretch import Read, Stretch
@@ -24,6 +26,33 @@ def read(tiny_home: Path) -> Read:
     bundle = load(current(tiny_home / "bundles"))
     with HomeLog(tiny_home / "log", writer=False) as log:
         return Read.of(bundle, Stretch.read(log, bundle.trained.until_ms), lambda _done, _of: None)
+
+
+def rows_read(read: Read, share: float = 1.0) -> list[Row]:
+    """The figures of what a bundle read, its probabilities taken so many times."""
+    heads = tuple(read.bundle.heads)
+    scores = read.scores(heads)
+    assert scores.probabilities is not None
+    mine = replace(scores, probabilities=share * scores.probabilities)
+    keep, stretch = read.stretch.keep, read.stretch
+    user = stretch.history.events.user[stretch.event].astype(np.int64)
+    mature = np.stack([read.mature(head) for head in heads], axis=1)
+    on = Judged(user, stretch.slates.slate[keep], read.labels, mature, np.zeros(len(user)), {OURS: mine})
+    return list(rows_of(on, Bootstrap(10), lambda *_: None))
+
+
+def test_in_a_small_world_probabilities_hold_for_every_kind_and_half_of_them_for_none(read: Read) -> None:
+    """By what chance allows: a slope within four standard errors, an ECE of twice what rows that hold would have."""
+    judged, halved = (
+        {(one.head, one.kind): one for one in calibrated(rows_read(read, share), 100)} for share in (1, 0.5)
+    )
+    assert {kind for _, kind in judged} == {"room", "product", "video"}
+    for one in judged.values():
+        assert abs(one.slope.value - 1) < 4 * (one.slope.high - one.slope.low) / 2 + 0.1, one
+        assert one.ece < 2 * max(one.chance, one.bar), one
+        assert one.loss < one.constant * 1.01, one
+    assert all("ECE" in one.misses and one.ece > 3 * one.bar for one in halved.values())
+    assert not any(one.is_noise for one in halved.values())
 
 
 def even() -> Callable[[], float]:

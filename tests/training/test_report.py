@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from features.schema import Category, Column, FeatureSet
 from ranking.bundle import Trained
+from training.calibrated import calibrated
 from training.drift import drift_of, psi, reference_of
 from training.figures import OURS, Row
-from training.findings import Curve, Findings, Point
+from training.findings import Curve, Findings, Point, from_json, to_json
 from training.report import page
 
 EVIL = "<script>alert(1)</script>&\"'"
@@ -107,6 +108,46 @@ def test_a_bundle_that_nothing_could_judge_says_why_and_shows_the_rest() -> None
     assert b"Nothing was judged: the log ends with the training" in html
     assert b"What each head looks at" in html
     assert b"Beside the others" not in html
+
+
+def calibration_of(kind: str, positives: int, slope: float, ece: float, chance: float) -> list[Row]:
+    def of(system: str, metric: str, value: float) -> Row:
+        return Row(system, "like", kind, "all", metric, value, value, value, positives, 50, 200)
+
+    figures = (("slope", slope), ("logloss", 0.08), ("ece", ece), ("ece_by_chance", chance))
+    return [of("log", "rate", 0.02), of("constant", "logloss", 0.1), *(of(OURS, *each) for each in figures)]
+
+
+def test_every_head_and_kind_with_positives_enough_is_held_to_three_bars_beside_chance() -> None:
+    rows = [
+        *calibration_of("room", 600, 1.2, 0.001, 0.001),
+        *calibration_of("video", 600, 1.0, 0.003, 0.0025),
+        *calibration_of("product", 499, 2.0, 0.5, 0.001),
+    ]
+    found = {one.kind: one for one in calibrated(rows)}
+    assert {kind: one.misses for kind, one in found.items()} == {"room": ("slope",), "video": ("ECE",)}
+    assert (found["room"].is_noise, found["video"].is_noise) == (False, True)
+    html = page(msgspec.structs.replace(findings("like"), rows=tuple(rows)), EIGHT_MS).decode()
+    read(html.encode())
+    assert "Probabilities hold for <b>0 of 2</b>" in html
+    assert "like of room (slope), like of video (ECE)" in html
+
+
+def test_exposure_watch_times_and_what_sources_find_stand_where_they_were_judged() -> None:
+    def told(system: str, head: str, metric: str, part: str = "all") -> Row:
+        return Row(system, head, "all", part, metric, 0.1, 0.05, 0.15, 100, 50, 200)
+
+    rows = [told(system, "value", "exposure_share", f"duration={n}") for system in ("log", OURS) for n in range(1, 11)]
+    rows += [told("watch_rank", "watch_time", "xauc"), told(OURS, "value", "ndcg5_diff_vs_lambdamart")]
+    retrieved = tuple(told(system, "retrieval", "recall@50") for system in ("union", "ials"))
+    more = msgspec.structs.replace(findings(), rows=(*findings().rows, *rows), retrieval=retrieved)
+    html = page(more, EIGHT_MS)
+    assert read(html).links == []
+    for heading in (b"Who is shown, by duration", b"Watch time", b"What the sources find"):
+        assert heading in html
+        assert heading not in page(findings(), EIGHT_MS)
+    assert b"By gain the value ranks better than LambdaMART" in html
+    assert from_json(to_json(more), "it").retrieval == retrieved
 
 
 shares = st.lists(st.floats(0.001, 1), min_size=2, max_size=12).map(lambda xs: np.array(xs) / sum(xs))
