@@ -83,7 +83,10 @@ def test_unseen_rows_are_calibrated(seed: int) -> None:
     assert ece(rows, y, p, boot).value < 0.01
     assert calibration_slope(rows, y, p, boot).value == pytest.approx(1, abs=0.07)
     truth = logloss(rows, y, expit(0.7 * margin + 0.4), boot).value
-    assert truth <= logloss(rows, y, p, boot).value < 1.004 * truth < logloss(rows, y, expit(margin), boot).value
+    # Two parameters may happen to lie nearer to these rows than the truth they were drawn from.
+    assert (
+        0.9995 * truth <= logloss(rows, y, p, boot).value < 1.004 * truth < logloss(rows, y, expit(margin), boot).value
+    )
 
 
 def test_isotonic_follows_a_curve_that_is_not_logistic() -> None:
