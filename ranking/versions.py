@@ -37,7 +37,7 @@ def versions_of(bundles: Path) -> list[str]:
 def migrate(bundles: Path, version: str) -> Path:
     """Write a bundle of an earlier format in today's beside itself; its path there.
 
-    It says the same of every item, to the bit, under another version; the old one stays, since served pages name it. One
+    It says the same of every item, to the bit, under another version; the old one stays, as served pages name it. One
     of today's format is left as it is.
     """
     place = bundles / version
