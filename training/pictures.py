@@ -57,9 +57,10 @@ def forest(rows: Sequence[Row], systems: Sequence[str], middle: float | None) ->
     pad = 0.06 * (high - low or 1)
     scale = _scale(low - pad, high + pad, 78, WIDTH - 40)
     step, parts = 22, []
-    height = step * len(systems) + 6
+    height = step * len(systems) + 18
     if middle is not None:
-        parts.append(line(scale(middle), 2, scale(middle), height - 4, "rule"))
+        parts.append(line(scale(middle), 2, scale(middle), height - 16, "rule"))
+    parts += [text(scale(end), height - 4, short(end, 2), "tick", "middle") for end in (low, high)]
     for place, system in enumerate(systems):
         y, mark = 14 + place * step, "ours" if system == OURS else "other"
         parts.append(text(0, y + 4, system, f"label {mark}"))
