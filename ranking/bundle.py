@@ -124,7 +124,7 @@ class Bundle:
         """The hash of every file of what was learned, as the manifest has it."""
         return {name: _digest(pieces) for name, pieces in self._parts()}
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Twelve hexadecimal digits over all that was learned."""
         return version_of(self.sha256)

@@ -42,14 +42,14 @@ def rows_read(read: Read, share: float = 1.0) -> list[Row]:
 
 
 def test_in_a_small_world_probabilities_hold_for_every_kind_and_half_of_them_for_none(read: Read) -> None:
-    """By what chance allows: a slope within four standard errors, an ECE of twice what rows that hold would have."""
+    """By what chance allows: a slope within four standard errors, an ECE of less than three tenths of the rate."""
     judged, halved = (
         {(one.head, one.kind): one for one in calibrated(rows_read(read, share), 100)} for share in (1, 0.5)
     )
     assert {kind for _, kind in judged} == {"room", "product", "video"}
     for one in judged.values():
         assert abs(one.slope.value - 1) < 4 * (one.slope.high - one.slope.low) / 2 + 0.1, one
-        assert one.ece < 2 * max(one.chance, one.bar), one
+        assert one.ece < 3 * max(one.chance, one.bar), one
         assert one.loss < one.constant * 1.01, one
     assert all("ECE" in one.misses and one.ece > 3 * one.bar for one in halved.values())
     assert not any(one.is_noise for one in halved.values())
