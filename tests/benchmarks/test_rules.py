@@ -12,7 +12,7 @@ from ranking.generation import Generation
 from ranking.quality import Quality
 from ranking.rules import Rules
 
-PAGES = 250
+PAGES = 500
 
 
 def _of_generation(name: str, forgets: Callable[..., object]) -> Callable[[pytest.MonkeyPatch], None]:
