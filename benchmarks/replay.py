@@ -30,7 +30,7 @@ def run(*, quick: bool) -> Report:
 
 
 def measure(size: Size) -> Report:
-    """Records a second of each step, in one thread."""
+    """Records a second of each step; a replay reads the next records in a second thread."""
     report = Report("replay")
     with tempfile.TemporaryDirectory() as folder, HomeLog(Path(folder), writer=True) as log:
         spent: list[float] = []

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Event, Lock, RLock
 from types import TracebackType
 from typing import IO, Self
 
@@ -29,6 +29,9 @@ LAST_MS = 1 << 46
 """The last moment that a record may be received at, as it is the last that one may be stamped with."""
 KEPT_MS = LATE_MS + 2 * FUTURE_MS
 """How long event ids are kept: an event sent again after that is late, though its clock, and then ours, ran ahead."""
+
+WAL_TRIES, WAL_REST_S = 500, 0.01
+"""How often the write-ahead file is tried to be emptied, and how long appends have between two tries."""
 
 
 class HomeLog(LogReader):
@@ -58,6 +61,7 @@ class HomeLog(LogReader):
         self._writer: sqlite3.Connection | None = None
         self._end = self._last_ms = 0
         self._names: dict[str, str] = {}
+        self._dropped_day = -1
         self.has_scrubbed = False
         if writer:
             self._open(durability)
@@ -151,12 +155,17 @@ class HomeLog(LogReader):
             with self._lock, named(self._path):
                 kept = self._live.execute(rows.FROM_DAY, (before_ms // DAY_MS * DAY_MS,)).fetchone()
                 first, stop = self._archive.end(), kept[0] if kept else self._end
+            day = max(before_ms, self._last_ms) // DAY_MS
+            if stop <= first and day == self._dropped_day:
+                return 0
             if stop > first:
                 with closing(self._reader()) as live:
                     self._archive.write(pa.Table.from_batches(self._kept(live, first, stop), SCHEMA))
             with self._lock:
                 self._follow_archive(known=stop)
             self._drop_archived()
+            # What is old is gone, and what another left when it was killed: until a day is over there is no more.
+            self._dropped_day = day
             return max(stop - first, 0)
 
     def import_tables(self, tables: Iterable[pa.Table]) -> int:
@@ -223,11 +232,23 @@ class HomeLog(LogReader):
             for erasure in erasures:
                 with self._lock, rows.transaction(self._live, self._path) as live:
                     rows.scrub(live, erasure)
-            with self._lock, named(self._path):
-                busy = self._live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            if busy:
-                raise LogError(f"{self._path}: a reader keeps the write-ahead file.", "It is emptied when it ends.")
+            self._empty_wal()
             return any(erasure.after for erasure in erasures)
+
+    def _empty_wal(self) -> None:
+        """Empty the write-ahead file once no reader is within it; appends go on between the tries."""
+        between = Event()
+        for _ in range(WAL_TRIES):
+            with self._lock, named(self._path):
+                self._live.execute("PRAGMA busy_timeout = 0")
+                try:
+                    busy = self._live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                finally:
+                    self._live.execute(f"PRAGMA busy_timeout = {rows.PATIENCE_MS}")
+            if not busy:
+                return
+            between.wait(WAL_REST_S)
+        raise LogError(f"{self._path}: a reader keeps the write-ahead file.", "It is emptied when it ends.")
 
     def _hide(self, event_ids: Sequence[str]) -> None:
         with self._lock, rows.transaction(self._live, self._path) as live:

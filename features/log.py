@@ -8,6 +8,7 @@ travels as the JSON of its whole self in ``payload``.
 import datetime as dt
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -162,6 +163,15 @@ def _record(row: dict[str, object]) -> Record:
     context = {name: row[name] for name in Context.__struct_fields__}
     fields = {name: row[name] for name in Event.__struct_fields__ if name != "context"}
     return msgspec.convert({"type": "event", "context": context} | fields, Event)
+
+
+def ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, the next of them read in a thread of its own while one is used."""
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def day_name(received_ms: int) -> str:

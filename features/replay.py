@@ -13,7 +13,7 @@ import numpy as np
 
 from features.errors import FeatureError
 from features.history import History, Slates, context_of
-from features.log import EventLog
+from features.log import EventLog, ahead
 from features.reader import Reader
 from features.records import Context
 from features.schema import CONTEXT_NUMBERS, InContext, Layout
@@ -86,7 +86,7 @@ def read_moments(
         If moments are not sorted, or one lies beyond the end of the log.
     """
     state = state or FeatureState(readers.layout)
-    batches = iter(log.read(state.offset))
+    batches = ahead(iter(log.read(state.offset)))
     pending, current = None, -1
     for done, moment in enumerate(moments):
         if moment.read_offset < state.offset:

@@ -36,6 +36,8 @@ INSERT OR IGNORE INTO erased VALUES (0, 0);
 """
 )
 ARCHIVED = "SELECT stop FROM archived"
+PATIENCE_MS = 5_000
+"""How long a statement waits for a lock."""
 LAST = "SELECT offset, received_ms FROM records ORDER BY offset DESC LIMIT 1"
 FROM_DAY = "SELECT offset FROM records WHERE received_ms >= ? ORDER BY offset LIMIT 1"
 NEW_ID = "INSERT OR IGNORE INTO event_ids VALUES (?, ?)"
@@ -59,7 +61,7 @@ def opened(
     archived : callable
         Gives the people whom an archive of before knows by their ids, some at a time.
     """
-    live = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    live = sqlite3.connect(path, PATIENCE_MS / 1e3, isolation_level=None, check_same_thread=False)
     try:
         found = live.execute("PRAGMA user_version").fetchone()[0]
         if found not in range(FORMAT + 1):

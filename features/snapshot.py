@@ -18,7 +18,7 @@ import numpy as np
 from features.arrays import Items, PairTable, Rings, Table, Users
 from features.errors import SnapshotError
 from features.ids import Ids
-from features.log import sync_folder
+from features.log import ahead, sync_folder
 from features.reading import LogReader
 from features.schema import ENTITIES, PAIRS, Layout
 from features.state import FeatureState, Hidden
@@ -33,6 +33,10 @@ KEPT = 2
 
 class SnapshotWarning(UserWarning):
     """A snapshot could not be used; an older one, or the log alone, takes its place."""
+
+
+class OvertakenError(SnapshotError):
+    """A snapshot is not wanted any more, for somebody was erased while it was taken."""
 
 
 class _Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +67,13 @@ def as_they_are(people: Sequence[str]) -> Sequence[str]:
     return people
 
 
-def save(state: FeatureState, folder: Path, names: Renaming = as_they_are) -> Path:
+def _always() -> bool:
+    return True
+
+
+def save(
+    state: FeatureState, folder: Path, names: Renaming = as_they_are, *, wanted: Callable[[], bool] = _always
+) -> Path:
     """Write a snapshot durably, and remove all but the newest ``KEPT`` of its layout.
 
     Parameters
@@ -74,6 +84,14 @@ def save(state: FeatureState, folder: Path, names: Renaming = as_they_are) -> Pa
         Holds the snapshots of a home; made where it is missing.
     names : callable
         What the log calls people; a snapshot holds no other name of them.
+    wanted : callable
+        Whether it is wanted still, asked once it is written and before it appears. ``clear`` may take it away
+        meanwhile: who clears what somebody left says so first, so that nothing appears after it.
+
+    Raises
+    ------
+    OvertakenError
+        If it was cleared while it was written, or is not wanted any more; nothing of it is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{state.layout.fingerprint}-{state.offset:012d}"
@@ -82,6 +100,23 @@ def save(state: FeatureState, folder: Path, names: Renaming = as_they_are) -> Pa
         # One of the same offset may be there because it is damaged.
         shutil.rmtree(old, ignore_errors=True)
     draft.mkdir()
+    try:
+        _write(state, draft, names)
+        if not wanted():
+            raise OvertakenError(f"{draft} holds somebody who was erased meanwhile.", "Take another.")
+        draft.rename(path)
+    except FileNotFoundError as error:
+        raise OvertakenError(f"{draft} was cleared while it was written.", "Take another.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    sync_folder(folder)
+    for old in _newest_first(state.layout, folder)[KEPT:]:
+        shutil.rmtree(old)
+    return path
+
+
+def _write(state: FeatureState, draft: Path, names: Renaming) -> None:
+    """Write the files of a snapshot durably."""
     used = [array[:rows] for array, rows in zip(leaves(state.arrays), _rows(state), strict=True)]
     np.savez(draft / "arrays.npz", *used)
     (draft / "contents.json").write_bytes(msgspec.json.encode(_contents(state, names)))
@@ -91,11 +126,6 @@ def save(state: FeatureState, folder: Path, names: Renaming = as_they_are) -> Pa
         with file.open("rb") as written:
             os.fsync(written.fileno())
     sync_folder(draft)
-    draft.rename(path)
-    sync_folder(folder)
-    for old in _newest_first(state.layout, folder)[KEPT:]:
-        shutil.rmtree(old)
-    return path
 
 
 def newest(layout: Layout, folder: Path, end: int | None = None, ids: Renaming = as_they_are) -> FeatureState | None:
@@ -129,7 +159,7 @@ def newest(layout: Layout, folder: Path, end: int | None = None, ids: Renaming =
 def restored(layout: Layout, log: LogReader, folder: Path) -> FeatureState:
     """The newest whole snapshot with the rest of the log folded, bit for bit the state that never stopped."""
     state = newest(layout, folder, log.end(), log.user_ids) or FeatureState(layout)
-    for batch in log.read(state.offset):
+    for batch in ahead(log.read(state.offset)):
         state.fold(batch)
     return state
 

@@ -6,7 +6,6 @@ its own for a state meanwhile, and the processor's time at the lowest priority.
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,8 @@ from serving.watch import Watch
 
 LOOK_S = 2.0
 """How often it is looked how far the log has come."""
+OVERTAKEN = 75
+"""How the process ends where somebody was erased while it wrote: the next look takes another."""
 COMMAND = (sys.executable, "-c", "from serving.snapshots import main; main()")
 
 _log = logging.getLogger(__name__)
@@ -59,23 +60,31 @@ class Snapshots(Watch):
                 if self._told_to_stop.wait(0.05):
                     process.kill()
                     return
-        if process.returncode:
+        if process.returncode == OVERTAKEN:
+            self._erasures = -1
+        elif process.returncode:
             _log.error("A snapshot could not be taken; the log alone keeps all it would hold")
 
 
 def take(home: Path) -> Path:
-    """Keep a snapshot of a home's log as it is now, of the layout of its current bundle."""
+    """Keep a snapshot of a home's log as it is now, of the layout of its current bundle.
+
+    Raises
+    ------
+    OvertakenError
+        If somebody was erased meanwhile; nothing is kept.
+    """
     layout = load(current(home / "bundles")).feature_set.layout
     with HomeLog(home / "log", writer=False, by_ids=False) as log:
         erasures = log.erasures()
-        path = snapshot.save(snapshot.restored(layout, log, home / "state"), home / "state")
-        if log.erasures() != erasures:
-            # It may hold who was erased meanwhile.
-            shutil.rmtree(path, ignore_errors=True)
-        return path
+        state = snapshot.restored(layout, log, home / "state")
+        return snapshot.save(state, home / "state", wanted=lambda: log.erasures() == erasures)
 
 
 def main() -> None:
     """Take a snapshot of the home that the command line names, in whatever time nobody else wants."""
     os.nice(19)
-    take(Path(sys.argv[1]))
+    try:
+        take(Path(sys.argv[1]))
+    except snapshot.OvertakenError:
+        sys.exit(OVERTAKEN)

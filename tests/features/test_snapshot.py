@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from features.log import Stored, to_batch
 from features.records import Action, Control, Erase, Event, Item, Kind, Record, User
 from features.schema import Category, Column, FeatureSet
-from features.snapshot import KEPT, SnapshotWarning, newest, save
+from features.snapshot import KEPT, OvertakenError, SnapshotWarning, clear, newest, save
 from features.standard import standard
 from features.state import FeatureState
 from features.storage import leaves
@@ -183,3 +183,19 @@ def test_any_flipped_bit_of_a_snapshot_is_found_and_the_one_before_is_folded_on(
 
 def whole_of_three() -> FeatureState:
     return folded(FeatureState(LAYOUT), [like(number) for number in range(3)])
+
+
+def test_a_snapshot_that_is_cleared_while_it_is_written_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    state = folded(FeatureState(LAYOUT), [User("1", DAY), User("2", DAY)])
+
+    def cleared(people: Sequence[str]) -> Sequence[str]:
+        clear(tmp_path)
+        return people
+
+    with pytest.raises(OvertakenError, match="cleared"):
+        save(state, tmp_path, cleared)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OvertakenError, match="erased"):
+        save(state, tmp_path, wanted=lambda: False)
+    assert list(tmp_path.iterdir()) == []
+    assert save(state, tmp_path).is_dir()

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pytest
@@ -255,3 +256,18 @@ def test_readers_go_on_over_files_that_are_written_anew(home: Path) -> None:
         engine.erase("u1", NOW + DAY_MS)
         assert begun + sum(len(batch) for batch in batches) >= 51
         assert list(read_moments(log, Readers.always(engine.generation.reader), [])) == []
+
+
+def test_an_erasure_waits_for_who_reads_and_appends_go_on_meanwhile(home: Path) -> None:
+    with filled(home) as engine, closing(sqlite3.connect(home / "log" / "live.sqlite", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM records").fetchall()
+        erasing = Thread(target=engine.erase, args=(WHO, NOW + DAY_MS))
+        erasing.start()
+        erasing.join(0.2)
+        acks = engine.append(deeds("f", "u1", NOW), NOW + DAY_MS)
+        assert {ack.status for ack in acks} == {"accepted"}
+        assert erasing.is_alive()
+        reader.execute("COMMIT")
+        erasing.join()
+        assert named(home, WHO) == []
