@@ -4,9 +4,11 @@ A snapshot is a folder named by the layout's fingerprint and the offset. It appe
 ever a shortcut: a damaged one is skipped, and without any the log is folded from its beginning.
 """
 
+import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -95,23 +97,26 @@ def save(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{state.layout.fingerprint}-{state.offset:012d}"
-    draft = folder / f"{path.name}.draft"
-    for old in (draft, path):
-        # One of the same offset may be there because it is damaged.
-        shutil.rmtree(old, ignore_errors=True)
-    draft.mkdir()
+    # Of its own name: another process may be taking one of the same offset.
+    draft = Path(tempfile.mkdtemp(".draft", f"{path.name}-", folder))
     try:
         _write(state, draft, names)
         if not wanted():
             raise OvertakenError(f"{draft} holds somebody who was erased meanwhile.", "Take another.")
+        # One of the same offset may be there because it is damaged.
+        shutil.rmtree(path, ignore_errors=True)
         draft.rename(path)
     except FileNotFoundError as error:
         raise OvertakenError(f"{draft} was cleared while it was written.", "Take another.") from error
+    except OSError as error:
+        # The other was quicker: it is of the same records.
+        if error.errno != errno.ENOTEMPTY:
+            raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     sync_folder(folder)
     for old in _newest_first(state.layout, folder)[KEPT:]:
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)
     return path
 
 
