@@ -1,10 +1,9 @@
-"""Trees of a head, grown by LightGBM on one grid of bins: of the page, of the item, and of the item's own rate."""
+"""Trees of a head, grown by LightGBM on one grid of bins, and the item's own rate beside them."""
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import lightgbm as lgb
 import msgspec
@@ -16,7 +15,7 @@ from features.types import BoolArray, DoubleArray, FloatArray, IntArray
 from ranking.bundle import model_names
 from ranking.trees import Forest
 from training.models import averaged, joined, scaled
-from training.stacking import NO_RATE, OF_ITEM, OF_PAGE, OF_RATE, WHOLE, log_odds, of_page, own_rate, shares
+from training.stacking import GROWN, WARM, log_odds, own_rate, shares
 from training.table import Bins, Table, kinds_of
 
 STOP_POSITIVES = 5
@@ -131,83 +130,51 @@ class Grower:
     def grow(self, head: str) -> str:
         """The text of a head's model; seeds follow one another from the given one in steps of 1,000.
 
-        A head with a rate of its own is grown in two parts, as ``training.stacking`` weighs them: trees of what a whole
-        page shares, and upon them the others. So the latter are of what can order a page.
+        Early stopping says how many trees, then as many are grown on all rows that are not for calibration.
         """
-        start = self._warm.get(head)
-        if start:
-            text = self._stacked(head, joined([start, self._averaged(head, self._margins(start))]), "")
-        elif own_rate(self._table.feature_set, head) is None:
-            text = self._averaged(head, None)
-        else:
-            page = self._grown(head, self._seed, None, of_page(self._table.feature_set))
-            text = self._stacked(head, self._averaged(head, self._margins(page) if page else None), page)
-        return re.sub(r"\[forcedbins_filename: .*\]", "[forcedbins_filename: ]", text)
-
-    def _margins(self, text: str) -> DoubleArray:
-        return _margins(text, self._features)
-
-    def _averaged(self, head: str, margins: DoubleArray | None) -> str:
-        seeds = range(self._seed, self._seed + 1_000 * self._growth.seeds, 1_000)
-        return averaged([self._grown(head, seed, margins) for seed in seeds])
-
-    def _grown(self, head: str, seed: int, margins: DoubleArray | None, only: Sequence[int] | None = None) -> str:
-        """Trees of one seed, of some columns alone if so asked; "" where there are no such columns.
-
-        Early stopping says how many, then as many are grown on all rows that are not for calibration.
-        """
-        if only is not None and not only:
-            return ""
         slices, labels = self._table.slices, self._table.labels
         kinds = kinds_of(self._table, head)[self._rows]
         train, stop, fit = (
             np.flatnonzero(each(labels, head)[self._rows] & kinds) for each in (slices.train, slices.stop, slices.fit)
         )
-        more: dict[str, Any] = (
-            {"seed": seed} if only is None else {"seed": seed, "interaction_constraints": [list(only)]}
-        )
-        rounds = FEW_ROUNDS
-        if labels.of(head)[self._rows][stop].sum() >= STOP_POSITIVES:
-            rounds = self._boosted(head, more, margins, train, ROUNDS, stop).best_iteration
-        return self._boosted(head, more, margins, fit, max(rounds, 1)).model_to_string()
+        start = self._warm.get(head)
+        margins = _margins(start, self._features) if start else None
+        enough = labels.of(head)[self._rows][stop].sum() >= STOP_POSITIVES
+        texts = []
+        for seed in range(self._seed, self._seed + 1_000 * self._growth.seeds, 1_000):
+            rounds = self._boosted(head, seed, margins, train, ROUNDS, stop).best_iteration if enough else FEW_ROUNDS
+            texts.append(self._boosted(head, seed, margins, fit, max(rounds, 1)).model_to_string())
+        grown = averaged(texts)
+        text = self._stacked(head, joined([start, grown]) if start else grown)
+        return re.sub(r"\[forcedbins_filename: .*\]", "[forcedbins_filename: ]", text)
 
-    def _stacked(self, head: str, text: str, page: str) -> str:
-        """The trees, scaled, and one more: the steps of the rate's line, which comes first and the page's trees last.
-
-        Parameters
-        ----------
-        page : str
-            Trees that ``text`` was grown upon, "" for none.
-        """
+    def _stacked(self, head: str, text: str) -> str:
+        """The trees, scaled, and one more tree: the steps of the rate's line. As ``training.stacking`` finds them."""
         table, column = self._table, own_rate(self._table.feature_set, head)
         rows = np.flatnonzero(table.slices.calibrate(table.labels, head) & kinds_of(table, head))
-        texts = [text, page] if page else [text]
         if column is None or not len(rows):
-            return joined(texts)
+            return text
         latest = table.features[rows]
         odds = log_odds(latest[:, column])
-        warm = head in self._warm
-        priors = [WHOLE, NO_RATE] if warm else [OF_ITEM, OF_PAGE, OF_RATE] if page else [OF_ITEM, OF_RATE]
-        parts = [_margins(each, latest) for each in texts]
-        *weights, slope = shares(parts, odds, table.labels.of(head)[rows], priors)
-        trees = [scaled(each, share) for each, share in zip(texts, weights, strict=True)]
+        prior = WARM if head in self._warm else GROWN
+        share, slope = shares(_margins(text, latest), odds, table.labels.of(head)[rows], prior)
         if slope == 0:
-            return joined(trees)
+            return text
         line = slope * (log_odds(self._features[:, column]) - odds.mean())
         params = self._params | STEPS | {"interaction_constraints": [[column]]}
         everyone = self._whole.subset(list(range(len(line)))).construct().set_label(line.astype(np.float32))
-        return joined([lgb.train(params, everyone, 1).model_to_string(), *trees])
+        return joined([lgb.train(params, everyone, 1).model_to_string(), scaled(text, share)])
 
     def _boosted(
         self,
         head: str,
-        more: dict[str, Any],
+        seed: int,
         margins: DoubleArray | None,
         rows: IntArray,
         rounds: int,
         stop: IntArray | None = None,
     ) -> lgb.Booster:
-        rows = self._sampled(head, rows, more["seed"])
+        rows = self._sampled(head, rows, seed)
         data = self._subset(head, rows, margins)
         if self._growth.negatives < 1:
             positive = self._table.labels.of(head)[self._rows[rows]]
@@ -216,7 +183,7 @@ class Grower:
         callbacks: list[Callable[..., object]] = []
         if stop is not None:
             callbacks.append(lgb.early_stopping(PATIENCE, verbose=False))
-        params = self._params | more | {"monotone_constraints": trusted(self._table.feature_set, head)}
+        params = self._params | {"seed": seed, "monotone_constraints": trusted(self._table.feature_set, head)}
         return lgb.train(params, data, rounds, held, callbacks=callbacks)
 
     def _sampled(self, head: str, rows: IntArray, seed: int) -> IntArray:

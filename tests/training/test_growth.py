@@ -1,12 +1,11 @@
 """How trees are grown: seeds averaged, fewer negatives, a rate beside them, and going on from a bundle."""
 
-import lightgbm as lgb
 import numpy as np
 import pytest
 
 from features.errors import TrainingError
 from features.log import DAY_MS
-from features.schema import Column, Cosine, FeatureSet, InContext, Length, Rate
+from features.schema import Column, FeatureSet, Rate
 from ranking.bundle import Bundle
 from ranking.trees import Forest
 from ranking.value import Weights
@@ -16,7 +15,7 @@ from training.grower import Growth
 from training.models import trees_of
 from training.pipeline import learn
 from training.recipe import Recipe
-from training.stacking import OF_ITEM, OF_RATE, of_page, own_rate, shares
+from training.stacking import GROWN, own_rate, shares
 
 
 @pytest.fixture(scope="module")
@@ -33,47 +32,13 @@ def test_a_rate_that_the_trees_left_behind_is_added_and_one_that_says_nothing_is
     rng = np.random.default_rng(0)
     margin, odds, nothing = rng.normal(size=(3, 20_000))
     y = rng.random(20_000) < 1 / (1 + np.exp(-(0.8 * margin + 0.4 * odds - 1)))
-    loose = [(1.0, 1.0), (0.0, 1.0)]
-    np.testing.assert_allclose(shares([margin], odds, y, loose), (0.8, 0.4), atol=0.06)
-    assert shares([margin], -odds, y, loose) == (1.0, 0.0)
-    assert abs(shares([margin], nothing, y, loose)[1]) < 0.05
-    assert shares([margin], odds, np.zeros(20_000, np.bool_), loose) == (1.0, 0.0)
-    few = shares([margin[:60]], 3 * odds[:60], y[:60], [OF_ITEM, OF_RATE])
-    np.testing.assert_allclose(few, (OF_ITEM[0], OF_RATE[0]), atol=0.1)
-
-
-def test_what_a_page_shares_is_weighed_apart_from_what_orders_it() -> None:
-    rng = np.random.default_rng(1)
-    item, page, odds = rng.normal(size=(3, 40_000))
-    y = rng.random(40_000) < 1 / (1 + np.exp(-(0.5 * item + 1.1 * page + 0.7 * odds)))
-    found = shares([item, page], odds, y, [(0.6, 1.0), (1.0, 1.0), (0.6, 1.0)])
-    np.testing.assert_allclose(found, (0.5, 1.1, 0.7), atol=0.06)
-
-
-def test_trees_of_the_page_alone_read_nothing_of_an_item(log: MemoryLog, bundle: Bundle) -> None:
-    columns = bundle.feature_set.columns
-    shared = [columns[j] for j in of_page(bundle.feature_set)]
-    assert {InContext("position"), InContext("hour"), Rate("user", "click", half_life="7d", prior=10)} <= {*shared}
-    assert not any(isinstance(column, Cosine | Length) for column in shared)
-    assert not any("item" in column.name or "author" in column.name for column in shared)
-    booster = lgb.Booster(model_str=bundle.models["click"])
-    rows = np.random.default_rng(0).random((400, len(columns))).astype(np.float32)
-    np.testing.assert_allclose(
-        Forest.from_model_texts({"": bundle.models["click"]}).raw(rows)[:, 0],
-        np.asarray(booster.predict(rows, raw_score=True, num_threads=1), np.float64),
-        rtol=1e-12,
-    )
-    shared_names = {booster.feature_name()[j] for j in of_page(bundle.feature_set)}
-    trees = [_features_of(tree, booster.feature_name()) for tree in trees_of(bundle.models["click"])]
-    assert len(trees[0]) == 1
-    assert not trees[0] & shared_names
-    assert any(tree - shared_names for tree in trees)
-    assert trees[-1] <= shared_names
-
-
-def _features_of(tree: str, names: list[str]) -> set[str]:
-    line = next(line for line in tree.split("\n") if line.startswith("split_feature="))
-    return {names[int(j)] for j in line.removeprefix("split_feature=").split()}
+    loose = (1.0, 1.0), (0.0, 1.0)
+    np.testing.assert_allclose(shares(margin, odds, y, loose), (0.8, 0.4), atol=0.06)
+    assert shares(margin, -odds, y, loose) == (1.0, 0.0)
+    assert abs(shares(margin, nothing, y, loose)[1]) < 0.05
+    assert shares(margin, odds, np.zeros(20_000, np.bool_), loose) == (1.0, 0.0)
+    few = shares(margin[:60], 3 * odds[:60], y[:60], GROWN)
+    assert 0.5 < few[0] < 1.5
 
 
 def test_the_rate_that_is_added_is_the_items_own_that_forgets_last() -> None:
