@@ -68,7 +68,7 @@ def _parts(trial: "_Trial") -> None:
 
 def _surroundings(trial: "_Trial") -> None:
     """The disk and the clock."""
-    trial.meet("disk full", _full_disk(FULL_BYTES), refuses=True)
+    trial.meet("disk full", full_disk(FULL_BYTES), refuses=True)
     trial.meet("clock a minute back", nullcontext(), now_ms=NOW_MS - 60_000)
     trial.meet("clock a day back", nullcontext(), now_ms=NOW_MS - 86_400_000, refuses=True)
     # The last: what was received a minute ahead is where the log is from then on.
@@ -76,7 +76,7 @@ def _surroundings(trial: "_Trial") -> None:
 
 
 @contextmanager
-def _full_disk(most: int) -> Iterator[None]:
+def full_disk(most: int) -> Iterator[None]:
     """No file of this process may grow beyond so many bytes, as on a disk that is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))

@@ -150,6 +150,13 @@ class Engine:
         -------
         tuple of Ack
             One a record: a bad record is rejected by name and the rest is kept.
+
+        Raises
+        ------
+        RequestError
+            If the engine was opened as a reader.
+        LogError
+            If the clock is behind the log, or the records could not be kept.
         """
         if not self._is_writer:
             raise RequestError("This engine was opened as a reader.", "Open it with writer=True to append.")

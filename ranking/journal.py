@@ -45,24 +45,7 @@ class Journal:
         self._erased: dict[str, int] = {}
 
     def append(self, records: Sequence[Record], received_ms: int) -> tuple[Ack, ...]:
-        """Keep records, and the pages that wait before them, and have them folded before returning.
-
-        Parameters
-        ----------
-        records : sequence of Record
-        received_ms : int
-            Now; what runs more than five minutes ahead of it is rejected.
-
-        Returns
-        -------
-        tuple of Ack
-            One a record: a bad record is rejected by name and the rest is kept.
-
-        Raises
-        ------
-        LogError
-            If the clock is behind the log, or the records could not be kept.
-        """
+        """``Engine.append``: the pages that wait are written down before the records."""
         found = [checked(record, received_ms) for record in records]
         good = [one for one in found if not isinstance(one, str)]
         with self.writing:

@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +53,9 @@ def digest_of(end: int, days: Sequence[int], recipe: Recipe) -> str:
     packages = {name: version(name) for name in PACKAGES}
     digest = hashlib.sha256(msgspec.json.encode((asked, recipe.weights, recipe.growth, warm, packages)))
     for part in PARTS:
-        for file in sorted(files(part).iterdir(), key=_name):
-            if _name(file).endswith(".py"):
-                digest.update(file.read_bytes())
+        for file in sorted(Path(str(files(part))).rglob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _name(file: Traversable) -> str:
-    return file.name
 
 
 def put(path: Path, digest: str, on: Judged) -> None:

@@ -1,16 +1,15 @@
 """What is acknowledged is kept: over power cuts, full disks and formats of before; and damage is named, not read."""
 
-import resource
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.faults import full_disk
 from features.errors import LogError
 from features.live import HomeLog
 from features.log import DAY_MS, from_batch
@@ -66,17 +65,6 @@ def test_a_power_cut_at_any_byte_takes_nothing_that_was_acknowledged_and_no_batc
         assert sorted(event.event_id for event in events) == sorted(
             {record.event_id for batch in sent for record in batch if isinstance(record, Event)}
         )
-
-
-@contextmanager
-def full_disk(most: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_refuses_by_name_keeps_nothing_and_the_log_goes_on_after(tmp_path: Path) -> None:
