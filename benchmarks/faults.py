@@ -21,8 +21,8 @@ from features.errors import HuozhaoError
 from features.live import HomeLog
 from features.records import Action, Event, Item, Kind
 from ranking import Engine, FeedRequest
+from ranking.api import AliveRequest, Feed
 from ranking.ladder import Budget
-from ranking.types import AliveRequest, Feed
 
 PAGE = 20
 DEADLINE_MS = 50.0

@@ -21,10 +21,10 @@ from features.state import FeatureState
 from features.storage import leaves
 from features.types import AnyArray
 from ranking import Engine, FeedRequest
+from ranking.api import Feed, RankRequest
 from ranking.bundle import current, load
 from ranking.index import ListedIndex
 from ranking.policy import load as load_policy
-from ranking.types import Feed, RankRequest
 
 PAGE = 50
 PEOPLE = 64

@@ -26,8 +26,8 @@ from benchmarks.crash import MARKET
 from benchmarks.crash_load import ROOT
 from benchmarks.market import NOW_MS, make_market
 from benchmarks.report import Report, Row, quantiles
+from serving.api import MEANINGS, MEDIA_TYPE, Code, Problem
 from serving.contract import paths
-from serving.errors import MEANINGS, MEDIA_TYPE, Code, Problem
 from serving.hot import HEARD_OUT_BYTES
 from serving.http import ROUTES
 from serving.operations import OPERATIONS

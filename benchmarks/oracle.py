@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 from features.log import DAY_MS
 from features.records import FUTURE_MS, Action, Control, Event, Item, Kind, Record
+from ranking.api import Feed, FeedItem
 from ranking.policy import Policy
 from ranking.policy.dates import milliseconds
 from ranking.policy.quality import Floor
 from ranking.policy.rules import Rule
-from ranking.types import Feed, FeedItem
 
 WEEK_MS = 7 * DAY_MS
 SOLD = (Action.ORDER, Action.REFUND, Action.COMPLAINT)

@@ -24,8 +24,9 @@ from features.live import HomeLog
 from features.log import DAY_MS, from_batch
 from features.state import FeatureState
 from ranking import Bundle, Engine, FeedRequest
+from ranking.api import Feed
 from ranking.policy import Policy, parse
-from ranking.types import Feed, Ranker
+from ranking.types import Ranker
 
 PAGES, QUICK = 100_000, 5_000
 STEP_MS = 20_000

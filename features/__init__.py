@@ -1,19 +1,37 @@
 """What is known, and when: the log, its records, and the fold that turns them into features.
 
 A log of records (``records``, ``log``, ``live``) is folded into a ``FeatureState``; a ``FeatureSet`` declares what a
-``Reader`` reads of it at a moment (offset, now_ms); ``replay`` reads it at the moments of the past. Training and
-serving call the same fold and the same reader, and nothing else is state.
+``Reader`` reads of it at a moment (offset, now_ms); ``features.replay`` reads it at the moments of the past. Training
+and serving call the same fold and the same reader, and nothing else is state.
 """
 
-from features.archive import Archive
+from typing import TYPE_CHECKING
+
+from features.deferred import deferred
 from features.errors import HuozhaoError
-from features.live import HomeLog
-from features.log import EventLog
 from features.records import Action, Context, Control, Erase, Event, Item, Kind, Record, Served, User, decode, encode
-from features.replay import Moment, Readers, read_moments, replay
 from features.schema import FeatureSet
 from features.standard import standard
-from features.state import FeatureState
+
+if TYPE_CHECKING:
+    from features.archive import Archive
+    from features.live import HomeLog
+    from features.log import EventLog
+    from features.replay import Moment, Readers, read_moments
+    from features.state import FeatureState
+else:
+    __getattr__ = deferred(
+        __name__,
+        {
+            "Archive": "features.archive",
+            "EventLog": "features.log",
+            "FeatureState": "features.state",
+            "HomeLog": "features.live",
+            "Moment": "features.replay",
+            "Readers": "features.replay",
+            "read_moments": "features.replay",
+        },
+    )
 
 __all__ = [
     "Action",
@@ -37,6 +55,5 @@ __all__ = [
     "decode",
     "encode",
     "read_moments",
-    "replay",
     "standard",
 ]

@@ -13,11 +13,11 @@ from huozhao import show, standings
 from huozhao.stages import Stages, patiently
 from huozhao.table import write_table
 from huozhao.times import iso, local_day_ms, moment_ms, now_of, optional_ms, wall_ms
+from ranking.api import Feed, FeedRequest
 from ranking.bundle import current, load
 from ranking.policy import DEFAULT_TOML
 from ranking.policy import load as load_policy
 from ranking.sources import PERSONAL_NAMES
-from ranking.types import Feed, FeedRequest
 from seeds.constants import DAY_MS, Size
 from seeds.kuairand import KuaiRand
 from seeds.world import World

@@ -20,8 +20,8 @@ from huozhao import home as homes
 from huozhao import show
 from huozhao.stages import Stages
 from huozhao.times import local_day_ms, wall_ms
+from ranking.api import FeedRequest
 from ranking.engine import Engine
-from ranking.types import FeedRequest
 from seeds.constants import DAY_MS, Size
 from seeds.world import World
 from serving import Settings, serve

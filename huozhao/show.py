@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from huozhao.times import iso
-from ranking.types import Feed, FeedItem
+from ranking.api import Feed, FeedItem
 from training import Learned, Row
 
 WIDTH = 120

@@ -2,14 +2,33 @@
 
 An ``Engine`` holds a home open: its log, its feature state, and a ``Generation`` of bundle, indexes and sources. A feed
 is retrieved, judged by the legal rules, scored by every head in one pass, valued, mixed, and checked once more before
-it leaves. Policy and bundle are data; time is an argument.
+it leaves. Policy and bundle are data; time is an argument. What is said and heard alone is in ``ranking.api``.
 """
 
-from ranking.bundle import Bundle
-from ranking.engine import Engine
-from ranking.policy import Policy
-from ranking.types import Ack, Feed, FeedItem, FeedRequest, Ranker, RankRequest, Source, Status, VectorIndex
-from ranking.value import Weights
+from typing import TYPE_CHECKING
+
+from features.deferred import deferred
+from ranking.api import Ack, Feed, FeedItem, FeedRequest, RankRequest, Status
+
+if TYPE_CHECKING:
+    from ranking.bundle import Bundle
+    from ranking.engine import Engine
+    from ranking.policy import Policy
+    from ranking.types import Ranker, Source, VectorIndex
+    from ranking.value import Weights
+else:
+    __getattr__ = deferred(
+        __name__,
+        {
+            "Bundle": "ranking.bundle",
+            "Engine": "ranking.engine",
+            "Policy": "ranking.policy",
+            "Ranker": "ranking.types",
+            "Source": "ranking.types",
+            "VectorIndex": "ranking.types",
+            "Weights": "ranking.value",
+        },
+    )
 
 __all__ = [
     "Ack",

@@ -10,10 +10,11 @@ from typing import TypeVar
 import numpy as np
 
 from features.records import Context, Found
+from ranking.api import Feed, FeedRequest, Level, RankRequest
 from ranking.generation import Generation
 from ranking.intake import asked, record_of
 from ranking.journal import Journal
-from ranking.ladder import FEED, RANK, Budget, Ladder, Level
+from ranking.ladder import FEED, RANK, Budget, Ladder
 from ranking.leases import Ledger
 from ranking.making import (
     SCORED,
@@ -32,7 +33,7 @@ from ranking.pages import fit
 from ranking.popular import Popular
 from ranking.sample import GIVEN, decision_of, found_by, is_kept
 from ranking.show import given_up, show
-from ranking.types import Candidates, Feed, FeedRequest, Page, Query, RankRequest
+from ranking.types import Candidates, Page, Query
 
 Make = Callable[[Generation, Read, Level, Budget, Ledger], Made]
 Beside = Callable[[Query, Candidates], None]

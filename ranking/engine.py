@@ -23,6 +23,7 @@ from features.storage import give_back
 from ranking import lookups
 from ranking.agreement import Agreement
 from ranking.answers import Answers, Beside, Shared
+from ranking.api import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
 from ranking.bundle import Bundle, current, load
 from ranking.generation import Generation
 from ranking.journal import Journal
@@ -34,7 +35,7 @@ from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker
 from ranking.sample import SHARE
 from ranking.successor import Maker, MakeRanker
-from ranking.types import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, Ranker, RankRequest, Status
+from ranking.types import Ranker
 
 
 def bundled(bundle: Bundle, _: FeatureState) -> Ranker:

@@ -21,6 +21,7 @@ from features.records import Context
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, RowArray
 from ranking import eligibility, exploration, suppression
+from ranking.api import Indexed
 from ranking.bundle import Bundle, factors_of
 from ranking.decided import Decisions
 from ranking.exact import ExactIndex, top_k
@@ -36,15 +37,7 @@ from ranking.policy import Policy
 from ranking.quality import Quality
 from ranking.recall import Recall
 from ranking.rerank import reranker_of
-from ranking.types import (
-    Batch,
-    Candidates,
-    Indexed,
-    Query,
-    Ranker,
-    Scored,
-    VectorIndex,
-)
+from ranking.types import Batch, Candidates, Query, Ranker, Scored, VectorIndex
 from ranking.value import value_of, value_terms
 
 CHUNK = 10_000

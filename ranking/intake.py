@@ -6,7 +6,7 @@ import msgspec
 
 from features.errors import RecordError, RequestError
 from features.records import Context, Record, Served, Slot, Written, check, clean
-from ranking.types import Ack, Feed, FeedRequest, RankRequest
+from ranking.api import Ack, Feed, FeedRequest, RankRequest
 
 
 def checked(record: Record, received_ms: int) -> Written | str:

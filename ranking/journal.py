@@ -13,8 +13,8 @@ from features.guards import written
 from features.live import HomeLog
 from features.log import Stored, to_batch
 from features.records import FUTURE_MS, Decision, Erase, Record, Served, Written
+from ranking.api import Ack
 from ranking.intake import acknowledged, checked
-from ranking.types import Ack
 
 SERVED_KEPT = 256
 """Served pages wait in memory for the next append; the one that makes it so many writes them all down."""

@@ -4,13 +4,9 @@ Time comes from outside: a budget is asked what is left, and nothing here reads 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 from features.types import ByteArray
-
-Level = Literal["full", "light", "popular", "last", "given"]
-"""The rungs. ``light``: scored by the first trees alone; ``popular``: charts, unscored; ``last``: the list that the
-last popular page of the surface was made of; ``given``: items to rank in the order they came."""
+from ranking.api import Level
 
 FEED: dict[Level, tuple[str, ...]] = {
     "full": ("retrieve", "score", "finish"),

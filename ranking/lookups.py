@@ -5,9 +5,9 @@ The caller holds the mutex.
 
 from features.errors import RequestError
 from features.records import Context, Item
+from ranking.api import Alive, AliveRequest, FeedItem
 from ranking.generation import Generation
 from ranking.show import shown, why_of
-from ranking.types import Alive, AliveRequest, FeedItem
 
 
 def alive(generation: Generation, request: AliveRequest, now_ms: int) -> Alive:

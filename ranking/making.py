@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 
 from features.records import Context
+from ranking.api import Level
 from ranking.boosts import Lift, Purse, lift
 from ranking.exploration import Lottery
 from ranking.generation import Generation
-from ranking.ladder import Budget, Level
+from ranking.ladder import Budget
 from ranking.mixer import best_first
 from ranking.pages import compose, fit, line_up, unscored, worthless
 from ranking.popular import Popular

@@ -11,15 +11,16 @@ from features.records import Decision, Found, Served
 from features.types import IntArray, RowArray
 from ranking import suppression
 from ranking.account import Considered
+from ranking.api import FeedItem, Level
 from ranking.generation import Generation
-from ranking.ladder import Budget, Level
+from ranking.ladder import Budget
 from ranking.making import SCORED, Made, as_given, composed, gave_way, lined_up, ordered, read, read_given
 from ranking.mixer import best_first
 from ranking.pages import fit
 from ranking.policy.boosts import Boost
 from ranking.sample import GIVEN
 from ranking.show import show
-from ranking.types import Candidates, FeedItem, Page, Query
+from ranking.types import Candidates, Page, Query
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from features.types import IntArray
+from ranking.api import Level
 from ranking.generation import Generation
-from ranking.ladder import Level
 from ranking.types import Candidates, Query
 
 KEPT = 1000

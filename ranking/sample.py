@@ -9,9 +9,10 @@ import numpy as np
 
 from features.records import Decision, Found
 from features.state import FeatureState
+from ranking.api import Feed, FeedItem
 from ranking.exploration import uniform
 from ranking.making import Made
-from ranking.types import Candidates, Feed, FeedItem
+from ranking.types import Candidates
 
 GIVEN = "request"
 """What answers call the source of items that a caller named."""

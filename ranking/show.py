@@ -8,10 +8,11 @@ import numpy as np
 from features.records import Kind
 from features.types import FloatArray, IntArray
 from ranking import exploration
+from ranking.api import FeedItem
 from ranking.boosts import lifted
 from ranking.generation import Generation
 from ranking.mixer import best_first
-from ranking.types import FeedItem, Page, Scored
+from ranking.types import Page, Scored
 from ranking.value import value_of
 
 

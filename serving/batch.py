@@ -7,7 +7,8 @@ import msgspec
 from litestar.params import Body
 
 from features.records import Control, Event, Item, Record, User
-from ranking.types import Ack
+from ranking.api import Ack
+from serving.api import Acks
 from serving.clock import elapsed_ms
 from serving.errors import MAX_DEPTH, DepthError
 from serving.telemetry import Telemetry
@@ -32,12 +33,6 @@ _BOUNDS = Body(min_items=1, max_items=MAX_RECORDS)
 Events = Annotated[list[Annotated[object, EVENTS]], _BOUNDS]
 Items = Annotated[list[Annotated[object, ITEMS]], _BOUNDS]
 Users = Annotated[list[Annotated[object, USERS]], _BOUNDS]
-
-
-class Acks(msgspec.Struct, frozen=True):
-    """What became of each record, in the order of the batch."""
-
-    results: tuple[Ack, ...]
 
 
 _MANY = msgspec.Meta(min_length=1, max_length=MAX_RECORDS)

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from features.errors import HuozhaoError
+from serving.api import Code
 from serving.clock import elapsed_ms
-from serving.errors import Code
 
 AGAIN = (429, 503)
 """What a server answers that will do the same later."""

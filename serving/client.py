@@ -15,11 +15,10 @@ import msgspec
 
 from features.records import Control, Event, Item, User
 from ranking.account import Account
-from ranking.types import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
+from ranking.api import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
 from serving import clock
-from serving.batch import Acks
+from serving.api import Acks, Health, Similar
 from serving.calls import Call, Caller, MissingError
-from serving.http import Health, Similar
 
 PATIENCE_MS = 10_000.0
 

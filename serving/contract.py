@@ -13,8 +13,9 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg
 
+from serving.api import MEANINGS, MEDIA_TYPE, Code, Problem
 from serving.batch import MAX_RECORDS, Form
-from serving.errors import MAX_DEPTH, MEANINGS, MEDIA_TYPE, Code, Problem
+from serving.errors import MAX_DEPTH
 from serving.examples import EXAMPLES, Shown
 from serving.hot import MAX_BODY_BYTES
 from serving.operations import OPERATIONS, TAGS, Operation

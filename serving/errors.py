@@ -1,11 +1,9 @@
-"""How every error looks from outside: one shape (RFC 9457), one table of codes and what they mean."""
+"""How every error looks from outside: which code is whose, and what of it is told."""
 
 import logging
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from http import HTTPStatus
-from typing import NamedTuple
 
 import msgspec
 from litestar import Request, Response
@@ -13,6 +11,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from features.errors import BundleError, HuozhaoError, LogError, MomentError, PolicyError, RecordError, RequestError
+from serving.api import MEANINGS, MEDIA_TYPE, Code, Problem
 from serving.asked import ASKED
 from serving.keys import ForbiddenError, RateLimitedError, UnauthorizedError
 
@@ -42,60 +41,6 @@ class MediaTypeError(HuozhaoError):
     """A body does not say that it is JSON: a form of a foreign web page could say anything else."""
 
 
-class Code(StrEnum):
-    """What was wrong, for programs; a code never changes its meaning, and ``MEANINGS`` has all of them."""
-
-    INVALID_REQUEST = "invalid_request"
-    UNAUTHORIZED = "unauthorized"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    NOT_AVAILABLE = "not_available"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    TOO_LARGE = "too_large"
-    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
-    RECORD_INVALID = "record_invalid"
-    MOMENT_FAR = "moment_far"
-    RATE_LIMITED = "rate_limited"
-    OVERLOADED = "overloaded"
-    BUSY = "busy"
-    INTERNAL = "internal"
-    LOG_UNAVAILABLE = "log_unavailable"
-    BUNDLE_UNAVAILABLE = "bundle_unavailable"
-    POLICY_UNAVAILABLE = "policy_unavailable"
-
-
-class Meaning(NamedTuple):
-    """The status that a code comes with, what it says, and what to do about it."""
-
-    status: int
-    means: str
-    way_out: str
-
-
-MEANINGS: dict[Code, Meaning] = {
-    Code.INVALID_REQUEST: Meaning(400, "the request is not of this contract", "mend what `detail` names"),
-    Code.UNAUTHORIZED: Meaning(401, "the server asks for a key and knows none like it", "send a key that is valid"),
-    Code.FORBIDDEN: Meaning(403, "the key has not the scope", "ask with another key"),
-    Code.NOT_FOUND: Meaning(404, "there is no such route", "see `/schema`"),
-    Code.NOT_AVAILABLE: Meaning(404, "the item, person or page is not known", "put it there first"),
-    Code.METHOD_NOT_ALLOWED: Meaning(405, "the route has no such method", "use one that `Allow` names"),
-    Code.TOO_LARGE: Meaning(413, "the body is larger than a server reads", "send several smaller requests"),
-    Code.UNSUPPORTED_MEDIA_TYPE: Meaning(
-        415, "the body does not say that it is JSON", "send `Content-Type: application/json`"
-    ),
-    Code.RECORD_INVALID: Meaning(422, "a record contradicts itself", "mend what `detail` names"),
-    Code.MOMENT_FAR: Meaning(422, "the moment lies far back", "ask with `far=true`"),
-    Code.RATE_LIMITED: Meaning(429, "the key asks more often than it may", "come again after `Retry-After`"),
-    Code.OVERLOADED: Meaning(
-        429, "the answer would come after its deadline", "come again after `Retry-After`, or allow more `deadline_ms`"
-    ),
-    Code.BUSY: Meaning(429, "one such request is answered at a time", "come again after `Retry-After`"),
-    Code.INTERNAL: Meaning(500, "the server failed", "its log says how"),
-    Code.LOG_UNAVAILABLE: Meaning(503, "records cannot be kept now: none of the request's was", "come again later"),
-    Code.BUNDLE_UNAVAILABLE: Meaning(503, "a bundle cannot be read, or there is none of that name", "name another"),
-    Code.POLICY_UNAVAILABLE: Meaning(503, "a policy cannot be read", "restore its version"),
-}
-
 KINDS: dict[type[HuozhaoError], Code] = {
     RequestError: Code.NOT_AVAILABLE,
     MomentError: Code.MOMENT_FAR,
@@ -121,7 +66,6 @@ FRAMEWORK: dict[int, Code] = {
 }
 """The code of faults that are found before a handler runs, by status; any other is ``invalid_request``."""
 
-MEDIA_TYPE = "application/problem+json"
 EMPTY = "body: is empty, and must be JSON of the form that /schema shows"
 WAYS_OUT = (
     ("`array` of length <=", "Send the rest in another request."),
@@ -131,16 +75,6 @@ WAYS_OUT = (
 )
 
 _log = logging.getLogger(__name__)
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """What was wrong; ``code`` is stable and meant for programs, ``detail`` for people."""
-
-    status: int
-    title: str
-    detail: str
-    code: Code
-    type: str = "about:blank"
 
 
 def problem(error: Exception, where: str) -> Problem:

@@ -11,8 +11,9 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from serving.api import MEDIA_TYPE
 from serving.asked import ASKED
-from serving.errors import EMPTY, MEDIA_TYPE, MediaTypeError, headers_of, problem
+from serving.errors import EMPTY, MediaTypeError, headers_of, problem
 from serving.keys import Door
 from serving.keys import Scope as KeyScope
 

@@ -12,13 +12,14 @@ from litestar.params import JSONBody, Parameter
 from litestar.types import ASGIApp
 
 from features.errors import LogError
+from ranking.api import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
 from ranking.engine import Engine
 from ranking.ladder import Budget
-from ranking.types import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
 from serving import clock, errors
+from serving.api import Acks, Health, Similar
 from serving.archiver import Archiver
 from serving.asked import ASKED, about
-from serving.batch import EVENTS, ITEMS, USERS, Acks, Events, Items, Users, keep, read_events, read_rows
+from serving.batch import EVENTS, ITEMS, USERS, Events, Items, Users, keep, read_events, read_rows
 from serving.contract import document
 from serving.decisions import Decisions, why
 from serving.hot import MAX_BODY_BYTES, Hot, Route
@@ -41,19 +42,6 @@ PATIENCE_S = 5
 ItemId = Annotated[str, Parameter(min_length=1, max_length=128, description="An item of the catalog.")]
 UserId = Annotated[str, Parameter(min_length=1, max_length=128, description="A person.")]
 Neighbours = Annotated[int, Parameter(ge=1, le=200, description="How many items at most.")]
-
-
-class Similar(msgspec.Struct, frozen=True):
-    """Items near one, nearest first; ``value`` is the inner product of their vectors."""
-
-    item_id: str
-    items: tuple[FeedItem, ...]
-
-
-class Health(msgspec.Struct, frozen=True):
-    """That the server runs."""
-
-    status: str = "ok"
 
 
 @post("/feed", status_code=200, sync_to_thread=True)

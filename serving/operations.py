@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from serving.errors import Code
+from serving.api import Code
 from serving.keys import Scope
 
 TAGS = {

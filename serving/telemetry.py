@@ -9,8 +9,8 @@ from typing import Protocol
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from ranking.api import Ack, Feed
 from ranking.ladder import Budget
-from ranking.types import Ack, Feed
 from serving.asked import ASKED, Asked, person_of
 from serving.clock import elapsed_ms, now_ns
 from serving.metrics import Metrics

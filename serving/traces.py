@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, set_span_in_context
 
+from ranking.api import Feed
 from ranking.ladder import Budget
-from ranking.types import Feed
 from serving.asked import Asked
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from features.errors import HuozhaoError
 from features.records import Record
+from ranking.api import Ack
 from ranking.engine import Engine
-from ranking.types import Ack
 from serving.clock import Clock
 
 GROUP_RECORDS = 1000

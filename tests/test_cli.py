@@ -26,9 +26,9 @@ from huozhao.commands import LIVE_TOML
 from huozhao.home import fill
 from huozhao.stages import Stages, patiently
 from huozhao.times import moment_ms, now_of, wall_ms
+from ranking.api import Feed
 from ranking.engine import Engine
 from ranking.policy import DEFAULT_TOML, Bound, default, parse
-from ranking.types import Feed
 from training import Row
 
 ROOT = Path(__file__).parents[1]

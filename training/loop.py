@@ -18,7 +18,7 @@ from features.outcomes import KIND_CODES, ROOM_TYPE_CODES, is_complete
 from features.records import Action, Event, Item, Record
 from features.types import ByteArray, DoubleArray, IntArray
 from ranking import Engine, FeedRequest
-from ranking.types import Feed
+from ranking.api import Feed
 from ranking.value import ORDER, Weights, gain, scales
 
 MINUTE_MS = 60_000

@@ -8,6 +8,7 @@ import msgspec
 
 from features.errors import FeatureError, PolicyError
 from features.schema import half_life_ms
+from ranking.api import MAX_COUNT
 from ranking.policy.boosts import Boost
 from ranking.policy.explore import Explore
 from ranking.policy.lean import Fees, Terms
@@ -16,7 +17,6 @@ from ranking.policy.page import Light, Rerank, Surface
 from ranking.policy.quality import Floor
 from ranking.policy.rules import Rule
 from ranking.policy.suppress import Suppress
-from ranking.types import MAX_COUNT
 from ranking.value import Weights
 
 SourceName = Literal["live", "products", "videos", "trending", "fresh", "follow"]

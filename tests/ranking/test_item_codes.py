@@ -12,9 +12,10 @@ from features.records import Action, Event, Item, Kind, Record
 from features.state import FeatureState
 from features.types import DoubleArray
 from ranking import Engine, FeedRequest
+from ranking.api import FeedItem
 from ranking.bundle import Bundle, model_names, promote, save
 from ranking.ranker import BundleRanker
-from ranking.types import Batch, FeedItem, Ranker
+from ranking.types import Batch, Ranker
 from tests.small_home import FEATURES, NOW, bundle, catalog
 
 TALES = ("c", "d", "e", "", "f")

@@ -7,11 +7,11 @@ import pytest
 
 from features.live import HomeLog
 from features.records import Action, Control, Event, Item, Kind, Record, Served, decode, encode
+from ranking.api import AliveRequest, Feed, FeedRequest, Level, RankRequest
 from ranking.engine import Engine
 from ranking.generation import Generation
-from ranking.ladder import FEED, Budget, Ladder, Level
+from ranking.ladder import FEED, Budget, Ladder
 from ranking.sources import Fresh, Personal, Trending
-from ranking.types import AliveRequest, Feed, FeedRequest, RankRequest
 from tests.small_home import NOW
 
 HIDDEN, ENDED, TAKEN, SOLD_OUT = "i2", "i4", "i3", "i5"

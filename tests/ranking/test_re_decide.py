@@ -15,10 +15,10 @@ from features.log import DAY_MS, from_batch
 from features.records import Action, Control, Decision, Event, Record
 from ranking import Engine, Feed, FeedRequest
 from ranking.account import Account
+from ranking.api import RankRequest
 from ranking.bundle import save
 from ranking.policy.versions import keep
 from ranking.re_decide import Reach, re_decide
-from ranking.types import RankRequest
 from tests.small_home import NOW, bundle
 
 EVERY = 1.0

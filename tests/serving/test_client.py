@@ -3,27 +3,33 @@
 import inspect
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 
+import features
+import ranking
+import serving
 from features.live import HomeLog
 from features.log import from_batch
 from features.records import Action, Event, Item, Kind, User
-from ranking.types import AliveRequest, FeedRequest, RankRequest
+from ranking.api import AliveRequest, FeedRequest, RankRequest
 from serving import keys
+from serving.api import MEANINGS, Code, Problem
 from serving.calls import BY_CODE, BusyError, CallError, InvalidError, KeyRefusedError, MissingError, UnreachableError
 from serving.client import Client
 from serving.contract import BY_QUERY, paths
-from serving.errors import MEANINGS, Code, Problem
 from serving.http import ROUTES
-from tests.serving.conftest import served
+from tests.serving.conftest import ROOT, served
 from tests.small_home import NOW
 
 SLOW = 60_000
@@ -51,6 +57,24 @@ def test_every_operation_of_the_contract_is_a_method_of_the_same_types() -> None
         assert {one: own[one] for one in asked} == asked
         if isinstance(body := theirs.get("data"), type) and issubclass(body, msgspec.Struct):
             assert own["request"] is body
+
+
+HEAVY = ("litestar", "lightgbm", "llvmlite", "numba", "numpy", "pyarrow", "scipy", "sklearn", "uvicorn")
+
+
+def test_the_client_is_imported_without_the_engine() -> None:
+    told = f"import sys, serving.client; print(*sorted(set(sys.modules) & {{*{HEAVY!r}}}))"
+    ran = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+
+
+@pytest.mark.parametrize("package", [features, ranking, serving])
+def test_every_name_of_a_package_is_there_once_it_is_asked_for(package: ModuleType) -> None:
+    assert all(
+        getattr(package, name).__module__.startswith(package.__name__) for name in package.__all__ if name != "Record"
+    )
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        package.nothing  # noqa: B018  # asking is what is tried
 
 
 def test_every_code_is_an_error_of_its_own_kind() -> None:

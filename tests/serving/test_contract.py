@@ -12,9 +12,10 @@ from litestar.types import ASGIApp
 
 from ranking.engine import Engine
 from serving import create_app
+from serving.api import MEANINGS, Code
 from serving.batch import MAX_RECORDS
 from serving.contract import BY_QUERY, document, paths
-from serving.errors import KINDS, MEANINGS, Code
+from serving.errors import KINDS
 from serving.hot import MAX_BODY_BYTES, scope_of
 from serving.http import ROUTES
 from tests.small_home import NOW

@@ -16,9 +16,9 @@ from features.log import DAY_MS
 from huozhao.cli import main
 from ranking import Engine
 from ranking.account import Account
+from ranking.api import Feed
 from ranking.bundle import current
 from ranking.re_decide import Reach, re_decide
-from ranking.types import Feed
 from serving import create_app, decisions
 from tests.serving.conftest import served
 from tests.serving.test_parity import under_load

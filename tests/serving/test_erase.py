@@ -17,12 +17,12 @@ from features.log import DAY_MS, from_batch, records_table
 from features.records import Action, Context, Control, Decision, Event, Record, Served, User, encode
 from features.replay import Readers, read_moments
 from features.snapshot import restored
+from ranking.api import Ack, FeedRequest, Level
 from ranking.boosts import Purse
 from ranking.engine import Engine
 from ranking.generation import Generation
-from ranking.ladder import Budget, Level
+from ranking.ladder import Budget
 from ranking.making import Made, Read, composed
-from ranking.types import Ack, FeedRequest
 from tests.features.test_snapshot import assert_same
 from tests.small_home import FEATURES, NOW, catalog
 

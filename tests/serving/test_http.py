@@ -16,8 +16,8 @@ from features.archive import Archive
 from features.live import HomeLog
 from features.log import DAY_MS, day_name, from_batch
 from features.records import Action, Event, Item, Served
+from ranking.api import FeedRequest
 from ranking.engine import Engine
-from ranking.types import FeedRequest
 from serving import create_app
 from serving.batch import MAX_RECORDS
 from serving.hot import MAX_BODY_BYTES

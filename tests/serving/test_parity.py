@@ -15,8 +15,8 @@ from features.reader import Reader
 from features.records import Context
 from features.replay import Moment, Readers, read_moments
 from features.types import FloatArray
+from ranking.api import Feed
 from ranking.bundle import current, load
-from ranking.types import Feed
 from tests.serving.conftest import served
 
 PATIENT = {"explain": True, "deadline_ms": 60_000}

@@ -15,11 +15,12 @@ from features.reader import Reader
 from features.records import Action, Context, Event, Item, Kind, Record
 from features.replay import Moment, Readers, read_moments
 from features.schema import Count, FeatureSet, Rate
+from ranking.api import Feed, FeedRequest
 from ranking.bundle import Bundle, load, save
 from ranking.bundle import promote as turn
 from ranking.engine import Engine
 from ranking.generation import Generation
-from ranking.types import Batch, Feed, FeedRequest, Scored
+from ranking.types import Batch, Scored
 from ranking.value import Weights
 from serving.promotion import Promotions
 from tests.small_home import FEATURES, NOW, bundle

@@ -12,8 +12,8 @@ from features.errors import BundleError
 from features.records import Action, Event, Item, Kind
 from huozhao.show_bundles import agreement_view
 from ranking.agreement import Agreement, Difference
+from ranking.api import FeedRequest
 from ranking.engine import Engine
-from ranking.types import FeedRequest
 from ranking.value import Weights
 from serving import Settings, serve
 from serving.shadow import Shadow, kept

@@ -10,8 +10,8 @@ from features.errors import LogError
 from features.live import HomeLog
 from features.log import from_batch
 from features.records import Action, Event
+from ranking.api import Ack, FeedRequest
 from ranking.engine import Engine
-from ranking.types import Ack, FeedRequest
 from serving.writer import GROUP_RECORDS, Writer
 from tests.small_home import NOW
 
