@@ -15,7 +15,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.report import Report, Row
-from features.schema import Age, Category, Column, FeatureSet, InContext
+from features.columns import Age, Category, Column, InContext
+from features.schema import FeatureSet
 from features.state import FeatureState
 from features.types import DoubleArray
 from ranking.bundle import Bundle

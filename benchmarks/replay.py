@@ -12,10 +12,10 @@ import pyarrow as pa
 from benchmarks.report import Report, peak_gib
 from features.factors import Factors
 from features.history import History, Slates, read_history, slates_of
+from features.layout import Layout
 from features.live import HomeLog
 from features.reader import Reader
 from features.replay import Readers, replay
-from features.schema import Layout
 from features.state import FeatureState
 from seeds.world import Size, World
 from training.examples import choose_codes, default_features

@@ -31,9 +31,9 @@ from features.arrays import (
     Steps,
     Table,
 )
+from features.layout import ACTION_CODE
 from features.outcomes import ROOM, is_complete, is_long_view
 from features.records import LATE_MS
-from features.schema import ACTION_CODE
 from features.types import FloatArray, HashArray, IntArray, RowArray, TickArray
 
 IMPRESSION = ACTION_CODE["impression"]

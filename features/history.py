@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.layout import ACTION_CODE
 from features.log import SCHEMA, EventLog
 from features.records import Context, Item, Served, User, decode
-from features.schema import ACTION_CODE
 from features.types import BoolArray, ByteArray, IntArray, RowArray
 
 EVENT_SCHEMA = pa.schema([field for field in SCHEMA if field.name not in ("payload", "type", "event_id")])

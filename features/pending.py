@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from features.arrays import Steps
 from features.counters import NO_ACTION
 from features.ids import Ids
+from features.layout import ACTION_CODE
 from features.records import Action, Control, Record, User, decode
-from features.schema import ACTION_CODE
 from features.types import HashArray, IntArray, RowArray
 
 # Of the columns' own type: what is not, pyarrow looks for anew in modules that may not be there, at every call.

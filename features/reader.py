@@ -6,8 +6,26 @@ import msgspec
 import numpy as np
 
 from features.assemble import Vectors, View, assemble, context_row, user_vector
+from features.columns import (
+    CONTEXT_CATEGORIES,
+    CONTEXT_NUMBERS,
+    FACTORS,
+    Age,
+    Category,
+    Column,
+    Cosine,
+    Count,
+    Feature,
+    InContext,
+    Length,
+    Product,
+    Rate,
+    Recency,
+    is_category,
+)
 from features.errors import FeatureError
 from features.factors import Factors
+from features.layout import ENTITIES, ITEM_TIMES, PAIRS, USER_TIMES, Layout, half_life_ms
 from features.native import native_view
 from features.plan import (
     CONTEXT,
@@ -26,30 +44,7 @@ from features.plan import (
     Plan,
 )
 from features.records import Context
-from features.schema import (
-    CONTEXT_CATEGORIES,
-    CONTEXT_NUMBERS,
-    ENTITIES,
-    FACTORS,
-    ITEM_TIMES,
-    PAIRS,
-    USER_TIMES,
-    Age,
-    Category,
-    Column,
-    Cosine,
-    Count,
-    Feature,
-    FeatureSet,
-    InContext,
-    Layout,
-    Length,
-    Product,
-    Rate,
-    Recency,
-    half_life_ms,
-    is_category,
-)
+from features.schema import FeatureSet
 from features.state import FeatureState
 from features.storage import aligned
 from features.stretch import Stretch

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from features.columns import CONTEXT_NUMBERS, InContext
 from features.errors import FeatureError
 from features.history import History, Slates, context_of
+from features.layout import Layout
 from features.log import EventLog, ahead
 from features.reader import Reader
 from features.records import Context
-from features.schema import CONTEXT_NUMBERS, InContext, Layout
 from features.state import FeatureState
 from features.types import BoolArray, FloatArray, RowArray
 

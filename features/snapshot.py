@@ -20,9 +20,9 @@ import numpy as np
 from features.arrays import Items, PairTable, Rings, Table, Users
 from features.errors import SnapshotError
 from features.ids import Ids
+from features.layout import ENTITIES, PAIRS, Layout
 from features.log import ahead, sync_folder
 from features.reading import LogReader
-from features.schema import ENTITIES, PAIRS, Layout
 from features.state import FeatureState, Hidden
 from features.storage import leaves
 from features.types import AnyArray

@@ -1,24 +1,23 @@
 """The FeatureSet that serves where nobody declared another."""
 
-from features.schema import (
+from features.columns import (
     CONTEXT_CATEGORIES,
     CONTEXT_NUMBERS,
     FACTORS,
-    PAIRS,
-    USER_CATEGORIES,
     Age,
     Category,
     Column,
     Cosine,
     Count,
     Feature,
-    FeatureSet,
     InContext,
     Length,
     Product,
     Rate,
     Recency,
 )
+from features.layout import PAIRS, USER_CATEGORIES
+from features.schema import FeatureSet
 
 _RATED = ("click", "complete", "long_view", "like")
 

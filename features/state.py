@@ -13,13 +13,13 @@ from features.arrays import RING, USER
 from features.counters import ROOM_END, ROOM_START, fold, push
 from features.errors import LogError
 from features.ids import Ids
+from features.layout import ENTITIES, ITEM_NUMBERS, Layout
 from features.log import SCHEMA
 from features.native import native_arrays, native_slots
 from features.outcomes import KIND_NAMES, ROOM_TYPE_CODES, SHOP_CODES
 from features.payloads import Payloads
 from features.pending import Pending, prepare
 from features.records import Control, Erase, Item, Record, User, decode
-from features.schema import ENTITIES, ITEM_NUMBERS, Layout
 from features.storage import arrays_of, forms, slot_arrays
 from features.stretch import Stretch, room_for
 from features.types import AnyArray, RowArray

@@ -25,7 +25,7 @@ from features.arrays import (
     Table,
     Users,
 )
-from features.schema import ITEM_NUMBERS, ITEM_TIMES, USER_TIMES, Layout
+from features.layout import ITEM_NUMBERS, ITEM_TIMES, USER_TIMES, Layout
 from features.types import AnyArray, FloatArray, RowArray
 
 LINE = 64

@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.columns import CONTEXT_CATEGORIES, Category, InContext
 from features.errors import TrainingError
 from features.history import History, Slates, read_history, slates_of
 from features.log import EventLog
 from features.outcomes import KIND_NAMES
 from features.reader import Codes
 from features.replay import replay
-from features.schema import CONTEXT_CATEGORIES, Category, FeatureSet, InContext
+from features.schema import FeatureSet
 from features.types import BoolArray, FloatArray
 from training.examples import default_features, known_until, value_of
 from training.factors import fit_by_day

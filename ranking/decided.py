@@ -8,8 +8,9 @@ from numba import njit
 
 from features.arrays import AUTHOR, KIND, Table
 from features.faded import fade
+from features.layout import half_life_ms
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
-from features.schema import QUALITY_HALF_LIFE, half_life_ms
+from features.schema import QUALITY_HALF_LIFE
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, DoubleArray, IntArray, RowArray
 from ranking.boosts import meant

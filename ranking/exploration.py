@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.arrays import AUTHOR, BRAND, CATEGORY, ITEM, KIND
-from features.schema import EVIDENCE_HALF_LIFE, Layout, half_life_ms
+from features.layout import Layout, half_life_ms
+from features.schema import EVIDENCE_HALF_LIFE
 from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, IntArray, RowArray
 from ranking.draws import draw, first_draws, wins_among

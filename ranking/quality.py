@@ -5,8 +5,9 @@ from numba import njit
 
 from features.arrays import ITEM, KIND, MERCHANT, Table
 from features.faded import fade
+from features.layout import half_life_ms
 from features.outcomes import PRODUCT
-from features.schema import QUALITY_HALF_LIFE, half_life_ms
+from features.schema import QUALITY_HALF_LIFE
 from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, IntArray, RowArray
 from ranking.policy.quality import Floor

@@ -8,8 +8,9 @@ from numba import njit
 
 from features.arrays import ITEM
 from features.faded import fade
+from features.layout import half_life_ms
 from features.outcomes import PRODUCT, ROOM, VIDEO
-from features.schema import TRENDING_ACTIONS, TRENDING_HALF_LIFE, half_life_ms
+from features.schema import TRENDING_ACTIONS, TRENDING_HALF_LIFE
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.eligibility import presentable

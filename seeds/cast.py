@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features import outcomes
-from features.schema import ACTION_CODE
+from features.layout import ACTION_CODE
 from features.types import DoubleArray, IntArray
 from seeds import constants as c
 from seeds import words

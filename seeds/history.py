@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from numba import njit
 
 from features import outcomes
+from features.layout import ACTIONS
 from features.log import events_table, records_table
 from features.records import Context, Served, Slot
-from features.schema import ACTIONS
 from features.types import BoolArray, IntArray, RowArray
 from seeds import constants as c
 from seeds import schedule, words

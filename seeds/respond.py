@@ -5,9 +5,9 @@ import math
 import numpy as np
 from numba import njit
 
+from features.layout import ACTIONS
 from features.outcomes import PRODUCT
 from features.records import Action, Context, Event
-from features.schema import ACTIONS
 from features.types import DoubleArray, IntArray, RowArray
 from seeds import words
 from seeds.cast import Cast

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from features.layout import ACTION_CODE
 from features.outcomes import PRODUCT
-from features.schema import ACTION_CODE
 from features.types import ByteArray, DoubleArray, IntArray, RowArray
 
 IMPRESSION, CLICK, WATCH = ACTION_CODE["impression"], ACTION_CODE["click"], ACTION_CODE["watch"]

@@ -7,12 +7,13 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 
+from features.columns import Age, Category, Column, Cosine, Count, InContext, Rate, Recency
 from features.factors import BUCKETS, Factors
 from features.live import HomeLog
 from features.log import DAY_MS, merge, records_table
 from features.reader import Codes
 from features.records import Action, Event, Item, Kind, Record, User
-from features.schema import Age, Category, Column, Cosine, Count, FeatureSet, InContext, Rate, Recency
+from features.schema import FeatureSet
 from ranking.bundle import Bundle, Head, Trained, model_names, promote, save
 from ranking.calibration import Calibrator
 from ranking.value import Weights

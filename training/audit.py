@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from features.columns import InContext
 from features.errors import LogError, TrainingError
 from features.factors import Factors
 from features.history import read_history
@@ -14,7 +15,7 @@ from features.log import EventLog
 from features.reader import Codes
 from features.records import Record
 from features.replay import Moment, Readers, read_moments
-from features.schema import FeatureSet, InContext
+from features.schema import FeatureSet
 from features.types import FloatArray
 from training.examples import choose_codes
 from training.factors import Interactions, fit

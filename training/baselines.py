@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from features.columns import Age, Column, Cosine, Count, Feature, Length, Product, Rate, Recency
 from features.replay import Progress as Part
-from features.schema import Age, Column, Cosine, Count, Feature, FeatureSet, Length, Product, Rate, Recency
+from features.schema import FeatureSet
 from training.als import ImplicitFactors
 from training.fm import factorisation_machine
 from training.heads import WORKERS, Table, fit_heads

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from features.columns import Feature
 from features.errors import FeatureError, HuozhaoError, PolicyError
-from features.schema import Feature, FeatureSet
+from features.schema import FeatureSet
 from ranking.value import Weights
 
 FORMS = {form.__struct_config__.tag: form for form in get_args(Feature)}

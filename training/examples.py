@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
+from features.columns import CONTEXT_CATEGORIES, MAX_CODES, Category, InContext
 from features.errors import TrainingError
 from features.history import IMPRESSION, History
 from features.log import DAY_MS, EventLog
 from features.reader import Codes
 from features.records import Item, User
-from features.schema import CONTEXT_CATEGORIES, MAX_CODES, Category, FeatureSet, InContext
+from features.schema import FeatureSet
 from features.standard import standard
 from features.types import BoolArray, RowArray
 from training.labels import WINDOWS_MS, Labels

@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_limits
 from features.counters import STRENGTH
 from features.factors import BUCKETS, Factors, words_of
 from features.history import History
+from features.layout import ACTION_CODE
 from features.log import DAY_MS
 from features.records import Item
 from features.replay import Progress as Part
-from features.schema import ACTION_CODE
 from features.state import HISTORY_STRENGTH
 from features.types import DoubleArray, FloatArray, IntArray, RowArray
 from training.labels import WATCH, Catalog, watched

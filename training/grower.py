@@ -9,8 +9,9 @@ import lightgbm as lgb
 import msgspec
 import numpy as np
 
+from features.columns import Rate
 from features.errors import TrainingError
-from features.schema import FeatureSet, Rate
+from features.schema import FeatureSet
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
 from ranking.bundle import model_names
 from ranking.trees import Forest

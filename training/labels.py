@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 
 from features.history import IMPRESSION, Events, History, Slates
+from features.layout import ACTION_CODE
 from features.outcomes import KIND_CODES, ROOM_TYPE_CODES, is_complete, is_long_view
-from features.schema import ACTION_CODE
 from features.types import BoolArray, ByteArray, DoubleArray, IntArray, RowArray
 
 HOUR_MS = 3_600_000

@@ -15,10 +15,10 @@ from scipy.stats import norm
 
 from features import snapshot
 from features.errors import TrainingError
+from features.layout import Layout
 from features.live import HomeLog
 from features.log import DAY_MS
 from features.replay import Progress as Part
-from features.schema import Layout
 from features.state import FeatureState
 from ranking.bundle import Bundle
 from training.bootstrap import Bootstrap

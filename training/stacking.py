@@ -11,7 +11,9 @@ References
 import numpy as np
 from scipy.special import expit, logit
 
-from features.schema import FeatureSet, Rate, half_life_ms
+from features.columns import Rate
+from features.layout import half_life_ms
+from features.schema import FeatureSet
 from features.types import BoolArray, DoubleArray, FloatArray
 
 Prior = tuple[tuple[float, float], tuple[float, float]]

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.columns import InContext
 from features.history import History, Slates
-from features.schema import FeatureSet, InContext
+from features.schema import FeatureSet
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray
 from ranking.bundle import Bundle
 from ranking.ranker import BundleRanker

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from features.errors import FeatureError, PolicyError
-from features.schema import half_life_ms
+from features.layout import half_life_ms
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Slot = Annotated[int, msgspec.Meta(ge=0, lt=200)]

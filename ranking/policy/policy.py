@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from features.errors import FeatureError, PolicyError
-from features.schema import half_life_ms
+from features.layout import half_life_ms
 from ranking.api import MAX_COUNT
 from ranking.policy.boosts import Boost
 from ranking.policy.explore import Explore

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from features.errors import FeatureError, PolicyError
-from features.schema import half_life_ms
+from features.layout import half_life_ms
 
 Suppressed = Literal["seen", "bought", "session"]
 

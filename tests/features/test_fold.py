@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.arrays import PAIR_ENTRIES
+from features.columns import Count, Recency, is_category
 from features.counters import exp2_neg
 from features.factors import BUCKETS, Factors
 from features.log import Stored, to_batch
@@ -16,7 +17,7 @@ from features.outcomes import is_complete, is_long_view
 from features.reader import Codes, Reader
 from features.records import LATE_MS, Action, Context, Control, Erase, Event, Item, Kind, User
 from features.replay import Moment, Readers, read_moments
-from features.schema import Count, FeatureSet, Recency, is_category
+from features.schema import FeatureSet
 from features.standard import standard
 from features.state import FeatureState
 from features.storage import leaves

@@ -3,20 +3,10 @@
 import msgspec
 import pytest
 
+from features.columns import Category, Column, Cosine, Count, Feature, InContext, Rate, Recency
 from features.errors import FeatureError
-from features.schema import (
-    ACTION_CODE,
-    Category,
-    Column,
-    Cosine,
-    Count,
-    Feature,
-    FeatureSet,
-    InContext,
-    Rate,
-    Recency,
-    half_life_ms,
-)
+from features.layout import ACTION_CODE, half_life_ms
+from features.schema import FeatureSet
 from features.standard import standard
 
 

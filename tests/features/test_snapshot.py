@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.columns import Category, Column
 from features.log import Stored, to_batch
 from features.records import Action, Control, Erase, Event, Item, Kind, Record, User
-from features.schema import Category, Column, FeatureSet
+from features.schema import FeatureSet
 from features.snapshot import KEPT, OvertakenError, SnapshotWarning, clear, newest, save
 from features.standard import standard
 from features.state import FeatureState

@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from features.columns import Category, Column
 from features.errors import BundleError
 from features.factors import BUCKETS, Factors
 from features.reader import Codes
-from features.schema import Category, Column, FeatureSet
+from features.schema import FeatureSet
 from ranking.bundle import Bundle, Head, Manifest, Trained, current, load, model_names, promote, save, version_of
 from ranking.calibration import Calibrator
 from ranking.ranker import BundleRanker

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from features.layout import half_life_ms
 from features.records import Action, Context, Control, Event, Item, Kind
-from features.schema import half_life_ms
 from ranking import Engine, FeedRequest
 from tests.small_home import NOW
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from features import outcomes
 from features.archive import Archive
 from features.errors import RequestError
+from features.layout import ACTIONS
 from features.log import UNPLACED, from_batch
 from features.records import Event, Item, Served, User, check
-from features.schema import ACTIONS
 from seeds import constants as c
 from seeds.world import Size, World
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.columns import Count, Rate
 from features.live import HomeLog
 from features.reader import Reader
 from features.records import Action, Context, Event, Item, Kind, Record
 from features.replay import Moment, Readers, read_moments
-from features.schema import Count, FeatureSet, Rate
+from features.schema import FeatureSet
 from ranking.api import Feed, FeedRequest
 from ranking.bundle import Bundle, load, save
 from ranking.bundle import promote as turn

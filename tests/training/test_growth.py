@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from features.columns import Column, Rate
 from features.errors import TrainingError
 from features.log import DAY_MS
-from features.schema import Column, FeatureSet, Rate
+from features.schema import FeatureSet
 from ranking.bundle import Bundle
 from ranking.trees import Forest
 from ranking.value import Weights

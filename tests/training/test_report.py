@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.schema import Category, Column, FeatureSet
+from features.columns import Category, Column
+from features.schema import FeatureSet
 from ranking.bundle import Trained
 from training.calibrated import calibrated
 from training.drift import drift_of, psi, reference_of
