@@ -23,7 +23,8 @@ from features import snapshot
 from features.live import HomeLog
 from features.state import FeatureState
 from features.storage import leaves
-from ranking.bundle import current, load
+from ranking.bundle import load
+from ranking.pointer import current
 from serving.snapshots import COMMAND
 
 MARKET = Market(100, 900, 200, 2_000, samples=1_000, trees=5, leaves=15)

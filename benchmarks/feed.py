@@ -22,8 +22,9 @@ from features.storage import leaves
 from features.types import AnyArray
 from ranking import Engine, FeedRequest
 from ranking.api import Feed, RankRequest
-from ranking.bundle import current, load
+from ranking.bundle import load
 from ranking.index import ListedIndex
+from ranking.pointer import current
 from ranking.policy import load as load_policy
 
 PAGE = 50

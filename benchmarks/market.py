@@ -25,8 +25,10 @@ from features.schema import FeatureSet
 from features.standard import standard
 from features.state import FeatureState
 from features.types import DoubleArray, FloatArray, IntArray
-from ranking.bundle import Bundle, Head, Trained, model_names, promote, save
+from ranking.bundle import Bundle, Head, Trained, save
 from ranking.calibration import Calibrator
+from ranking.model_text import model_names
+from ranking.pointer import promote
 from ranking.value import Weights
 
 NOW_MS = 20_000 * DAY_MS

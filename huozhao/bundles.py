@@ -13,7 +13,8 @@ from huozhao.stages import Stages, patiently
 from huozhao.times import iso, optional_ms, wall_ms
 from huozhao.tracking import Tracker
 from ranking.attached import attach, read_attached
-from ranking.bundle import FORMAT, current, load
+from ranking.bundle import FORMAT, load
+from ranking.pointer import current
 from ranking.policy import load as load_policy
 from ranking.value import Weights
 from ranking.versions import find

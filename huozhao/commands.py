@@ -14,7 +14,8 @@ from huozhao.stages import Stages, patiently
 from huozhao.table import write_table
 from huozhao.times import iso, local_day_ms, moment_ms, now_of, optional_ms, wall_ms
 from ranking.api import Feed, FeedRequest
-from ranking.bundle import current, load
+from ranking.bundle import load
+from ranking.pointer import current
 from ranking.policy import DEFAULT_TOML
 from ranking.policy import load as load_policy
 from ranking.sources import PERSONAL_NAMES

@@ -6,7 +6,6 @@ Its version is a hash of what was learned alone, so that two runs with one seed 
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,7 @@ from features.schema import FeatureSet
 from features.types import DoubleArray
 from ranking.calibration import Calibrator
 from ranking.matrices import Piece, from_npy, to_npy
+from ranking.model_text import check_model
 from ranking.value import Weights, scales
 
 T = TypeVar("T")
@@ -226,7 +226,7 @@ def load(place: Path) -> Bundle:
     """
     manifest = read_manifest(place)
     for path, expected in manifest.sha256.items():
-        if _digest([_read(place, path)]) != expected:
+        if _digest([read_part(place, path)]) != expected:
             raise BundleError(f"{place / path} is not as it was written.", "Restore the bundle or train it anew.")
     if version_of(manifest.sha256) != manifest.version:
         raise BundleError(f"{place} does not hold version {manifest.version}.", "Restore the bundle or train it anew.")
@@ -238,25 +238,25 @@ def load(place: Path) -> Bundle:
 
 def read_manifest(place: Path) -> Manifest:
     """The first page of a bundle, its files unread."""
-    text = _read(place, "manifest.json")
+    text = read_part(place, "manifest.json")
     # The format first: the page of another one may hold what this one does not know.
-    found = _decoded(text, Formatted, place / "manifest.json").format
+    found = decoded(text, Formatted, place / "manifest.json").format
     if found not in READ:
         what = f"{place} is of format {found}, not {' or '.join(map(str, READ))}."
         raise BundleError(what, "Train it anew, or upgrade." if found > FORMAT else "Train it anew.")
-    return _decoded(text, Manifest, place / "manifest.json")
+    return decoded(text, Manifest, place / "manifest.json")
 
 
 def _assembled(place: Path, manifest: Manifest) -> Bundle:
     def part(path: str, form: type[T]) -> T:
         if path not in manifest.sha256:
             raise BundleError(f"{place} has no {path}.", "Restore the bundle or train it anew.")
-        return _decoded(_read(place, path), form, place / path)
+        return decoded(read_part(place, path), form, place / path)
 
     names, heads = part("factors/names.json", Names), part("heads.json", dict[str, Head])
     matrices = [from_npy(place / f"factors/{name}.npy") for name in MATRICES]
     feature_set = part("features.json", FeatureSet)
-    models = {head: _read(place, f"heads/{head}.txt").decode() for head in heads}
+    models = {head: read_part(place, f"heads/{head}.txt").decode() for head in heads}
     for head, text in models.items():
         check_model(head, text, feature_set, place)
     return Bundle(
@@ -281,61 +281,17 @@ def _assembled(place: Path, manifest: Manifest) -> Bundle:
     )
 
 
-def model_names(feature_set: FeatureSet) -> list[str]:
-    """What LightGBM calls the columns: it bears no commas, colons, quotes or brackets in a name."""
-    return [f"{j}_{re.sub(r'[^0-9A-Za-z_.@/*()-]', ';', name)}" for j, name in enumerate(feature_set.names)]
-
-
-def check_model(head: str, text: str, feature_set: FeatureSet, place: Path) -> None:
-    """Refuse a model that was trained on other columns."""
-    found = re.search(r"^feature_names=(.*)$", text, re.MULTILINE)
-    if not found or found[1].split(" ") != model_names(feature_set):
-        what = f"Head {head!r} of {place} was not trained on the columns of features.json."
-        raise BundleError(what, "Restore the bundle or train it anew.")
-
-
-def _read(place: Path, path: str) -> bytes:
+def read_part(place: Path, path: str) -> bytes:
+    """A file of a folder, by its path there."""
     try:
         return (place / path).read_bytes()
     except OSError as error:
         raise BundleError(f"{place / path} cannot be read: {error}.", "Restore the bundle or train it anew.") from error
 
 
-def _decoded(text: bytes, form: type[T], path: Path) -> T:
+def decoded(text: bytes, form: type[T], path: Path) -> T:
+    """What a file says, by the type that it should have."""
     try:
         return msgspec.json.decode(text, type=form)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BundleError(f"{path} cannot be read: {error}.", "Restore the bundle or train it anew.") from error
-
-
-class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which bundle is served."""
-
-    version: str
-
-
-def current(folder: Path) -> Path:
-    """The path of the bundle that is served, among the bundles of a folder.
-
-    Raises
-    ------
-    BundleError
-        If none was promoted yet.
-    """
-    if not (folder / "current.json").exists():
-        raise BundleError(f"{folder} has no current bundle.", "Train one with `huozhao train`.")
-    return folder / _decoded(_read(folder, "current.json"), Pointer, folder / "current.json").version
-
-
-def promote(folder: Path, version: str) -> None:
-    """Make a bundle the current one, after it was read and verified."""
-    load(folder / version)
-    turn(folder, version)
-
-
-def turn(folder: Path, version: str) -> None:
-    """Point at a bundle that is known to be whole: readers see the one before or this one, nothing between."""
-    draft = folder / ".current.draft"
-    write(draft, msgspec.json.encode(Pointer(version)))
-    draft.rename(folder / "current.json")
-    sync_folder(folder)

@@ -24,12 +24,13 @@ from ranking import lookups
 from ranking.agreement import Agreement
 from ranking.answers import Answers, Beside, Shared
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
-from ranking.bundle import Bundle, current, load
+from ranking.bundle import Bundle, load
 from ranking.generation import Generation
 from ranking.journal import Journal
 from ranking.ladder import Budget
 from ranking.leases import Ledger
 from ranking.making import warm, warming
+from ranking.pointer import current
 from ranking.policy import Policy
 from ranking.policy import load as load_policy
 from ranking.ranker import BundleRanker

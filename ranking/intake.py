@@ -4,8 +4,9 @@ from typing import TypeVar
 
 import msgspec
 
+from features.checks import check
 from features.errors import RecordError, RequestError
-from features.records import Context, Record, Served, Slot, Written, check, clean
+from features.records import Context, Record, Served, Slot, Written, clean
 from ranking.api import Ack, Feed, FeedRequest, RankRequest
 
 

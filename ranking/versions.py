@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from features.errors import BundleError
-from ranking.bundle import FORMAT, current, load, read_manifest, save
+from ranking.bundle import FORMAT, load, read_manifest, save
+from ranking.pointer import current
 
 
 def find(bundles: Path, name: str) -> str:

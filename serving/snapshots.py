@@ -12,8 +12,9 @@ from pathlib import Path
 
 from features import snapshot
 from features.live import HomeLog
-from ranking.bundle import current, load
+from ranking.bundle import load
 from ranking.engine import Engine
+from ranking.pointer import current
 from serving.watch import Watch
 
 LOOK_S = 2.0

@@ -14,8 +14,10 @@ from features.log import DAY_MS, merge, records_table
 from features.reader import Codes
 from features.records import Action, Event, Item, Kind, Record, User
 from features.schema import FeatureSet
-from ranking.bundle import Bundle, Head, Trained, model_names, promote, save
+from ranking.bundle import Bundle, Head, Trained, save
 from ranking.calibration import Calibrator
+from ranking.model_text import model_names
+from ranking.pointer import promote
 from ranking.value import Weights
 
 NOW = 20_000 * DAY_MS

@@ -13,7 +13,7 @@ from features.columns import Rate
 from features.errors import TrainingError
 from features.schema import FeatureSet
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
-from ranking.bundle import model_names
+from ranking.model_text import model_names
 from ranking.trees import Forest
 from training.models import averaged, joined, scaled
 from training.stacking import GROWN, WARM, log_odds, own_rate, shares

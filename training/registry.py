@@ -13,7 +13,8 @@ import msgspec
 
 from features.errors import BundleError
 from features.log import sync_folder
-from ranking.bundle import Bundle, current, load, turn
+from ranking.bundle import Bundle, load
+from ranking.pointer import current, turn
 from ranking.versions import versions_of
 from training.gate import Check, Verdict
 

@@ -13,8 +13,9 @@ from features.log import DAY_MS
 from features.schema import FeatureSet
 from features.types import DoubleArray
 from ranking import Engine
-from ranking.bundle import current, load
+from ranking.bundle import load
 from ranking.engine import bundled
+from ranking.pointer import current
 from ranking.successor import MakeRanker
 from ranking.value import ORDER
 from training.bubble import Facts, by_day, discovered

@@ -2,22 +2,9 @@
 
 import pytest
 
+from features.checks import check
 from features.errors import RecordError
-from features.records import (
-    LATE_MS,
-    Action,
-    Control,
-    Event,
-    Item,
-    Kind,
-    Record,
-    Served,
-    Slot,
-    User,
-    check,
-    decode,
-    encode,
-)
+from features.records import LATE_MS, Action, Control, Event, Item, Kind, Record, Served, Slot, User, decode, encode
 from tests.random_log import START_MS, random_log
 
 

@@ -15,8 +15,10 @@ from features.errors import BundleError
 from features.factors import BUCKETS, Factors
 from features.reader import Codes
 from features.schema import FeatureSet
-from ranking.bundle import Bundle, Head, Manifest, Trained, current, load, model_names, promote, save, version_of
+from ranking.bundle import Bundle, Head, Manifest, Trained, load, save, version_of
 from ranking.calibration import Calibrator
+from ranking.model_text import model_names
+from ranking.pointer import current, promote
 from ranking.ranker import BundleRanker
 from ranking.value import Weights
 

@@ -11,7 +11,8 @@ from features.errors import BundleError
 from features.records import Item, Kind
 from huozhao.cli import main
 from ranking.attached import attach, read_attached
-from ranking.bundle import FORMAT, READ, load, promote, read_manifest
+from ranking.bundle import FORMAT, READ, load, read_manifest
+from ranking.pointer import promote
 from ranking.ranker import BundleRanker
 from ranking.versions import migrate, versions_of
 

@@ -13,7 +13,9 @@ from features.state import FeatureState
 from features.types import DoubleArray
 from ranking import Engine, FeedRequest
 from ranking.api import FeedItem
-from ranking.bundle import Bundle, model_names, promote, save
+from ranking.bundle import Bundle, save
+from ranking.model_text import model_names
+from ranking.pointer import promote
 from ranking.ranker import BundleRanker
 from ranking.types import Batch, Ranker
 from tests.small_home import FEATURES, NOW, bundle, catalog

@@ -17,7 +17,7 @@ from huozhao.cli import main
 from ranking import Engine
 from ranking.account import Account
 from ranking.api import Feed
-from ranking.bundle import current
+from ranking.pointer import current
 from ranking.re_decide import Reach, re_decide
 from serving import create_app, decisions
 from tests.serving.conftest import served

@@ -16,7 +16,8 @@ from features.records import Context
 from features.replay import Moment, Readers, read_moments
 from features.types import FloatArray
 from ranking.api import Feed
-from ranking.bundle import current, load
+from ranking.bundle import load
+from ranking.pointer import current
 from tests.serving.conftest import served
 
 PATIENT = {"explain": True, "deadline_ms": 60_000}

@@ -18,9 +18,9 @@ from features.replay import Moment, Readers, read_moments
 from features.schema import FeatureSet
 from ranking.api import Feed, FeedRequest
 from ranking.bundle import Bundle, load, save
-from ranking.bundle import promote as turn
 from ranking.engine import Engine
 from ranking.generation import Generation
+from ranking.pointer import promote as turn
 from ranking.types import Batch, Scored
 from ranking.value import Weights
 from serving.promotion import Promotions

@@ -11,7 +11,8 @@ from features.history import read_history
 from features.log import DAY_MS, Stored
 from features.records import Action, Event, Item, Kind, Record, User
 from features.types import DoubleArray
-from ranking.bundle import Bundle, current, load
+from ranking.bundle import Bundle, load
+from ranking.pointer import current
 from ranking.policy import default
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log

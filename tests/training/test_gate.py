@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from features.live import HomeLog
-from ranking.bundle import current, load
+from ranking.bundle import load
+from ranking.pointer import current
 from training.bootstrap import Bootstrap
 from training.calibrated import calibrated
 from training.figures import OURS, Judged, Row, rows_of

@@ -44,7 +44,7 @@ def test_rolling_back_undoes_one_promotion_after_the_other(bundles: Path) -> Non
 
 
 def test_a_promotion_in_place_of_one_that_was_not_written_down_can_be_undone(bundles: Path) -> None:
-    from ranking.bundle import promote as turn
+    from ranking.pointer import promote as turn
 
     old, new = made(bundles, 0), made(bundles, 1)
     turn(bundles, old)

@@ -13,8 +13,9 @@ from features.live import HomeLog
 from features.log import DAY_MS
 from features.replay import quiet
 from features.state import FeatureState
-from ranking.bundle import Bundle, current, load
+from ranking.bundle import Bundle, load
 from ranking.calibration import Calibrator
+from ranking.pointer import current
 from seeds.history import BUNDLE
 from training.bootstrap import Bootstrap
 from training.findings import Findings, find

@@ -15,7 +15,8 @@ from features.log import DAY_MS, Stored
 from features.reader import Reader
 from features.records import Action, Event, Item, Kind, Record, User
 from features.replay import Readers, moments_of, replay
-from ranking.bundle import Bundle, current, load
+from ranking.bundle import Bundle, load
+from ranking.pointer import current
 from ranking.ranker import BundleRanker
 from tests.random_log import MemoryLog
 from training.audit import audit
