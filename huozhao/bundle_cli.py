@@ -194,3 +194,75 @@ def migrate(bundle: str = "current", /, *, home: Home = None) -> None:
     from huozhao import bundles
 
     bundles.migrate(home_of(home), bundle)
+
+
+def evaluate(
+    *,
+    home: Home = None,
+    since: str | None = None,
+    until: str | None = None,
+    baselines: Flag = False,
+    rolling: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    retrieval: Flag = False,
+    json: Path | None = None,
+) -> None:
+    """Judge the current bundle on impressions that came after its training, beside baselines, with intervals.
+
+    Parameters
+    ----------
+    home
+        The home whose log and bundle are judged.
+    since
+        Judge impressions received from then on; the end of the training, if not given.
+    until
+        Judge impressions received before; the log's end, if not given.
+    baselines
+        Put chance, popularity, item-kNN, iALS, a factorisation machine, LightGBM on static features, LambdaMART and
+        others beside ours, look into slices, and judge calibration and watch time.
+    rolling
+        Judge training itself on so many last days: each by a bundle that learned from the days before it, pooled,
+        beside baselines. Needs no bundle and keeps none; --since and --until are not for it. Days that are judged are
+        kept in the home's `rolling` folder: a run that was stopped goes on from them.
+    retrieval
+        Judge what the policy's sources find of what people turned out to want, beside popularity, item-kNN, iALS and
+        EASE.
+    json
+        Also write every figure to this file.
+    """
+    from huozhao import commands
+
+    commands.evaluate(
+        home_of(home),
+        since=since,
+        until=until,
+        baselines=baselines,
+        rolling=rolling,
+        retrieval=retrieval,
+        json=json,
+    )
+
+
+def replay(
+    file: Path, /, *, home: Home = None, since: str | None = None, until: str | None = None, seed: Seed = 0
+) -> None:
+    """Turn the log into a training table: what was known at every impression's moment, and what became of it.
+
+    Categories are texts. An outcome is null while its whole window is open, also where `train` cuts windows to fit a
+    short log.
+
+    Parameters
+    ----------
+    file
+        The Parquet file to write.
+    home
+        The home whose log is read.
+    since
+        Leave out impressions received before.
+    until
+        Use nothing received from then on.
+    seed
+        Of the factors.
+    """
+    from huozhao import commands
+
+    commands.replay(home_of(home), file, since=since, until=until, seed=seed)
