@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from scipy import stats
@@ -19,8 +21,9 @@ Tales = Mapping[str, Sequence[Lived]]
 """What became of each policy, world by world."""
 SETTLED = 1
 """Figures of the table leave out so many days at the start, where that leaves any."""
-
-
+WIDTH, CELL, AT_ONCE, LONGEST = 100, 18, 4, 56
+"""Of the table in plain text: its columns, those of a mean with its interval, policies side by side, words of a figure.
+"""
 DISCOVERY = "best tenth of what is new, shown 100 times within a day"
 
 
@@ -97,23 +100,43 @@ def _table(lived: Tales, first: str, others: Sequence[str]) -> str:
 
 
 def side_by_side(lived: Tales) -> str:
-    """The same table in plain text, and what each policy's gain costs beside the first's."""
+    """The same table in plain text of 100 columns, and what each policy's gain costs beside the first's.
+
+    Below a mean, in brackets, is what it has beyond the first's. More than four policies are told in several tables,
+    each with the first.
+    """
     first, *others = lived
-    heads = ["", *lived, *(f"{name} - {first}" for name in others)]
-    told = [*FIGURES.items(), ("discovery", DISCOVERY)]
-    rows = [[words, *_cells(lived, first, others, figure)] for figure, words in told]
-    if others:
-        costs = [_cell(cost(lived[name], lived[first], figure)) for name in others for figure in ("gain", "expected")]
-        rows += [
-            [f"cost in {words}, % of {first}'s", *[""] * len(lived), *costs[place::2]]
-            for place, words in enumerate(("gain", "expected gain"))
-        ]
-    wide = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-    lines = [
-        row[0].ljust(wide[0]) + "".join(f"  {cell.rjust(width)}" for cell, width in zip(row[1:], wide[1:], strict=True))
-        for row in (heads, *rows)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    some = [others[at : at + AT_ONCE - 1] for at in range(0, len(others), AT_ONCE - 1)] or [[]]
+    return "\n\n".join(_beside(lived, first, names) for names in some)
+
+
+def _beside(lived: Tales, first: str, others: Sequence[str]) -> str:
+    names = [first, *others]
+    wide = min(WIDTH - len(names) * (CELL + 1), LONGEST)
+    lines = [_line("", [shorten(name, CELL) for name in names], wide)]
+    for figure, words in (*FIGURES.items(), ("discovery", DISCOVERY)):
+        values = [over_all(lived[name], figure) for name in names]
+        beyond = [f"({_cell(one - values[0], '+')})" for one in values[1:]]
+        lines += _lines(words, [[_cell(one) for one in values], ["", *beyond] if beyond else []], wide)
+    for figure, words in (("gain", "gain"), ("expected", "expected gain")) if others else ():
+        costs = [_cell(cost(lived[name], lived[first], figure)) for name in others]
+        lines += _lines(f"cost in {words}, % of {first}'s", [["", *costs]], wide)
+    return "\n".join(lines)
+
+
+def shorten(name: str, most: int) -> str:
+    """A name of at most so many characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _lines(words: str, rows: Sequence[Sequence[str]], wide: int) -> list[str]:
+    """Rows of cells with words beside them, wrapped."""
+    pairs = zip_longest(wrap(words, wide), filter(None, rows))
+    return [_line(said or "", cells or (), wide) for said, cells in pairs]
+
+
+def _line(words: str, cells: Sequence[str], wide: int) -> str:
+    return (words.ljust(wide) + "".join(f" {cell:>{CELL}}" for cell in cells)).rstrip()
 
 
 def cost(lived: Sequence[Lived], first: Sequence[Lived], figure: str = "gain") -> DoubleArray:
@@ -133,9 +156,9 @@ def _cells(lived: Tales, first: str, others: Sequence[str], figure: str) -> list
     return [_cell(some) for some in values.values()] + [_cell(values[name] - values[first]) for name in others]
 
 
-def _cell(values: DoubleArray) -> str:
+def _cell(values: DoubleArray, sign: str = "") -> str:
     wide = half_width(values)
-    return f"{np.mean(values):.3g}" + (f" ± {wide:.2g}" if np.isfinite(wide) else "")
+    return f"{np.mean(values):{sign}.3g}" + (f" ± {wide:.2g}" if np.isfinite(wide) else "")
 
 
 def write_pictures(out: Path, lived: Tales) -> str:

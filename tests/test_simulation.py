@@ -36,11 +36,23 @@ def test_policies_are_told_side_by_side_in_text_with_what_they_cost() -> None:
     tales = {"now": lived("now", 1), "then": lived("then", 0)}
     text = side_by_side(tales)
     assert all(words in text for words in FIGURES.values())
-    assert "then - now" in text.splitlines()[0]
+    assert text.splitlines()[0].split() == ["now", "then"]
+    assert "(-1 ± 0)" in text
     # Means of days 2 and 3 are 2.5 and 3.5, the other's 1.5 and 2.5.
     assert cost(tales["then"], tales["now"]).tolist() == pytest.approx([100 / 2.5, 100 / 3.5])
     assert any(line.startswith("cost in gain") and "34.3 ± " in line for line in text.splitlines())
     assert "cost" not in side_by_side({"now": tales["now"]})
+
+
+def test_the_table_in_text_fits_into_100_columns_however_many_policies_there_are() -> None:
+    names = ["default", "a-policy-of-a-very-long-name", *(f"p{n}" for n in range(5))]
+    text = side_by_side({name: lived(name, n) for n, name in enumerate(names)})
+    assert max(map(len, text.splitlines())) <= 100
+    tables = text.split("\n\n")
+    assert [table.split("\n")[0].split() for table in tables] == [
+        ["default", "a-policy-of-a-ver…", "p0", "p1"],
+        ["default", "p2", "p3", "p4"],
+    ]
 
 
 def test_pictures_are_drawn_where_they_can_be(tmp_path: Path) -> None:
