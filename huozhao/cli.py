@@ -29,7 +29,7 @@ app = App(
     version=_version,
     help_format="plaintext",
 )
-for title, commands in {
+COMMANDS: dict[str, tuple[App | Callable[..., None], ...]] = {
     "A home to begin with": (world_cli.demo, world_cli.simulate, world_cli.sources),
     "Pages": (page_cli.serve, page_cli.feed, page_cli.why),
     "Bundles": (
@@ -43,7 +43,8 @@ for title, commands in {
         bundle_cli.replay,
     ),
     "What a home goes by": (policy_cli.policy, key_cli.keys, log_cli.log),
-}.items():
+}
+for title, commands in COMMANDS.items():
     group = Group.create_ordered(title)
     for command in commands:
         if isinstance(command, App):
