@@ -5,7 +5,6 @@ its own for a state meanwhile, and the processor's time at the lowest priority.
 """
 
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,8 @@ LOOK_S = 2.0
 """How often it is looked how far the log has come."""
 OVERTAKEN = 75
 """How the process ends where somebody was erased while it wrote: the next look takes another."""
-COMMAND = (sys.executable, "-c", "from serving.snapshots import main; main()")
+COMMAND = (sys.executable, "-c", "import os; os.nice(19); from serving.snapshots import main; main()")
+"""It gives way before it imports anything: importing takes a second, and threads keep what they began with."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +83,7 @@ def take(home: Path) -> Path:
 
 
 def main() -> None:
-    """Take a snapshot of the home that the command line names, in whatever time nobody else wants."""
-    os.nice(19)
+    """Take a snapshot of the home that the command line names."""
     try:
         take(Path(sys.argv[1]))
     except snapshot.OvertakenError:

@@ -1,6 +1,7 @@
 """A server that is killed loses nothing it acknowledged, keeps nothing twice, and starts as if it had never stopped."""
 
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from features.schema import FeatureSet
 from features.snapshot import SnapshotWarning, clear_beyond, newest, restored, save
 from features.state import FeatureState
 from ranking.engine import Engine
-from serving.snapshots import Snapshots, take
+from serving.snapshots import COMMAND, Snapshots, take
 from tests.features.test_snapshot import assert_same
 from tests.serving.test_writer import like
 from tests.small_home import FEATURES, NOW
@@ -68,6 +69,14 @@ def test_a_snapshot_is_taken_when_so_many_records_have_come_and_when_somebody_wa
         while not list(home.glob("state/*-000000000055")):
             time.sleep(0.01)
         snapshots.stop()
+
+
+def test_the_process_of_a_snapshot_gives_way_before_it_imports_anything(tmp_path: Path) -> None:
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / "__init__.py").write_text("import os; print(os.nice(0))")
+    (tmp_path / "serving" / "snapshots.py").write_text("def main() -> None: ...")
+    said = subprocess.run([*COMMAND, "home"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said == "19\n"
 
 
 def test_snapshots_of_what_the_log_has_lost_are_removed_before_other_records_come_there(home: Path) -> None:
