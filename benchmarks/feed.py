@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.churn import tail
-from benchmarks.light import light_rows
+from benchmarks.light import light_rows, way_rows
 from benchmarks.market import NOW_MS, Market, make_market
 from benchmarks.mutex import Waits, Writer, churn_rows
 from benchmarks.naive import Naive
@@ -30,6 +30,8 @@ from ranking.policy import load as load_policy
 PAGE = 50
 PEOPLE = 64
 CLOSE = 1e-9
+WIDE = 16
+"""People who are asked for with 500 candidates and with 5,000."""
 ACTIVE = 100_000
 """People who do something beside the feeds."""
 
@@ -76,6 +78,8 @@ def measure(plan: Plan) -> Report:
             took, theirs = _beside_naive(report, home, engine, people, plan.feeds)
             report.rows += stage_rows(generation, people, PAGE, plan.rounds)
             report.rows += light_rows(generation, people[: plan.rounds])
+            ways, report.ratios["feed.light_5000_over_500"] = way_rows(generation, people[:WIDE])
+            report.rows += ways
             report.rows += _churn(engine, ours, plan.churned)
             report.rows.append(_swap(home))
         with served(home, NOW_MS) as server:

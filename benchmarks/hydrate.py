@@ -42,9 +42,7 @@ def measure(market: Market, times: int) -> Report:
         return reader.rows(state, next(users_of), drawn(), NOW_MS, Context("feed"))
 
     def as_served() -> AnyArray:
-        rows = drawn()
-        moving = reader.rows(state, next(users_of), rows, NOW_MS, Context("feed"), kept.moving)
-        return kept.coded(moving, rows).table.T
+        return kept.coded(reader, state, next(users_of), drawn(), NOW_MS, Context("feed")).table.T
 
     def by_row() -> FloatArray:
         return matrix.take(drawn(), axis=0)

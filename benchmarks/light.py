@@ -1,4 +1,7 @@
-"""The light first stage beside scoring all in full: what it costs, and what of the page's value it loses."""
+"""The light first stage beside scoring all in full: what it costs, and what of the page's value it loses.
+
+And what the whole way from candidates to values takes, of 5,000 that were retrieved beside 500.
+"""
 
 from collections.abc import Sequence
 
@@ -11,12 +14,14 @@ from features.records import Context
 from features.types import DoubleArray
 from ranking.generation import Generation
 from ranking.policy import Light
-from ranking.types import Batch, Candidates
+from ranking.types import Batch, Candidates, Query
 
 FOUND, PAGE = 5_000, 50
 TREES, KEPT = (10, 20, 40, 80), (200, 500)
 TURNS = 3
 """Times each way is taken for each person."""
+LIGHT, SIZES = Light(40, 500), (500, 1_000, FOUND)
+"""The stage that a policy has which names no other, and the numbers of candidates that it is tried with."""
 
 
 def light_rows(generation: Generation, people: Sequence[int]) -> list[Row]:
@@ -39,6 +44,37 @@ def light_rows(generation: Generation, people: Sequence[int]) -> list[Row]:
     return rows
 
 
+def way_rows(generation: Generation, people: Sequence[int]) -> tuple[list[Row], float]:
+    """Milliseconds from what sources found to values, rows included, by the number found; the last by the first.
+
+    Everybody's candidates come in turn, as in serving: little of them is in the caches.
+    """
+    kinds = sum(len(index) > 0 for index in generation.indexes.values())
+    served = generation.under(msgspec.structs.replace(generation.policy, light=LIGHT))
+    runs, counts = [], []
+    for size in SIZES:
+        wide = generation.under(msgspec.structs.replace(generation.policy, candidates=size // kinds))
+        asked = [_query(generation, user) for user in people]
+        found = [(query, wide.retrieve(query)) for query in asked]
+        runs += [lambda one=one: _way(served, *one) for one in found]
+        counts.append(float(np.median([len(some.rows) for _, some in found])))
+    took = np.median(np.array(interleaved(runs, TURNS)).reshape(len(SIZES), -1), axis=1).tolist()
+    rows: list[Row] = [
+        {"system": "light: from candidates to values", "candidates": n, "way_ms": ms}
+        for n, ms in zip(counts, took, strict=True)
+    ]
+    return rows, took[-1] / took[0]
+
+
+def _way(generation: Generation, query: Query, found: Candidates) -> None:
+    chosen, *_ = generation.unseen(query, generation.legal(query, found)[0])
+    generation.score(generation.glance(generation.assemble(query, chosen))[0])
+
+
+def _query(generation: Generation, user: int) -> Query:
+    return generation.query("light", generation.state.users.name(user), PAGE, Context("feed"), NOW_MS)
+
+
 def _row(stage: str, kept: int, took: float, mean: float, most: float) -> Row:
     return {"system": f"light: {stage}", "kept": kept, "score_ms": took, "ndcg_loss": mean, "ndcg_loss_most": most}
 
@@ -46,7 +82,7 @@ def _row(stage: str, kept: int, took: float, mean: float, most: float) -> Row:
 def _batch(generation: Generation, user: int) -> Batch:
     """Random candidates: nearer ones would all be alike, and the cut easier."""
     state = generation.state
-    query = generation.query("light", state.users.name(user), PAGE, Context("feed"), NOW_MS)
+    query = _query(generation, user)
     drawn = np.random.default_rng(user).choice(state.described(), min(2 * FOUND, len(state.items) // 2), replace=False)
     legal, _ = generation.legal(query, Candidates(drawn, np.zeros(len(drawn), np.uint8)))
     return generation.assemble(query, Candidates(legal.rows[:FOUND], legal.source[:FOUND]))

@@ -6,9 +6,10 @@ import numpy as np
 from numba import njit
 
 from features.arrays import AUTHOR, AUTHORS, CATEGORIES, CATEGORY, ITEM, KIND, N_ENTITIES, USER, Arrays, SlotArrays
+from features.cosines import length, product
 from features.counters import exp2_neg
-from features.faded import TILE, counter, counters_of, new_counters, recency, seconds_since
-from features.lanes import LANES, dot, prefetch
+from features.faded import TILE, Counters, counter, counters_of, new_counters, recency, seconds_since
+from features.lanes import LANES, prefetch
 from features.plan import (
     CONTEXT,
     COSINE,
@@ -22,9 +23,10 @@ from features.plan import (
     USER_NUMBER,
     Plan,
 )
-from features.types import DoubleArray, FloatArray, IntArray, RowArray
+from features.types import DoubleArray, FloatArray, IntArray, RowArray, TickArray
 
 COSINE_OF = (ITEM, AUTHOR, CATEGORY)
+"""The entity whose vectors each of ``schema.FACTORS`` is."""
 
 RING_HALF_LIFE_MS = 7 * 86_400_000.0
 """How fast an item in the ring fades from the person's vector."""
@@ -48,6 +50,29 @@ class View(NamedTuple):
     plan: Plan
     codes: FloatArray
     vectors: Vectors
+
+
+class Asked(NamedTuple):
+    """Of whom columns are read, and when.
+
+    ``arrays``, ``slots`` and ``learned`` are native objects; ``context`` is in the order of ``CONTEXT_NUMBERS`` then
+    ``CONTEXT_CATEGORIES``; ``user`` 0 is nobody.
+    """
+
+    arrays: Arrays
+    slots: SlotArrays
+    learned: View
+    context: DoubleArray
+    user: int
+    now_ms: int
+
+
+class Asker(NamedTuple):
+    """The person's unit vector, whether they have one, and room for what a tile counted."""
+
+    vector: FloatArray
+    known: bool
+    counters: Counters
 
 
 @njit(nogil=True, cache=True)
@@ -79,54 +104,68 @@ def user_vector(arrays: Arrays, view: View, user: int, now_ms: int, out: FloatAr
 def assemble(
     arrays: Arrays,
     slots: SlotArrays,
-    view: View,
+    learned: View,
     context: DoubleArray,
     user: int,
-    items: RowArray,
     now_ms: int,
+    items: RowArray,
     columns: IntArray,
     out: FloatArray,
 ) -> None:
-    """Write some feature columns of ``items`` for one person at one time.
+    """Write some feature columns of ``items`` for one person at one time; the first six are those of ``Asked``.
 
     Parameters
     ----------
-    context : DoubleArray
-        In the order of ``CONTEXT_NUMBERS`` then ``CONTEXT_CATEGORIES``.
     columns : IntArray
         The features to write; the rest is left as it is.
     out : FloatArray
         (d, n) float32: a feature's values lie side by side.
     """
-    plan, n = view.plan, items.shape[0]
-    vector = np.empty(view.vectors.item.shape[1], np.float32)
-    known = user_vector(arrays, view, user, now_ms, vector)
-    counters = new_counters(arrays, plan)
-    for start in range(0, n, TILE):
-        some = items[start : start + TILE]
-        keys = entity_rows(arrays.items.categories, user, some)
-        for pair in range(2):
-            find_entries(arrays.pairs[pair].keys[user], keys[N_ENTITIES + pair])
+    # Made here: to unbox it would cost a call 20 µs.
+    asked = Asked(arrays, slots, learned, context, user, now_ms)
+    asker = new_asker(asked)
+    for start in range(0, items.shape[0], TILE):
+        keys = keys_of(asked, items[start : start + TILE])
         kinds = keys[KIND].astype(np.uint32)
-        counters.read[:] = False
-        counters.faded[:] = False
+        begin_tile(asker)
         for j in columns:
-            op, column = plan.op[j], out[j][start : start + TILE]
-            if op >= COSINE:
-                which = plan.a[j]
-                vectors = view.vectors
-                matrix = vectors.item if which == 0 else vectors.author if which == 1 else vectors.category
-                rows = keys[COSINE_OF[which]]
-                if op == LENGTH:
-                    length(matrix, rows, column)
-                else:
-                    product(vector, known, matrix, rows, op == COSINE, column)
-            elif op < RATE:
-                stored(arrays, view, context, user, keys, now_ms, j, column)
-            elif op == RECENCY:
-                recency(counters_of(arrays, plan.of[j], user)[2], keys[plan.of[j]], plan.a[j], now_ms, column)
-            else:
-                counter(arrays, slots, plan, counters, user, keys[plan.of[j]], kinds, now_ms, j, column)
+            write_column(asked, asker, keys, kinds, j, out[j][start : start + TILE])
+
+
+@njit(nogil=True, cache=True)
+def new_asker(asked: Asked) -> Asker:
+    """What all columns of one person at one time are made with."""
+    arrays, view = asked.arrays, asked.learned
+    vector = np.empty(view.vectors.item.shape[1], np.float32)
+    known = user_vector(arrays, view, asked.user, asked.now_ms, vector)
+    return Asker(vector, known, new_counters(arrays, view.plan))
+
+
+@njit(nogil=True, cache=True)
+def begin_tile(asker: Asker) -> None:
+    """Forget what the tile before counted."""
+    asker.counters.read[:] = False
+    asker.counters.faded[:] = False
+
+
+@njit(nogil=True, cache=True)
+def write_column(asked: Asked, asker: Asker, keys: RowArray, kinds: TickArray, j: int, out: FloatArray) -> None:
+    """Column j of a tile; of ``keys``, which are as ``keys_of`` gives them, it reads row ``plan.of[j]`` alone."""
+    arrays, view, user, now_ms = asked.arrays, asked.learned, asked.user, asked.now_ms
+    plan, vectors = view.plan, view.vectors
+    op, which, rows = plan.op[j], plan.a[j], keys[plan.of[j]]
+    if op >= COSINE:
+        matrix = vectors.item if which == 0 else vectors.author if which == 1 else vectors.category
+        if op == LENGTH:
+            length(matrix, rows, out)
+        else:
+            product(asker.vector, asker.known, matrix, rows, op == COSINE, out)
+    elif op < RATE:
+        stored(arrays, view, asked.context, user, rows, now_ms, j, out)
+    elif op == RECENCY:
+        recency(counters_of(arrays, plan.of[j], user)[2], rows, which, now_ms, out)
+    else:
+        counter(arrays, asked.slots, plan, asker.counters, user, rows, kinds, now_ms, j, out)
 
 
 @njit(nogil=True, cache=True)
@@ -135,7 +174,7 @@ def stored(
     view: View,
     context: DoubleArray,
     user: int,
-    keys: RowArray,
+    rows: RowArray,
     now_ms: int,
     j: int,
     out: FloatArray,
@@ -145,17 +184,26 @@ def stored(
     if op == CONTEXT:
         out[:] = context[a]
     elif op == ITEM_NUMBER:
-        copy(arrays.items.numbers[:, a], keys[ITEM], out)
+        copy(arrays.items.numbers[:, a], rows, out)
     elif op == ITEM_CATEGORY:
-        code(view.codes[b], arrays.items.categories[:, a], keys[ITEM], out)
+        code(view.codes[b], arrays.items.categories[:, a], rows, out)
     elif op == ITEM_AGE:
-        age(arrays.items.times[:, a], keys[ITEM], now_ms, out)
+        age(arrays.items.times[:, a], rows, now_ms, out)
     elif op == USER_NUMBER:
         out[:] = arrays.users.numbers[user, a]
     elif op == USER_CATEGORY:
-        code(view.codes[b], arrays.users.categories[:, a], keys[USER], out)
+        code(view.codes[b], arrays.users.categories[:, a], rows, out)
     else:
-        age(arrays.users.times[:, a], keys[USER], now_ms, out)
+        age(arrays.users.times[:, a], rows, now_ms, out)
+
+
+@njit(nogil=True, cache=True)
+def keys_of(asked: Asked, items: RowArray) -> RowArray:
+    """(entities + pairs, n) int32: the row of each entity, and the entry of each pair, of items; -1 for none."""
+    keys = entity_rows(asked.arrays.items.categories, asked.user, items)
+    for pair in range(2):
+        find_entries(asked.arrays.pairs[pair].keys[asked.user], keys[N_ENTITIES + pair])
+    return keys
 
 
 @njit(nogil=True, cache=True)
@@ -207,53 +255,6 @@ def age(times: IntArray, rows: RowArray, now_ms: int, out: FloatArray) -> None:
     """Seconds since the times of rows; NaN where unknown."""
     for i in range(rows.shape[0]):
         out[i] = seconds_since(times[max(rows[i], 0)], now_ms)
-
-
-@njit(nogil=True, cache=True)
-def squared(vector: FloatArray) -> np.float32:
-    """The square of a vector's length."""
-    whole = vector.shape[0] - vector.shape[0] % LANES
-    total = dot(vector, 0, vector, whole)
-    for k in range(whole, vector.shape[0]):
-        total += vector[k] * vector[k]
-    return total
-
-
-@njit(nogil=True, cache=True)
-def length(matrix: FloatArray, rows: RowArray, out: FloatArray) -> None:
-    """How long each row's vector is; 0 where there is none."""
-    for i in range(rows.shape[0]):
-        out[i] = np.sqrt(squared(matrix[rows[i]])) if 0 <= rows[i] < matrix.shape[0] else 0.0
-
-
-@njit(nogil=True, cache=True)
-def product(
-    vector: FloatArray, known: bool, matrix: FloatArray, rows: RowArray, of_directions: bool, out: FloatArray
-) -> np.float32:
-    """Product of the person's unit vector with each row's, or their cosine; NaN where either is missing.
-
-    Rows are touched before they are read, so that their lines come from memory side by side; the sum it returns has it
-    fetch them.
-    """
-    out[:], fetched = np.nan, np.float32(0)
-    if not known:
-        return fetched
-    flat, dims = matrix.reshape(-1), vector.shape[0]
-    whole = dims - dims % LANES
-    for i in range(rows.shape[0]):
-        if 0 <= rows[i] < matrix.shape[0]:
-            for k in range(0, dims, LANES):
-                fetched += flat[np.intp(rows[i]) * dims + k]
-    for i in range(rows.shape[0]):
-        if 0 <= rows[i] < matrix.shape[0]:
-            at = np.intp(rows[i]) * dims
-            total = dot(flat, at, vector, whole)
-            for k in range(whole, dims):
-                total += vector[k] * flat[at + k]
-            size = squared(matrix[rows[i]])
-            if size > 0:
-                out[i] = total / np.sqrt(size) if of_directions else total
-    return fetched
 
 
 def context_row(now_ms: int, utc_offset_ms: int, position: int, codes: tuple[float, float, float]) -> DoubleArray:

@@ -51,27 +51,52 @@ _variable = cast("Callable[[ir.IRBuilder, ir.Value], ir.Value]", cgutils.alloca_
 _function = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgutils.get_or_insert_function)
 
 
+def _summed(
+    context: _Context,
+    build: ir.IRBuilder,
+    kinds: tuple[types.Type, types.Type],
+    arrays: list[ir.Value],
+    whole: ir.Value,
+) -> ir.Value:
+    """The product of ``whole`` numbers of two flat arrays, given as [one, from where, other, from where]."""
+    one, at, other, start = arrays
+    total = _variable(build, ir.Constant(_FLOATS, [0.0] * LANES))
+    with cgutils.for_range_slice(build, _I64(0), whole, _I64(LANES)) as (k, _):
+        left = _address(context, build, kinds[0], one, build.add(at, k), _FLOATS)
+        right = _address(context, build, kinds[1], other, build.add(start, k), _FLOATS)
+        product = build.fmul(build.load(left, align=4), build.load(right, align=4))
+        build.store(build.fadd(build.load(total), product), total)
+    folded, width = build.load(total), LANES
+    while width > 1:
+        width //= 2
+        halves = (ir.Constant(ir.VectorType(_I32, width), list(range(s, s + width))) for s in (0, width))
+        low, high = (build.shuffle_vector(folded, folded, half) for half in halves)
+        folded = build.fadd(low, high)
+    return build.extract_element(folded, _I32(0))
+
+
 @intrinsic
 def _lanes(typing: object, matrix: types.Type, at: types.Type, vector: types.Type, whole: types.Type) -> _Typed:
     """The product of ``whole`` numbers, a multiple of ``LANES``, of a flat matrix from ``at`` and of a vector."""
 
     def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
         matrix, at, vector, whole = arguments
-        total = _variable(build, ir.Constant(_FLOATS, [0.0] * LANES))
-        with cgutils.for_range_slice(build, _I64(0), whole, _I64(LANES)) as (k, _):
-            of_row = _address(context, build, signature.args[0], matrix, build.add(at, k), _FLOATS)
-            weight = _address(context, build, signature.args[2], vector, k, _FLOATS)
-            product = build.fmul(build.load(of_row, align=4), build.load(weight, align=4))
-            build.store(build.fadd(build.load(total), product), total)
-        folded, width = build.load(total), LANES
-        while width > 1:
-            width //= 2
-            halves = (ir.Constant(ir.VectorType(_I32, width), list(range(s, s + width))) for s in (0, width))
-            low, high = (build.shuffle_vector(folded, folded, half) for half in halves)
-            folded = build.fadd(low, high)
-        return build.extract_element(folded, _I32(0))
+        kinds = signature.args[0], signature.args[2]
+        return _summed(context, build, kinds, [matrix, at, vector, _I64(0)], whole)
 
     return types.float32(matrix, types.intp, vector, types.intp), write
+
+
+@intrinsic
+def _square(typing: object, matrix: types.Type, at: types.Type, whole: types.Type) -> _Typed:
+    """The product of ``whole`` numbers, a multiple of ``LANES``, of a flat matrix from ``at`` with themselves."""
+
+    def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
+        matrix, at, whole = arguments
+        kind = signature.args[0]
+        return _summed(context, build, (kind, kind), [matrix, at, matrix, at], whole)
+
+    return types.float32(matrix, types.intp, types.intp), write
 
 
 @intrinsic
@@ -224,6 +249,9 @@ dot = cast("Callable[[FloatArray, int, FloatArray, int], np.float32]", _lanes)
 
 ``whole`` is a multiple of ``LANES``. Lane j sums numbers j, j + 16, … in order; then lanes are folded in halves.
 """
+
+square = cast("Callable[[FloatArray, int, int], np.float32]", _square)
+"""``(flat, at, whole)``: ``dot`` of the first ``whole`` numbers of a matrix from ``at`` and themselves."""
 
 across = cast("Callable[[FloatArray, int, FloatArray, int, int, FloatArray, int], None]", _across)
 """``(tile, at, vectors, start, dims, out, to)``: write from ``to`` on the products of ``LANES`` vectors with one.

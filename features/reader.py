@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from features.assemble import Vectors, View, assemble, context_row, user_vector
+from features.assemble import COSINE_OF, Asked, Vectors, View, assemble, context_row, user_vector
 from features.columns import (
     CONTEXT_CATEGORIES,
     CONTEXT_NUMBERS,
@@ -95,6 +95,11 @@ class Reader:
         self._native = native_view(self._view)
 
     @property
+    def basis(self) -> RowArray:
+        """The entity or pair (d,) whose row, beside the item's kind, decides each column; as ``Plan.of``."""
+        return self._plan.of
+
+    @property
     def vectors(self) -> Vectors:
         """Vectors by row of item, author and category, as of the last ``catch_up``."""
         return self._view.vectors
@@ -173,6 +178,11 @@ class Reader:
             columns = self._all
         elif len(columns) < wide:
             out.fill(np.nan)
+        assemble(*self.asked(state, user, now_ms, context), items, columns, out)
+        return out.T
+
+    def asked(self, state: FeatureState, user: int, now_ms: int, context: Context) -> Asked:
+        """Of whom kernels read columns, and when; nobody may fold before they are done."""
         city_tier = context.city_tier or state.user_columns["city_tier"].names[state.arrays.users.categories[user, 2]]
         codes = (
             self._context_code("surface", context.surface),
@@ -180,8 +190,7 @@ class Reader:
             self._context_code("city_tier", city_tier),
         )
         numbers = context_row(now_ms, self.feature_set.utc_offset_ms, context.position, codes)
-        assemble(state.native, state.native_slots, self._native, numbers, user, items, now_ms, columns, out)
-        return out.T
+        return Asked(state.native, state.native_slots, self._native, numbers, user, now_ms)
 
     def _context_code(self, name: str, value: str) -> float:
         return float(self._codes.get(f"context.{name}", {}).get(value, 0))
@@ -225,11 +234,11 @@ def _operation(column: Feature, layout: Layout) -> tuple[int, int, int, int, int
         case Recency(of=of, action=action):
             return RECENCY, layout.recency(of, action), 0, entities.index(of), 0, 0, 0, 0.0
         case Cosine(right=right):
-            return COSINE, FACTORS.index(right), 0, 1, 0, 0, 0, 0.0
+            return COSINE, FACTORS.index(right), 0, COSINE_OF[FACTORS.index(right)], 0, 0, 0, 0.0
         case Product(right=right):
-            return PRODUCT, FACTORS.index(right), 0, 1, 0, 0, 0, 0.0
+            return PRODUCT, FACTORS.index(right), 0, COSINE_OF[FACTORS.index(right)], 0, 0, 0, 0.0
         case Length(of=of):
-            return LENGTH, FACTORS.index(of), 0, 1, 0, 0, 0, 0.0
+            return LENGTH, FACTORS.index(of), 0, COSINE_OF[FACTORS.index(of)], 0, 0, 0, 0.0
 
 
 def _stored(column: Feature, source: str, layout: Layout) -> tuple[int, int, int, int, int, int, int, float]:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.lanes import BITS, LANES, bits, lowest, pair_sums, prefetch
+from features.lanes import BITS, LANES, pair_sums, prefetch
 from features.types import BoolArray, CodeArray, FloatArray, RowArray
+from ranking.scan import at_least
 
 MOST = 127
 """The largest code of a number."""
@@ -217,7 +218,7 @@ def _search(
     for start in range(0, count, BLOCK):
         stop = min(start + BLOCK, count)
         _bounds(kept, start, stop, query, slack, dots, lower, upper)
-        for i in some[: _at_least(upper[: stop - start], least, flags, some)]:
+        for i in some[: at_least(upper[: stop - start], least, flags, some)]:
             row = kept.rows[start + i]
             rows[found], high[found], best[waiting] = row, upper[i], lower[i]
             is_in = _is_in(allowed, row)
@@ -259,22 +260,6 @@ def _bounds(
     for i in range(scale.shape[0]):
         near, apart = np.float32(dots[i]) * scale[i], off[i] * of_off + least
         lower[i], upper[i] = near - apart, near + apart
-
-
-@njit(nogil=True, cache=True)
-def _at_least(values: FloatArray, least: np.float32, flags: BoolArray, out: RowArray) -> int:
-    """Write where values are not below a number, as those are that are none; how many."""
-    size, found = values.shape[0], 0
-    for i in range(size):
-        flags[i] = not values[i] < least
-    flags[size:] = False
-    for start in range(0, size, BITS):
-        word = bits(flags, start)
-        while word:
-            out[found] = start + lowest(word)
-            word &= word - np.uint64(1)
-            found += 1
-    return found
 
 
 @njit(nogil=True, cache=True)

@@ -266,11 +266,11 @@ class Generation:
         return suppression.unseen(self.state, self.policy.suppress, query, legal)
 
     def assemble(self, query: Query, chosen: Candidates, *, explain: bool = False) -> Batch:
-        """The feature rows and codes of candidates, as of now; every feature to explain by, else what codes need."""
+        """The codes of candidates, as of now; their feature rows to explain by, or where nothing is coded."""
         rows, codes = chosen.rows, self._item_codes
-        columns = codes.moving if codes and not explain else None
-        features = self.reader.rows(self.state, query.personalised_user, rows, query.now_ms, query.context, columns)
-        coded = codes.coded(features, rows) if codes else None
+        asked = self.state, query.personalised_user, rows, query.now_ms, query.context
+        coded = codes.coded(self.reader, *asked) if codes else None
+        features = np.zeros((len(rows), 0), np.float32) if codes and not explain else self.reader.rows(*asked)
         decided = self.decisions.of(query, rows)
         # A view of no dimensions costs nothing where re-ranking reads none.
         vectors = self.reader.vectors.item[:, : self._dims_read][rows]

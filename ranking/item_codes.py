@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from features.arrays import N_ENTITIES
 from features.reader import Reader
 from features.records import Context
 from features.schema import FeatureSet
 from features.state import FeatureState
 from features.stretch import Stretch
-from features.types import ByteArray, FloatArray, RowArray
+from features.types import ByteArray, RowArray
+from ranking.live_codes import Moving, Still, code_live
 from ranking.trees import Coded, Forest
 
 _AT_ONCE = 16_384
@@ -51,6 +53,15 @@ class ItemCodes:
         features = reader.rows(state, 0, rows, 0, Context(), self._still)
         return self._forest.coded(features).columns(self._columns)
 
-    def coded(self, features: FloatArray, rows: RowArray) -> Coded:
-        """Codes of items (n,) from their kept bytes and their moving features (n, d)."""
-        return self._forest.coded(features, self._columns, self._table, rows)
+    def coded(
+        self, reader: Reader, state: FeatureState, user: int, rows: RowArray, now_ms: int, context: Context
+    ) -> Coded:
+        """Codes of items (n,) for one person, as of the state's offset and a time: what is kept, and what moves."""
+        of = reader.basis[self.moving]
+        order = np.argsort(of, kind="stable")
+        moving = Moving(self.moving[order], np.searchsorted(of[order], np.arange(N_ENTITIES + 3)))
+        coded, asked = self._forest.blank(len(rows)), reader.asked(state, user, now_ms, context)
+        if len(rows):
+            still = Still(self._table, self._columns)
+            code_live(self._forest.native, *asked, rows, moving, still, coded.table.reshape(-1))
+        return coded

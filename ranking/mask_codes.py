@@ -5,7 +5,7 @@ from numba import njit
 
 from features.types import ByteArray, FloatArray, IntArray, RowArray
 from ranking.mask_lanes import BLOCK, count_below
-from ranking.mask_model import Model, Ranks, stride_of
+from ranking.mask_model import Members, Model, Ranks, stride_of
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -48,14 +48,34 @@ def code_rows(
         if not has[first]:
             start = members.feature[i] * steps[1]
             done = 1 if same(values, start, steps[0], n) else n
-            known = members.known[members.known_start[i] : members.known_start[i + 1]]
-            for j in range(done):
-                place = category_place(known, values[start + j * steps[0]])
-                codes[first * stride + j] = place & 255
-                if stop - first == 2:
-                    codes[(first + 1) * stride + j] = place >> 8
+            place_column(members, i, values, start, steps[0], done, codes, stride)
             if done < n:
                 repeat(codes, first, stop, stride, n)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def code_feature(model: Model, feature: int, values: FloatArray, n: int, codes: ByteArray, stride: int) -> None:
+    """The columns of codes that tell of one feature, by its values (n,) that lie side by side."""
+    ranks, members = model.ranks, model.members
+    g, i = int(np.searchsorted(ranks.feature, feature)), int(np.searchsorted(members.feature, feature))
+    while g < len(ranks.feature) and ranks.feature[g] == feature:
+        rank_column(ranks, g, values, 0, 1, n, codes, stride)
+        g += 1
+    if i < len(members.feature) and members.feature[i] == feature:
+        place_column(members, i, values, 0, 1, n, codes, stride)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def columns_of(model: Model, feature: int) -> tuple[int, int]:
+    """The columns of codes that tell of one feature: the first, and one beyond the last."""
+    ranks, members = model.ranks, model.members
+    g, i = int(np.searchsorted(ranks.feature, feature)), int(np.searchsorted(members.feature, feature))
+    if g < len(ranks.feature) and ranks.feature[g] == feature:
+        last = int(np.searchsorted(ranks.feature, feature, side="right"))
+        return int(ranks.column_start[g]), int(ranks.column_start[last])
+    if i < len(members.feature) and members.feature[i] == feature:
+        return int(members.place[i]), int(members.place[i + 1])
+    return 0, 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -74,6 +94,20 @@ def rank_column(
             code, below, at = ranks.missing_code[c], ranks.missing_below[c], c * stride + first
             for j in range(rows):
                 codes[at + j] = rank[j] if abs(value[j]) > below else code
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def place_column(
+    members: Members, i: int, values: FloatArray, start: int, step: int, n: int, codes: ByteArray, stride: int
+) -> None:
+    """The columns, one or two, of a feature of categories: the place of each value among the known."""
+    first, stop = members.place[i], members.place[i + 1]
+    known = members.known[members.known_start[i] : members.known_start[i + 1]]
+    for j in range(n):
+        place = category_place(known, values[start + j * step])
+        codes[first * stride + j] = place & 255
+        if stop - first == 2:
+            codes[(first + 1) * stride + j] = place >> 8
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

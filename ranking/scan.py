@@ -16,6 +16,10 @@ BLOCK = 1024
 """Products that wait at a time to be compared."""
 SAMPLED = 1024
 """Words of masks that are looked at to guess how many rows they share."""
+LOOKED_AT = 2048
+"""Scores that are looked at, or a few more, to guess from which on they are among the best."""
+FEW, MANY = 2 * LOOKED_AT, 4
+"""So few scores, or where one in so many is wanted, are compared one by one."""
 
 
 @njit(nogil=True, cache=True)
@@ -136,7 +140,52 @@ def nearest(matrix: FloatArray, rows: RowArray, vector: FloatArray, best: RowArr
 
 @njit(nogil=True, cache=True)
 def highest(scores: FloatArray, rows: RowArray, best: RowArray) -> None:
-    """Fill ``best`` (k,), k at most n, with the rows (n,) of highest score, in no order; of equals with the lower."""
+    """Fill ``best`` (k,), k at most n, with the rows (n,) of highest score, in no order; of equals with the lower.
+
+    Where many are left out, those that a sample says are too low are left out first: the rest is a few more than k.
+    """
+    size, k = rows.shape[0], best.shape[0]
+    if size < FEW or MANY * k > size:
+        _heap(scores, rows, best)
+        return
+    flags, some = np.empty(-(-size // BITS) * BITS, np.bool_), np.empty(size, np.int32)
+    found = at_least(scores, _guess(scores, k), flags, some)
+    if found < k:
+        _heap(scores, rows, best)
+    else:
+        _heap(scores[some[:found]], rows[some[:found]], best)
+
+
+@njit(nogil=True, cache=True)
+def _guess(scores: FloatArray, k: int) -> np.float32:
+    """A number that about k scores (n,) reach, and probably more: by a sample that is spread over all."""
+    step = scores.shape[0] // LOOKED_AT
+    sample = scores[::step].copy()
+    share = k * sample.shape[0] / scores.shape[0]
+    rank = min(int(share + 3 * np.sqrt(share)) + 2, sample.shape[0])
+    least: np.float32 = np.partition(sample, sample.shape[0] - rank)[sample.shape[0] - rank]
+    return least
+
+
+@njit(nogil=True, cache=True)
+def at_least(values: FloatArray, least: np.float32, flags: BoolArray, out: RowArray) -> int:
+    """Write where values are not below a number, as those are that are none; how many. Flags are whole ``BITS``."""
+    size, found = values.shape[0], 0
+    for i in range(size):
+        flags[i] = not values[i] < least
+    flags[size:] = False
+    for start in range(0, size, BITS):
+        word = bits(flags, start)
+        while word:
+            out[found] = start + lowest(word)
+            word &= word - np.uint64(1)
+            found += 1
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _heap(scores: FloatArray, rows: RowArray, best: RowArray) -> None:
+    """``highest``, one row after the other."""
     k, of_best = best.shape[0], np.empty(best.shape[0], np.float32)
     for i in range(k):
         _rise(best, of_best, i, rows[i], scores[i])

@@ -15,7 +15,7 @@ from features.errors import BundleError, RequestError
 from features.types import ByteArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.mask_codes import code_rows
 from ranking.mask_kernel import raw_scores
-from ranking.mask_model import stride_of
+from ranking.mask_model import Model, stride_of
 from ranking.tree_compiler import Compiled, Uncompilable, compile_trees, open_model, parse_tree
 
 if TYPE_CHECKING:
@@ -190,6 +190,15 @@ class Forest:
         if n:
             code_rows(model.native, flat, (step // 4, across // 4), n, kept, rows, columns, table.ravel())
         return Coded(table, n)
+
+    def blank(self, n: int) -> Coded:
+        """Room for the codes of n rows, for a kernel to write; needs a compiled forest."""
+        return Coded(coded_table(self._code().columns, n), n)
+
+    @property
+    def native(self) -> Model:
+        """What kernels code and score by; needs a compiled forest."""
+        return self._code().native
 
     def columns_of(self, features: Sequence[int]) -> IntArray:
         """The columns of codes (k,) int64 that tell of some features; none where the forest is not compiled."""

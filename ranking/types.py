@@ -70,7 +70,7 @@ class Batch:
 
     rows (n,) int32; kinds (n,) uint8 as in ``features.outcomes``; source (n,) uint8; vectors (n, dims) float32, unit or
     zero, of no dimensions where the policy's re-ranking reads none. ``coded`` has the same rows as a ranker by trees
-    scores them; features that it keeps by item are then NaN, unless asked for.
+    scores them; there are then no features (d is 0), unless they are asked for.
     """
 
     query: Query

@@ -5,18 +5,21 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
+from benchmarks.market import NOW_MS, Market, reader_of, sample_rows, state_of, train
 from features.live import HomeLog
 from features.log import merge, records_table
-from features.reader import Codes
-from features.records import Action, Event, Item, Kind, Record
+from features.reader import Codes, Reader
+from features.records import Action, Context, Event, Item, Kind, Record
 from features.state import FeatureState
 from features.types import DoubleArray
 from ranking import Engine, FeedRequest
 from ranking.api import FeedItem
 from ranking.bundle import Bundle, save
+from ranking.item_codes import ItemCodes
 from ranking.model_text import model_names
 from ranking.pointer import promote
 from ranking.ranker import BundleRanker
+from ranking.trees import Forest
 from ranking.types import Batch, Ranker
 from tests.small_home import FEATURES, NOW, bundle, catalog
 
@@ -115,3 +118,30 @@ def test_codes_kept_by_item_serve_what_floats_serve_to_the_bit(pair: tuple[Engin
 def test_an_explained_item_tells_the_price_of_the_moment(pair: tuple[Engine, Engine]) -> None:
     for item in pages(pair[0], NOW + 100, explain=True):
         assert item.features["item.price"] == item.price
+
+
+@pytest.fixture(scope="module")
+def market() -> tuple[FeatureState, Reader, Forest]:
+    """A state of the standard features, of rooms and products of many hosts, and trees that ask for nearly all."""
+    of = Market(60, 700, 90, 6_000, samples=1_500, trees=6, leaves=31)
+    state, reader = state_of(of), reader_of(of)
+    reader.catch_up(state, state.described())
+    trained = train(of, reader, sample_rows(of, reader, state))
+    return state, reader, Forest.from_model_texts(trained.models)
+
+
+@pytest.mark.parametrize("n", [0, 1, 64, 513, 1_300])
+def test_codes_made_of_distinct_rows_are_those_of_every_float(
+    market: tuple[FeatureState, Reader, Forest], n: int
+) -> None:
+    state, reader, forest = market
+    kept = ItemCodes(forest, reader.feature_set)
+    kept.catch_up(reader, state, np.arange(len(state.items), dtype=np.int32))
+    rng = np.random.default_rng(n)
+    for user in (0, *rng.integers(1, len(state.users), 8).tolist()):
+        # Row 0 is of an item that nobody described.
+        rows = rng.integers(0, len(state.items), n).astype(np.int32)
+        when, context = NOW_MS + int(rng.integers(0, 10**9)), Context("feed", "phone")
+        ours = kept.coded(reader, state, user, rows, when, context)
+        floats = forest.coded(reader.rows(state, user, rows, when, context))
+        np.testing.assert_array_equal(ours.table[:, :n], floats.table[:, :n])
