@@ -1,6 +1,6 @@
 # One door for people and CI. Needs Python 3.11 or newer, make and a package registry; written for GNU make 3.81 and up.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench clean
+.PHONY: help setup demo check test bench audit clean
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -31,6 +31,14 @@ test: check ## check, then every test (ARGS="-k name" to choose)
 
 bench: setup ## the quick benchmarks
 	@$(RUN) -m benchmarks --quick all
+
+audit: setup ## known faults of the pinned versions, asked of PyPI; needs a network
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[audit]'
+	@said=$$($(RUN) -m pip_audit --strict --disable-pip --no-deps --progress-spinner off --requirement constraints.txt 2>&1); \
+	code=$$?; printf '%s\n' "$$said" | tail -n 20; \
+	case "$$said" in *'could not be audited'* | *onnection*) \
+		echo 'Not audited: PyPI does not say here what is known to be at fault. Run it where there is a network.' >&2; exit 2;; \
+	esac; exit $$code
 
 clean: ## remove what kernels, tests and checks cached, as after a class that kernels know has moved
 	@find . -path ./$(VENV) -prune -o \( -name '*.nb[ic]' -o -name '*.pyc' \) -exec rm -f {} +

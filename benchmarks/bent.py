@@ -128,7 +128,7 @@ def drawn(draw: random.Random, number: int, now_ms: int) -> Sent:
 def _wire(
     method: str, target: str, body: bytes | None = None, media_type: str = "application/json", more: str = ""
 ) -> bytes:
-    head = f"{method} {target} HTTP/1.1\r\nhost: fuzz\r\nconnection: close\r\n{more}"
+    head = f"{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{more}"
     if body is not None:
         head += f"content-length: {len(body)}\r\n" + (f"content-type: {media_type}\r\n" if media_type else "")
     return head.encode("utf-8", "surrogatepass") + b"\r\n" + (body or b"")

@@ -100,7 +100,9 @@ class Heard:
 
 def request(method: str, path: str, body: bytes = b"") -> bytes:
     """A whole HTTP/1.1 request on a connection that is kept."""
-    head = f"{method} {path} HTTP/1.1\r\nhost: load\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    )
     return f"{head}\r\n\r\n".encode() + body
 
 

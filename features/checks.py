@@ -16,6 +16,8 @@ from features.records import (
     name_of,
 )
 
+ATTRIBUTES = 256
+"""How many a row may have on its way in; a log that holds more is read all the same."""
 ROOM_ACTIONS = frozenset({Action.ROOM_START, Action.ROOM_PULSE, Action.ROOM_END, Action.ROOM_PIN})
 
 
@@ -38,6 +40,8 @@ def check(record: Record, received_ms: int) -> None:
     if isinstance(record, Served) and len({slot.item_id for slot in record.slots}) < len(record.slots):
         raise RecordError(f"{name}: slots name an item twice.", "A page holds an item once.")
     if isinstance(record, Item | User):
+        if (many := len(record.attributes)) > ATTRIBUTES:
+            raise RecordError(f"{name}: attributes has {many} entries, more than {ATTRIBUTES}.", "Send fewer.")
         for key, value in record.attributes.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise RecordError(f"{name}: attributes.{key} is {value}.", "Leave out what is not known.")

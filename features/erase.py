@@ -83,7 +83,7 @@ def scrubbing(erasures: Sequence[Erasure]) -> Callable[[pa.Table], pa.Table | No
         theirs = [one for batch in table.filter(mine).to_batches() for one in from_batch(batch)]
         if not theirs:
             return None
-        kept = [Stored(at, received_ms, _after_all(record, at, erasures)) for at, received_ms, record, _ in theirs]
+        kept = [Stored(at, received_ms, after_all(record, at, erasures)) for at, received_ms, record, _ in theirs]
         whole = pa.concat_tables([table.filter(pc.invert(mine)), pa.Table.from_batches([to_batch(kept)])])
         return whole.take(np.argsort(whole["offset"].to_numpy()))
 
@@ -105,7 +105,7 @@ def _theirs(table: pa.Table, erasures: Sequence[Erasure]) -> pa.ChunkedArray:
     return pa.chunked_array([pc.fill_null(pc.less(table["offset"].combine_chunks(), before), False)])
 
 
-def _after_all(record: Record, at: int, erasures: Sequence[Erasure]) -> Record:
+def after_all(record: Record, at: int, erasures: Sequence[Erasure]) -> Record:
     """A record after everything that was asked for of its person; a decision names nobody and is only ever digested."""
     for erasure in erasures:
         is_theirs = getattr(record, "user_id", erasure.name) == erasure.name

@@ -156,7 +156,8 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="served"):
     """A page that went out: its moment is ``(read_offset, ts_ms)``; slots are in page order.
 
-    ``level`` is the rung that it was made on; a page of before rungs were kept reads as ``full``.
+    ``level`` is the rung that it was made on, ``degraded`` why it is not all it could be; a page of before these were
+    kept reads as ``full``.
     """
 
     request_id: Id
@@ -168,6 +169,7 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     policy: Name = ""
     slots: tuple[Slot, ...] = ()
     level: Name = "full"
+    degraded: Name = ""
 
 
 class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

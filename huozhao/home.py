@@ -75,5 +75,7 @@ def refuse_missing(home: Path) -> None:
     LogError
     """
     if not (home / "log").is_dir():
-        way_out = "Make one with `huozhao import` or `huozhao simulate`, or name another with --home."
+        way_out = (
+            "Make one with `huozhao simulate` or `huozhao import`, try `huozhao demo`, or name another with --home."
+        )
         raise LogError(f"{home} is not a home: it holds no log.", way_out)

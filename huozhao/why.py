@@ -41,6 +41,9 @@ def account_table(account: Account, runners_up: int | None = RUNNERS_UP) -> Rend
     """Whether it is the same page, every candidate with what became of it, and what another bundle would change."""
     told, colour = VERDICTS[account.verdict]
     lines: list[RenderableType] = [Text(told, colour), *(Text(note, "yellow") for note in account.notes)]
+    if account.level != "full" or account.degraded:
+        because = f", because of: {account.degraded}" if account.degraded else ""
+        lines.append(Text(f"It was made on the rung `{account.level}`{because}.", "yellow"))
     page = [one for one in account.candidates if one.slot is not None]
     rest = [one for one in account.candidates if one.slot is None and not one.dropped]
     fallen = [one for one in account.candidates if one.slot is None and one.dropped]

@@ -64,7 +64,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a page's decision.
 
     ``verdict``: ``equal`` if the page came out again as it was served, scores to the last bit; ``differs``; or
-    ``unknown``, where nothing was kept to compute it from. ``notes`` say why. ``page`` is as computed again, and as
+    ``unknown``, where nothing was kept to compute it from. ``level`` is the rung that it was made on, and ``degraded``
+    why it is not all it could be, as in ``ranking.api.Feed``. ``notes`` say why. ``page`` is as computed again, and as
     served where it could not be. Of a page that was not sampled the candidates are its own items alone, scored at its
     moment, without boosts.
     """
@@ -76,6 +77,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     read_offset: int
     bundle: str
     policy: str
+    level: str
+    degraded: str
     sampled: bool
     verdict: Literal["equal", "differs", "unknown"]
     notes: tuple[str, ...]

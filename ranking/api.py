@@ -56,6 +56,7 @@ class AliveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     item_ids: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=1000)]
     user_id: OptionalId = ""
     surface: Name = "feed"
+    deadline_ms: DeadlineMs = 50
 
 
 class Alive(msgspec.Struct, frozen=True):

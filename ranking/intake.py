@@ -56,4 +56,5 @@ def record_of(feed: Feed, context: Context) -> Served:
         feed.policy,
         slots,
         feed.level,
+        feed.degraded,
     )

@@ -90,7 +90,7 @@ def _page(log: HomeLog, home: Path, request_id: str, reach: Reach) -> tuple[Serv
         way_out = "Take the request_id of an answer of a server; what `huozhao feed` prints is not written down."
         if not reach.archived:
             way_out = "An older one is found with far=true."
-        raise RequestError(f"No page {request_id!r} is in {part} of {home}.", way_out)
+        raise RequestError(f"No page {request_id!r} is in {part}.", way_out)
     return found
 
 
@@ -177,6 +177,8 @@ def _bare(served: Served, kept: Decision | None, *notes: str) -> Account:
         read_offset=served.read_offset,
         bundle=served.bundle,
         policy=served.policy,
+        level=served.level,
+        degraded=served.degraded,
         sampled=kept is not None,
         verdict="unknown",
         notes=notes,

@@ -48,13 +48,14 @@ class Second:
         if bundle.feature_set.layout != generation.state.layout:
             what = f"Bundle {bundle.version} counts other things than {generation.bundle.version}, which is served."
             raise BundleError(what, "Only one of the same layout can be beside it; compare them with `huozhao models`.")
-        self.bundle, self._state, self._beside = bundle, generation.state, generation.bundle.version
+        self.version, self._state = bundle.version, generation.state
         self._ranker = BundleRanker(bundle)
         self._scales = bundle.scales_of(self._ranker.heads)
         self._reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
         self._reader.catch_up(self._state, self._state.described())
         self._changed: list[RowArray] = []
-        generation.followers.append(self._changed.append)
+        self._follow, self._among = self._changed.append, generation.followers
+        self._among.append(self._follow)
         theirs = generation.ranker.heads
         self.heads = tuple(head for head in self._ranker.heads if head in theirs)
         self._columns = [[heads.index(head) for head in self.heads] for heads in (theirs, self._ranker.heads)]
@@ -62,12 +63,12 @@ class Second:
     def compare(
         self, generation: Generation, query: Query, found: Candidates, mutex: AbstractContextManager[object]
     ) -> Compared | None:
-        """Score a page's candidates by both, as of now; None where another bundle is served by now.
+        """Score a page's candidates by both, as of now; None where another bundle was taken up since.
 
         Rows are read under the mutex, for both at once; scores are computed outside of it.
         """
         with mutex:
-            if generation.bundle.version != self._beside:
+            if generation.followers is not self._among:
                 return None
             changed, self._changed[:] = self._changed[:], []
             self._reader.catch_up(self._state, np.unique(np.concatenate([*changed, found.rows[:0]])))
@@ -82,6 +83,10 @@ class Second:
         ours, others = self._columns
         apart = second[:, others] - first.probabilities[:, ours]
         return Compared(*_agreement(orders), apart.mean(axis=0), np.abs(apart).mean(axis=0))
+
+    def leave(self) -> None:
+        """Follow no more what is folded; the caller holds the mutex."""
+        self._among.remove(self._follow)
 
 
 def _agreement(orders: Sequence[IntArray]) -> tuple[float, float]:

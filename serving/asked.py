@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ def about(person: str) -> None:
 
 
 def person_of(path: str, query: bytes) -> str:
-    """The person whom a path or its query names."""
+    """The person whom a path, decoded already, or its query names."""
     if path.startswith("/v1/users/"):
-        return unquote(path.removeprefix("/v1/users/"))
+        return path.removeprefix("/v1/users/")
     return parse_qs(query.decode("latin-1")).get("user_id", [""])[0]

@@ -8,8 +8,9 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +26,7 @@ IDLE_LINES = 16
 """How many connections are kept for the next call."""
 
 _log = logging.getLogger(__name__)
+_LUCK = random.Random()  # noqa: S311  # it spreads those who wait, and decides nothing else
 
 
 class CallError(HuozhaoError):
@@ -104,37 +106,100 @@ class _Told(msgspec.Struct, frozen=True):
     code: str
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where one asks, and what every request says; the key is in ``headers`` and in no ``repr``."""
+
+    host: str
+    port: int | None
+    prefix: str
+    is_secure: bool
+    headers: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def at(cls, address: str, key: str) -> Self:
+        """The server of an address as ``http://127.0.0.1:8000``.
+
+        Raises
+        ------
+        CallError
+            If the address is none, or the key could not be a header.
+        """
+        try:
+            found = urlsplit(address)
+            port = found.port
+        except ValueError:
+            found, port = urlsplit(""), None
+        if found.scheme not in ("http", "https") or not found.hostname:
+            raise CallError(f"{address!r} is no address.", "Give one like http://127.0.0.1:8000.")
+        if not (key.isascii() and key.isprintable()):
+            raise CallError("The key has a character that no key has.", "Give it as `huozhao keys add` printed it.")
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        return cls(found.hostname, port, found.path.rstrip("/"), found.scheme == "https", headers)
+
+
+class Tries:
+    """One call's tries: what time is left, and how long one waits before the next.
+
+    Parameters
+    ----------
+    call : Call
+    within_ms : float
+        All the time there is, with all tries and waits.
+    """
+
+    def __init__(self, call: Call, within_ms: float) -> None:
+        self.call = call
+        self._due_ms = elapsed_ms() + within_ms
+        self._count = 0
+
+    def left_ms(self) -> float:
+        """What time is left.
+
+        Raises
+        ------
+        TimeoutError
+            If there is none.
+        """
+        left_ms = self._due_ms - elapsed_ms()
+        if left_ms <= 0:
+            raise TimeoutError
+        return left_ms
+
+    def wait_s(self, error: CallError) -> float:
+        """Seconds until the next try: twice as long each time, at least what the server asked for, not alike for all.
+
+        Raises
+        ------
+        CallError
+            The one that is given, if asking again would not help or would come too late.
+        """
+        self._count += 1
+        error.tries = self._count
+        grown_ms = min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2.0 ** (self._count - 1))
+        wait_ms = max(grown_ms, 1e3 * error.retry_after_s) * _LUCK.uniform(1.0, 1.5)
+        may_pass = isinstance(error, UnreachableError) or error.status in AGAIN
+        if not may_pass or elapsed_ms() + wait_ms >= self._due_ms:
+            raise error
+        told = "%s %s: %s; again in %.0f ms"
+        _log.info(told, self.call.method, self.call.target, error.code or "no answer", wait_ms)
+        return wait_ms / 1e3
+
+
 class Caller:
     """Asks one server, over connections that are kept; may be shared by threads.
 
     Parameters
     ----------
-    address : str
-        As ``http://127.0.0.1:8000``.
-    key : str
-        Sent as ``Authorization: Bearer KEY`` and nowhere told; empty where the server asks for none.
+    server : Server
     sleep : callable
         Waits so many seconds.
-
-    Raises
-    ------
-    CallError
-        If the address is none, or the key could not be a header.
     """
 
-    def __init__(self, address: str, key: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
-        found = urlsplit(address)
-        if found.scheme not in ("http", "https") or not found.hostname:
-            raise CallError(f"{address!r} is no address.", "Give one like http://127.0.0.1:8000.")
-        if not (key.isascii() and key.isprintable()):
-            raise CallError("The key has a character that no key has.", "Give it as `huozhao keys add` printed it.")
-        self._kind = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port, self._prefix = found.hostname, found.port, found.path.rstrip("/")
-        self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-        self._sleep = sleep
+    def __init__(self, server: Server, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._server, self._sleep = server, sleep
+        self._kind = http.client.HTTPSConnection if server.is_secure else http.client.HTTPConnection
         self._idle: deque[http.client.HTTPConnection] = deque(maxlen=IDLE_LINES)
-        # Luck that spreads those who wait: it decides nothing else.
-        self._draw = random.Random()  # noqa: S311
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -155,35 +220,22 @@ class Caller:
         CallError
             Of the kind that the server's code stands for, or ``UnreachableError``.
         """
-        due_ms, tries = elapsed_ms() + within_ms, 0
+        tries = Tries(call, within_ms)
         while True:
-            tries += 1
             try:
-                return self._once(call, due_ms)
+                return self._once(tries)
             except CallError as error:
-                error.tries = tries
-                wait_ms = self._wait_ms(tries, error)
-                may_pass = isinstance(error, UnreachableError) or error.status in AGAIN
-                if not may_pass or elapsed_ms() + wait_ms >= due_ms:
-                    raise
-                _log.info("%s %s: %s; again in %.0f ms", call.method, call.target, error.code or "no answer", wait_ms)
-                self._sleep(wait_ms / 1e3)
+                self._sleep(tries.wait_s(error))
 
-    def _wait_ms(self, tries: int, error: CallError) -> float:
-        """Twice as long each time, at least what the server asked for, and not the same for all who wait."""
-        grown_ms = min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2.0 ** (tries - 1))
-        return max(grown_ms, 1e3 * error.retry_after_s) * self._draw.uniform(1.0, 1.5)
-
-    def _once(self, call: Call, due_ms: float) -> bytes:
+    def _once(self, tries: Tries) -> bytes:
         while True:
             line, is_fresh = self._line()
             try:
-                return self._said(line, call, due_ms)
+                return self._said(line, tries)
             except (OSError, http.client.HTTPException) as error:
                 line.close()
                 if is_fresh or isinstance(error, TimeoutError):
-                    what = f"{call.method} {call.target} at {self._host}: no answer ({type(error).__name__})."
-                    raise UnreachableError(what, "Ask again, or look whether the server runs.") from error
+                    raise unreachable(tries.call, self._server, error) from error
                 # A connection that was kept had been closed by the server: that says nothing of the server now.
 
     def _line(self) -> tuple[http.client.HTTPConnection, bool]:
@@ -191,17 +243,15 @@ class Caller:
         try:
             return self._idle.pop(), False
         except IndexError:
-            return self._kind(self._host, self._port), True
+            return self._kind(self._server.host, self._server.port), True
 
-    def _said(self, line: http.client.HTTPConnection, call: Call, due_ms: float) -> bytes:
-        left_ms = due_ms - elapsed_ms()
-        if left_ms <= 0:
-            raise TimeoutError
+    def _said(self, line: http.client.HTTPConnection, tries: Tries) -> bytes:
+        left_ms, call = tries.left_ms(), tries.call
         line.timeout = left_ms / 1e3
         if line.sock:
             line.sock.settimeout(line.timeout)
         body = call.body(left_ms) if call.body else None
-        line.request(call.method, self._prefix + call.target, body, self._headers)
+        line.request(call.method, self._server.prefix + call.target, body, dict(self._server.headers))
         answer = line.getresponse()
         said = answer.read()
         if answer.will_close:
@@ -209,11 +259,17 @@ class Caller:
         else:
             self._idle.append(line)
         if answer.status != 200:
-            raise _refused(answer.status, said, answer.getheader("retry-after", ""))
+            raise refused(answer.status, said, answer.getheader("retry-after", ""))
         return said
 
 
-def _refused(status: int, said: bytes, retry_after: str) -> CallError:
+def unreachable(call: Call, server: Server, error: Exception) -> UnreachableError:
+    """The error that no answer stands for."""
+    what = f"{call.method} {call.target} at {server.host}: no answer ({type(error).__name__})."
+    return UnreachableError(what, "Ask again, or look whether the server runs.")
+
+
+def refused(status: int, said: bytes, retry_after: str) -> CallError:
     """The error that an answer stands for."""
     try:
         told = msgspec.json.decode(said, type=_Told)

@@ -21,6 +21,7 @@ from serving.hot import MAX_BODY_BYTES
 from serving.operations import OPERATIONS, TAGS, Operation
 
 Json = dict[str, Any]
+JSON, PLAIN = "application/json", "text/plain"
 REFERENCE = "#/components/schemas/{name}"
 
 ABOUT = f"""Ranks feeds of live rooms, products and short videos. Every error is one `Problem` with a stable `code`.
@@ -124,6 +125,7 @@ def _operation(one: Path, schemas: _Schemas) -> Json:
     fn, told, shown = one.handler.fn, OPERATIONS[one.name], EXAMPLES[one.name]
     hints = get_type_hints(fn, include_extras=True)
     summary, _, more = _text(fn.__doc__ or "").partition("\n\n")
+    media_type = PLAIN if hints["return"] is str else JSON
     found: Json = {
         "operationId": one.operation,
         "tags": [told.tag],
@@ -132,7 +134,10 @@ def _operation(one: Path, schemas: _Schemas) -> Json:
         "parameters": [
             _parameter(name, hint, mark, fn, one.path, shown) for name, hint in hints.items() if (mark := _mark(hint))
         ],
-        "responses": {"200": _answer(schemas.of(hints["return"]), shown), **_problems(told)},
+        "responses": {
+            "200": _answer(schemas.of(hints["return"]), shown, media_type),
+            **_problems(told),
+        },
     }
     if told.scope:
         found["security"] = [{"key": [told.scope]}, {}]
@@ -141,7 +146,7 @@ def _operation(one: Path, schemas: _Schemas) -> Json:
         examples = {name: {"value": value} for name, value in shown.bodies.items()}
         content = {"schema": schemas.of(hints["data"]), "examples": examples}
         about = f"At most {MAX_BODY_BYTES} bytes."
-        found["requestBody"] = {"description": about, "required": True, "content": {"application/json": content}}
+        found["requestBody"] = {"description": about, "required": True, "content": {JSON: content}}
     return found
 
 
@@ -166,9 +171,9 @@ def _parameter(name: str, hint: Any, mark: ParameterKwarg, fn: Any, path: str, s
     }
 
 
-def _answer(schema: Json, shown: Shown) -> Json:
+def _answer(schema: Json, shown: Shown, media_type: str) -> Json:
     content = {"schema": schema, "examples": {"answer": {"value": shown.answer}}}
-    return {"description": "Done.", "content": {"application/json": content}}
+    return {"description": "Done.", "content": {media_type: content}}
 
 
 def _problems(told: Operation) -> Json:

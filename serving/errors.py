@@ -89,9 +89,10 @@ def problem(error: Exception, where: str) -> Problem:
     match error:
         case HuozhaoError():
             code = next((KINDS[kind] for kind in type(error).__mro__ if kind in KINDS), Code.INTERNAL)
-            if MEANINGS[code].status >= 500:
-                _log.error("%s: %s", where, error)
-            return _problem(code, str(error))
+            if MEANINGS[code].status < 500:
+                return _problem(code, str(error))
+            _log.error("%s: %s", where, error)
+            return _problem(code, _hidden(code))
         case HTTPException() if error.status_code < 500:
             faults = error.extra if isinstance(error.extra, list) else []
             detail = "; ".join([error.detail, *map(_said, faults)])
@@ -104,7 +105,7 @@ def problem(error: Exception, where: str) -> Problem:
             return problem(DepthError(), where)
         case _:
             _log.error("%s failed", where, exc_info=error)
-            return _problem(Code.INTERNAL, "The server failed; its log says how.")
+            return _problem(Code.INTERNAL, _hidden(Code.INTERNAL))
 
 
 def headers_of(error: Exception) -> dict[str, str]:
@@ -118,6 +119,12 @@ def headers_of(error: Exception) -> dict[str, str]:
             return dict(error.headers or {})
         case _:
             return {}
+
+
+def _hidden(code: Code) -> str:
+    """What is told of a fault of ours: its own words may name files, and stand in the log."""
+    means, way_out = MEANINGS[code].means, MEANINGS[code].way_out
+    return f"{means[0].upper()}{means[1:]}; {way_out}. The server's log says more."
 
 
 def _problem(code: Code, detail: str) -> Problem:

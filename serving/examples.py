@@ -72,6 +72,8 @@ ACCOUNT = {
     "read_offset": 51,
     "bundle": "b-41",
     "policy": "p-7",
+    "level": "full",
+    "degraded": "",
     "sampled": True,
     "verdict": "equal",
     "notes": [],
@@ -119,7 +121,7 @@ EXAMPLES: Mapping[str, Shown] = {
         {"item_ids": ["i1"], "gone": {"i2": "no_stock"}},
         {"a page fetched earlier": {"user_id": "u1", "item_ids": ["i1", "i2"]}},
     ),
-    "similar": Shown({"item_id": "i3", "items": [ITEM]}, parameters={"item_id": "i3", "k": 20}),
+    "similar": Shown({"item_id": "i3", "items": [ITEM]}, parameters={"item_id": "i3", "k": 20, "deadline_ms": 200}),
     "why": Shown(ACCOUNT, parameters={"page": "page", "bundle": "current", "far": False}),
     "send_events": Shown(
         ACKS, {"what a person did": EVENTS, "a person's own word": CONTROLS, "a room goes on air": ROOM}
@@ -130,5 +132,6 @@ EXAMPLES: Mapping[str, Shown] = {
     "erase": Shown({"status": "accepted", "offset": 53}, parameters={"user_id": "u1"}),
     "health": Shown({"status": "ok"}),
     "ready": Shown(STATUS),
+    "metrics": Shown("# HELP huozhao_users People known.\n# TYPE huozhao_users gauge\nhuozhao_users 1.0\n"),
 }
 """By the name of the handler; a test sends every request to a server and holds every answer to its schema."""

@@ -79,8 +79,8 @@ class Hot:
             # The framework would forgive it, and answer without what is looked at here.
             raise HTTPException(f"There is no route {path[:128]!r}: it has a slash too many.", status_code=404)
         if (wanted := scope_of(scope["method"], scope["path"])) is not None:
-            sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            self._door.check(sent, wanted)
+            headers = dict(reversed(list(scope["headers"])))
+            self._door.check(headers.get(b"authorization", b""), wanted, headers.get(b"host", b""))
 
 
 def scope_of(method: str, path: str) -> KeyScope | None:

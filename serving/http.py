@@ -35,12 +35,14 @@ from serving.telemetry import Observed, Routes, Telemetry, Tracing
 from serving.watch import Watch
 from serving.writer import Writer
 
+PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 PATIENCE_S = 5
 """How long the log may take for an empty write before the server is called not ready."""
 
 # In the path, or in the query for an id that holds slashes: a path with %2F is not the same everywhere.
 ItemId = Annotated[str, Parameter(min_length=1, max_length=128, description="An item of the catalog.")]
 UserId = Annotated[str, Parameter(min_length=1, max_length=128, description="A person.")]
+Deadline = Annotated[int, Parameter(ge=1, le=60_000, description="Milliseconds until the answer is due.")]
 Neighbours = Annotated[int, Parameter(ge=1, le=200, description="How many items at most.")]
 
 
@@ -108,12 +110,17 @@ def erase(engine: NamedDependency[Engine], user_id: UserId, now_ms: NamedDepende
     return engine.erase(user_id, now_ms)
 
 
-@get(["/items/{item_id:str}/similar", "/similar"], sync_to_thread=True)
-def similar(
-    engine: NamedDependency[Engine], item_id: ItemId, now_ms: NamedDependency[int], k: Neighbours = 20
+@get(["/items/{item_id:str}/similar", "/similar"])
+async def similar(
+    engine: NamedDependency[Engine],
+    lane: NamedDependency[Lane],
+    item_id: ItemId,
+    now_ms: NamedDependency[int],
+    k: Neighbours = 20,
+    deadline_ms: Deadline = 50,
 ) -> Similar:
     """Items of the same kind near one, nearest first."""
-    return Similar(item_id, engine.similar(item_id, k, now_ms))
+    return await lane.compute(deadline_ms, lambda _: Similar(item_id, engine.similar(item_id, k, now_ms)))
 
 
 @get("/healthz", sync_to_thread=False)
@@ -134,14 +141,20 @@ async def ready(
     return await asyncio.to_thread(engine.status, now_ms)
 
 
+@get("/metrics", media_type=METRICS_TYPE, sync_to_thread=True)
+def metrics(metrics: NamedDependency[Metrics]) -> str:
+    """What the server counted and timed, in Prometheus' text format."""
+    return metrics.text()
+
+
 ROUTES = {
     "/v1": (feed, rank, alive, similar, why, send_events, put_items, take_down, put_users, erase),
-    "": (health, ready),
+    "": (health, ready, metrics),
 }
 """The contract, by the prefix of its paths."""
 
 
-@get("/schema", media_type=MediaType.HTML, sync_to_thread=False)
+@get("/schema", media_type=MediaType.HTML, sync_to_thread=False, response_headers=PAGE_HEADERS)
 def contract_page() -> bytes:
     """The contract for people."""
     return page(document(ROUTES))
@@ -153,12 +166,6 @@ def contract_document() -> Response[bytes]:
     return Response(msgspec.json.encode(document(ROUTES)), media_type=MediaType.JSON)
 
 
-@get("/metrics", sync_to_thread=True)
-def figures(metrics: NamedDependency[Metrics]) -> Response[bytes]:
-    """What the server counted and timed, for Prometheus."""
-    return Response(metrics.text(), media_type=METRICS_TYPE)
-
-
 def create_app(
     engine: Engine,
     now_ms: clock.Clock = clock.now_ms,
@@ -167,6 +174,8 @@ def create_app(
     snapshot_records: int = SNAPSHOT_RECORDS,
     traces: Tracing | None = None,
     beside: Sequence[Watch] = (),
+    *,
+    any_host: bool = True,
 ) -> ASGIApp:
     """The application over an engine, whose past days it archives and which it closes when it shuts down.
 
@@ -184,6 +193,8 @@ def create_app(
         Who is told of each page's stages.
     beside : sequence of Watch
         What else looks on while requests are answered.
+    any_host : bool
+        Whether it answers, where the home has no keys, whatever name it is asked by; see ``Door``.
     """
     snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
@@ -194,9 +205,10 @@ def create_app(
     telemetry = Telemetry(metrics, traces)
     of_contract = [Router(prefix, route_handlers=of) for prefix, of in ROUTES.items()]
     contract = Litestar(
-        [*of_contract, contract_page, contract_document, figures],
+        [*of_contract, contract_page, contract_document],
         dependencies={
             "engine": Provide(lambda: engine, sync_to_thread=False, use_cache=True),
+            "lane": Provide(lambda: lane, sync_to_thread=False, use_cache=True),
             "writer": Provide(lambda: writer, sync_to_thread=False, use_cache=True),
             "decisions": Provide(lambda: decisions, sync_to_thread=False, use_cache=True),
             "now_ms": Provide(now_ms, sync_to_thread=False),
@@ -217,7 +229,7 @@ def create_app(
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
-    hot = Hot(contract, _hot_routes(engine, writer, telemetry, lane, now_ms), Door(engine.home))
+    hot = Hot(contract, _hot_routes(engine, writer, telemetry, lane, now_ms), Door(engine.home, any_host=any_host))
     return Observed(hot, telemetry, Routes(route.path_format for route in contract.routes), request_id)
 
 
@@ -251,7 +263,7 @@ def _hot_routes(
     async def answer_alive(body: bytes) -> bytes:
         asked = alive_request.decode(body)
         about(asked.user_id)
-        return encode(alive.fn(engine, asked, now_ms()))
+        return await lane.compute(asked.deadline_ms, lambda _: encode(engine.alive(asked, now_ms())))
 
     async def answer_events(body: bytes) -> bytes:
         return encode(await send_events.fn(writer, telemetry, read_events(body)))

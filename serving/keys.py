@@ -2,9 +2,11 @@
 
 import hashlib
 import hmac
+import ipaddress
 import logging
 import math
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -166,10 +168,13 @@ class Door:
     Parameters
     ----------
     home : Path
+    any_host : bool
+        Whether a home without keys answers whatever name it is asked by. A page of another site can have its own name
+        lead to this machine, and its browser then takes our answers for that site's (DNS rebinding); it knows no key.
     """
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
+    def __init__(self, home: Path, *, any_host: bool = True) -> None:
+        self._home, self._any_host = home, any_host
         self._stamp: tuple[int, int, int] | None = None
         self._looked_ms = -LOOK_EVERY_MS
         self._keys: tuple[tuple[bytes, Key], ...] = ()
@@ -185,8 +190,10 @@ class Door:
         KeyFileError
         """
         self._looked_ms = elapsed_ms()
-        place = self._home / FILE
-        found = place.stat() if place.exists() else None
+        try:
+            found = (self._home / FILE).stat()
+        except FileNotFoundError:
+            found = None
         stamp = (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
         if stamp == self._stamp:
             return
@@ -196,8 +203,15 @@ class Door:
         # Once a home had keys, one that lost them all lets nobody in.
         self._stamp, self._locked = stamp, self._locked or found is not None
 
-    def check(self, authorization: bytes, scope: Scope) -> str:
+    def check(self, authorization: bytes, scope: Scope, host: bytes = b"") -> str:
         """The name of the key in ``Authorization: Bearer KEY`` if it may do this; empty where no key is asked for.
+
+        Parameters
+        ----------
+        authorization : bytes
+        scope : Scope
+        host : bytes
+            The header: whom the client thinks that it asks.
 
         Raises
         ------
@@ -209,6 +223,9 @@ class Door:
             except KeyFileError:
                 _log.exception("The keys known before go on")
         if not self._locked:
+            if not (self._any_host or _is_nobodys(host)):
+                what = "A server that asks for no key answers to its address and to localhost, and to no other name."
+                raise ForbiddenError(what, "Ask it by its address, or add a key with `huozhao keys add`.")
             return ""
         key = self._known(authorization)
         if key is None:
@@ -230,3 +247,15 @@ class Door:
             if hmac.compare_digest(digest, asked):
                 found = key
         return found if kind.lower() == b"bearer" else None
+
+
+def _is_nobodys(host: bytes) -> bool:
+    """Whether a host is none that could be another's by name: an address, localhost, or none."""
+    name = re.sub(r":\d*$", "", host.decode("latin-1")).strip("[]").lower()
+    if name in ("", "localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

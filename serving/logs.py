@@ -33,7 +33,7 @@ class Lines(logging.Formatter):
         when = dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds")
         message, trace = record.getMessage(), self.formatException(record.exc_info) if record.exc_info else ""
         if asked.person and not self._ids:
-            message, trace = (text.replace(asked.person, HIDDEN) for text in (message, trace))
+            message, trace = (_without(asked.person, text) for text in (message, trace))
         fields = {"at": when, "level": record.levelname.lower(), "logger": record.name, "message": message}
         more = {"request_id": asked.request_id, "route": asked.route, "trace": trace}
         more |= getattr(record, "fields", {})
@@ -42,7 +42,24 @@ class Lines(logging.Formatter):
             return msgspec.json.encode(fields).decode()
         named = f" [{asked.request_id}]" if asked.request_id else ""
         said = "".join(f" {name}={value}" for name, value in getattr(record, "fields", {}).items())
-        return f"{when} {record.levelname} {record.name}{named}: {message}{said}" + (f"\n{trace}" if trace else "")
+        return _on_one_line(f"{when} {record.levelname} {record.name}{named}: {message}{said}") + _indented(trace)
+
+
+def _without(person: str, text: str) -> str:
+    """A text without a person's id: as it is, and as Python and JSON write it."""
+    for form in (person, repr(person)[1:-1], msgspec.json.encode(person).decode()[1:-1]):
+        text = text.replace(form, HIDDEN)
+    return text
+
+
+def _on_one_line(text: str) -> str:
+    """A text that ends no line and moves no cursor: what a client sent may stand in it."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _indented(trace: str) -> str:
+    """A traceback below its line, none of its own like a line of the log."""
+    return "".join(f"\n    {_on_one_line(line)}" for line in trace.split("\n")) if trace else ""
 
 
 def write_logs(form: Format, *, ids: bool, answers: bool) -> None:

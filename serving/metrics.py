@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from prometheus_client import CONTENT_TYPE_LATEST as METRICS_TYPE
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -15,7 +14,8 @@ SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 
 """Bounds of the buckets that times fall in, in seconds."""
 
 
-__all__ = ["METRICS_TYPE", "Metrics"]
+METRICS_TYPE = CONTENT_TYPE_LATEST.partition("; charset")[0]
+"""The framework says beside it that it is UTF-8."""
 
 
 class Metrics:
@@ -88,9 +88,9 @@ class Metrics:
         self._answers.labels(route, status).inc()
         self._answer_s.labels(route).observe(took_s)
 
-    def text(self) -> bytes:
+    def text(self) -> str:
         """All of it, as of now."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry).decode()
 
 
 class Standing(Collector):

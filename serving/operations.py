@@ -33,8 +33,8 @@ class Operation(NamedTuple):
 OPERATIONS: Mapping[str, Operation] = {
     "feed": Operation("pages", "read", (*_BODY, Code.OVERLOADED)),
     "rank": Operation("pages", "read", (*_BODY, Code.OVERLOADED)),
-    "alive": Operation("pages", "read", _BODY),
-    "similar": Operation("pages", "read", (Code.INVALID_REQUEST, Code.NOT_AVAILABLE)),
+    "alive": Operation("pages", "read", (*_BODY, Code.OVERLOADED)),
+    "similar": Operation("pages", "read", (Code.INVALID_REQUEST, Code.NOT_AVAILABLE, Code.OVERLOADED)),
     "why": Operation(
         "pages",
         "admin",
@@ -55,5 +55,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "erase": Operation("people", "catalog", (Code.INVALID_REQUEST, Code.NOT_AVAILABLE, Code.LOG_UNAVAILABLE)),
     "health": Operation("health", None, ()),
     "ready": Operation("health", "admin", (Code.LOG_UNAVAILABLE,)),
+    "metrics": Operation("health", "read", ()),
 }
 """By the name of the handler."""

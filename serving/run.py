@@ -16,6 +16,7 @@ from ranking.bundle import load
 from ranking.engine import Engine
 from ranking.versions import find
 from serving import clock
+from serving.connections import prompt_protocol
 from serving.foreign import check_packages
 from serving.http import create_app
 from serving.logs import write_logs
@@ -58,13 +59,29 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
         engine = _opened(settings, now_ms)
         engine.warm(now_ms())
         beside = _shadow(engine, settings)
-        app = create_app(engine, now_ms, clock.request_id, cores(), settings.snapshot_records, traces, beside)
+        app = create_app(
+            engine,
+            now_ms,
+            clock.request_id,
+            cores(),
+            settings.snapshot_records,
+            traces,
+            beside,
+            any_host=settings.allow_remote,
+        )
         sys.setswitchinterval(SWITCH_S)
         # What is there now stays: a collection that looked at all of it would hold up every page.
         gc.collect()
         gc.freeze()
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
+            app,
+            http=prompt_protocol(),
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN_S,
         )
         host, port = bound.getsockname()[:2]
         announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")

@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 class Shadow(Watch):
     """Compares in a thread of its own at the lowest priority; a page that comes while another is compared is dropped.
 
-    It ends when another bundle is taken up: promote the second, and there is nothing left to compare.
+    It ends when another bundle is taken up: promote the second, and there is nothing left to compare. What it read is
+    let go of then.
 
     Parameters
     ----------
@@ -48,10 +49,12 @@ class Shadow(Watch):
     def __init__(self, engine: Engine, bundle: Bundle, share: float) -> None:
         super().__init__("shadow", 0.0)
         self._engine, self._share = engine, share
-        self._second = Second(bundle, engine.generation)
+        second = Second(bundle, engine.generation)
+        self._second: Second | None = second
+        self._version, self._heads = bundle.version, second.heads
         self._beside = engine.generation.bundle.version
         self._waiting: queue.Queue[tuple[Query, Candidates]] = queue.Queue(maxsize=1)
-        self._sums = np.zeros(2 + 2 * len(self._second.heads))
+        self._sums = np.zeros(2 + 2 * len(self._heads))
         self._pages = self._dropped = self._failed = 0
         self._is_nice = False
         engine.watch_pages(self._take, self.agreement)
@@ -60,7 +63,7 @@ class Shadow(Watch):
         """What was found so far."""
         means = (self._sums / max(self._pages, 1)).round(6).tolist()
         return Agreement(
-            bundle=self._second.bundle.version,
+            bundle=self._version,
             beside=self._beside,
             pages=self._pages,
             dropped=self._dropped,
@@ -69,7 +72,7 @@ class Shadow(Watch):
             rank_correlation=means[1],
             heads={
                 head: Difference(mean=mean, mean_abs=mean_abs)
-                for head, mean, mean_abs in zip(self._second.heads, means[2::2], means[3::2], strict=True)
+                for head, mean, mean_abs in zip(self._heads, means[2::2], means[3::2], strict=True)
             },
         )
 
@@ -93,13 +96,15 @@ class Shadow(Watch):
             self._compare(query, found)
         except Exception:  # noqa: BLE001  # it answers nobody: the fault is counted and told
             if not self._failed:
-                _log.exception("The shadow bundle %s could not score a page", self._second.bundle.version)
+                _log.exception("The shadow bundle %s could not score a page", self._version)
             self._failed += 1
 
     def _compare(self, query: Query, found: Candidates) -> None:
+        if self._second is None:
+            return
         one = self._second.compare(self._engine.generation, query, found, self._engine.mutex)
         if one is None:
-            self._engine.watch_pages(None, self.agreement)
+            self._end(self._second)
             return
         heads = np.stack([one.mean, one.mean_abs], axis=1).ravel()
         self._sums += np.concatenate([[one.overlap, one.rank_correlation], heads])
@@ -109,10 +114,19 @@ class Shadow(Watch):
             # A warning, so that it is seen where nobody chose what is logged.
             _log.warning("Shadow: %s", msgspec.json.encode(self.agreement()).decode())
 
+    def _end(self, second: Second) -> None:
+        """Be told of no page any more, and let go of the second bundle and its vectors."""
+        self._engine.watch_pages(None, self.agreement)
+        with self._engine.mutex:
+            second.leave()
+        self._second = None
+        self.keep()
+
     def stop(self) -> None:
         """Return when no page is compared any more; what was found is kept in the home."""
         super().stop()
-        self.keep()
+        if self._second is not None:
+            self._end(self._second)
 
     def keep(self) -> None:
         """Write down what was found so far."""

@@ -18,6 +18,8 @@ from serving.metrics import Metrics
 _log = logging.getLogger(__name__)
 PARENT = re.compile(rb"[0-9a-f-]{55}")
 """The form of a ``traceparent`` (W3C Trace Context)."""
+ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""What every answer says: it is of its moment and may be of a person, and it is what it says that it is."""
 
 
 class Tracing(Protocol):
@@ -129,7 +131,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", asked.request_id.encode())]
+                message["headers"] = [*message["headers"], *ALWAYS, (b"x-request-id", asked.request_id.encode())]
             await send(message)
 
         try:

@@ -1,5 +1,6 @@
 """The client: all of the contract, in its types, against real servers that are busy, killed and started again."""
 
+import asyncio
 import inspect
 import logging
 import socket
@@ -25,6 +26,7 @@ from features.records import Action, Event, Item, Kind, User
 from ranking.api import AliveRequest, FeedRequest, RankRequest
 from serving import keys
 from serving.api import MEANINGS, Code, Problem
+from serving.async_client import AsyncClient
 from serving.calls import BY_CODE, BusyError, CallError, InvalidError, KeyRefusedError, MissingError, UnreachableError
 from serving.client import Client
 from serving.contract import BY_QUERY, paths
@@ -46,24 +48,42 @@ def event(name: str, item: str = "i1", action: Action = Action.LIKE) -> Event:
     return Event(name, NOW, item, action, "u1")
 
 
-def test_every_operation_of_the_contract_is_a_method_of_the_same_types() -> None:
-    ours = {name: method for name, method in inspect.getmembers(Client, inspect.isfunction) if name[0] != "_"}
+def methods(of: type[Client | AsyncClient]) -> dict[str, Any]:
+    return {name: method for name, method in inspect.getmembers(of, inspect.isfunction) if name[0] != "_"}
+
+
+@pytest.mark.parametrize("of", [Client, AsyncClient])
+def test_every_operation_of_the_contract_is_a_method_of_the_same_types(of: type[Client | AsyncClient]) -> None:
+    ours = methods(of)
     for way in paths(ROUTES):
         name = way.operation.removesuffix(BY_QUERY)
         assert name in ours, f"{way.path} has no method in Client"
         theirs, own = get_type_hints(way.handler.fn), get_type_hints(ours[name])
         assert own["return"] == theirs["return"]
-        asked = {one: theirs[one] for one in theirs if f"{{{one}}}" in way.path or one in ("k", "bundle", "far")}
+        asked = {
+            one: theirs[one]
+            for one in theirs
+            if f"{{{one}}}" in way.path or one in ("k", "bundle", "far", "deadline_ms")
+        }
         assert {one: own[one] for one in asked} == asked
         if isinstance(body := theirs.get("data"), type) and issubclass(body, msgspec.Struct):
             assert own["request"] is body
+
+
+def test_the_two_clients_differ_in_nothing_but_waiting() -> None:
+    blocking, waiting = methods(Client), methods(AsyncClient)
+    assert set(blocking) == set(waiting)
+    for name, method in blocking.items():
+        assert inspect.iscoroutinefunction(waiting[name])
+        assert inspect.signature(method) == inspect.signature(waiting[name]), name
+        assert get_type_hints(method) == get_type_hints(waiting[name])
 
 
 HEAVY = ("litestar", "lightgbm", "llvmlite", "numba", "numpy", "pyarrow", "scipy", "sklearn", "uvicorn")
 
 
 def test_the_client_is_imported_without_the_engine() -> None:
-    told = f"import sys, serving.client; print(*sorted(set(sys.modules) & {{*{HEAVY!r}}}))"
+    told = f"import sys, serving.client, serving.async_client; print(*sorted(set(sys.modules) & {{*{HEAVY!r}}}))"
     ran = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []
 
@@ -90,10 +110,11 @@ def test_all_that_can_be_asked_is_answered_in_types(client: Client) -> None:
     assert len(page.items) == 5
     assert client.why(page.request_id, "current", far=True).verdict == "equal"
     names = tuple(item.item_id for item in page.items)
-    assert set(client.alive(AliveRequest(item_ids=(*names, "nothing"))).item_ids) == set(names)
+    assert set(client.alive(AliveRequest(item_ids=(*names, "nothing"), deadline_ms=SLOW)).item_ids) == set(names)
     ranked = client.rank(RankRequest(item_ids=names, user_id="u1", deadline_ms=SLOW))
     assert {item.item_id for item in ranked.items} == set(names)
-    assert client.similar("i3", k=2).item_id == "i3"
+    assert client.similar("i3", k=2, deadline_ms=SLOW).item_id == "i3"
+    assert "huozhao_items 40.0" in client.metrics()
     odd = "新品/1?a=b"
     assert client.put_items([Item(odd, NOW, Kind.VIDEO, live_from_ms=NOW)]).results[0].status == "accepted"
     assert client.put_users([User("u9", NOW)]).results[0].status == "accepted"
@@ -286,3 +307,127 @@ def test_what_is_not_there_and_what_is_not_of_the_contract_have_names(client: Cl
         client.feed(FeedRequest(count=201))
     with pytest.raises(InvalidError, match="in another request"):
         client.send_events([event(f"{n}") for n in range(1001)])
+
+
+@pytest.fixture
+def address(home: Path) -> Iterator[str]:
+    with served(home, now_ms=NOW) as (_, address):
+        yield address
+
+
+def asynchronous(address: str, key: str = "") -> AsyncClient:
+    return AsyncClient(address, key, within_ms=SLOW, now_ms=lambda: NOW)
+
+
+def test_all_that_can_be_asked_can_be_asked_from_an_event_loop(address: str) -> None:
+    async def use() -> None:
+        async with asynchronous(address) as client:
+            assert (await client.health()).status == "ok"
+            page = await client.feed(FeedRequest(user_id="u1", count=5, explain=True, deadline_ms=SLOW))
+            assert (await client.why(page.request_id, "current", far=True)).verdict == "equal"
+            names = tuple(item.item_id for item in page.items)
+            assert set((await client.alive(AliveRequest(item_ids=names, deadline_ms=SLOW))).item_ids) == set(names)
+            ranked = await client.rank(RankRequest(item_ids=names, user_id="u1", deadline_ms=SLOW))
+            assert {item.item_id for item in ranked.items} == set(names)
+            assert (await client.similar("i3", k=2, deadline_ms=SLOW)).item_id == "i3"
+            odd = "新品/1?a=b"
+            kept = await client.put_items([Item(odd, NOW, Kind.VIDEO, live_from_ms=NOW)])
+            assert kept.results[0].status == "accepted"
+            assert (await client.put_users([User("u9", NOW)])).results[0].status == "accepted"
+            assert (await client.take_down(odd)).status == (await client.erase("u9")).status == "accepted"
+            batch = [event("a"), event("b")]
+            assert [one.status for one in (await client.send_events(batch)).results] == ["accepted"] * 2
+            assert [one.status for one in (await client.send_events(batch)).results] == ["duplicate"] * 2
+            said = [
+                await client.hide_item("u1", names[0]),
+                await client.hide_author("u1", "a3"),
+                await client.hide_category("u1", "c"),
+                await client.personalise("u1", on=False),
+                await client.clear_history("u1"),
+            ]
+            assert {ack.status for ack in said} == {"accepted"}
+            assert (await client.ready()).items == 41
+            assert "huozhao_items 41.0" in await client.metrics()
+            with pytest.raises(MissingError, match="nowhere"):
+                await client.similar("nowhere", deadline_ms=SLOW)
+            with pytest.raises(InvalidError, match="count"):
+                await client.feed(FeedRequest(count=201))
+
+    asyncio.run(use())
+
+
+def test_many_calls_are_under_way_at_once_and_one_that_is_given_up_harms_no_other(address: str) -> None:
+    async def use() -> None:
+        async with asynchronous(address) as client:
+            given_up = asyncio.create_task(client.feed(FeedRequest(count=1, deadline_ms=SLOW)))
+            await asyncio.sleep(0.001)
+            given_up.cancel()
+            counts = range(1, 41)
+            pages = await asyncio.gather(*(client.feed(FeedRequest(count=n, deadline_ms=SLOW)) for n in counts))
+            assert [len(page.items) for page in pages] == [min(n, len(pages[-1].items)) for n in counts]
+
+    asyncio.run(use())
+
+
+def test_tries_from_an_event_loop_end_as_those_that_block_do() -> None:
+    async def use() -> None:
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+
+        busy = refused(Code.OVERLOADED, retry_after="3")
+        with scripted(busy, (0, {}, b""), refused(Code.LOG_UNAVAILABLE), ALIVE) as (_, address):
+            async with AsyncClient(address, within_ms=SLOW, sleep=sleep) as client:
+                assert (await client.alive(ASK)).item_ids == ("i1",)
+        assert 3 <= slept[0] <= 4.5
+        assert 0.1 <= slept[1] <= 0.15
+        with scripted(refused(Code.FORBIDDEN)) as (_, address):
+            async with AsyncClient(address, within_ms=SLOW, sleep=sleep) as client:
+                with pytest.raises(KeyRefusedError):
+                    await client.alive(ASK)
+        assert len(slept) == 3
+        with scripted((502, {}, b"<html>")) as (_, address):
+            async with AsyncClient(address, within_ms=SLOW) as client:
+                with pytest.raises(CallError, match="status 502"):
+                    await client.alive(ASK)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            async with AsyncClient(f"http://127.0.0.1:{silent.getsockname()[1]}") as client:
+                with pytest.raises(UnreachableError):
+                    await client.alive(ASK, within_ms=200)
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    ("said", "is_read"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n" + b'{"status":"ok"}', True),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+         b'7;x=y\r\n{"statu\r\n8\r\ns":"ok"}\r\n0\r\ntrailer: 1\r\n\r\n', True),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b'{"status":"ok"}', True),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{", False),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nz\r\n", False),
+        (b"220 mail.example.com\r\n\r\n", False),
+        (b"x" * 100_000 + b"\r\n\r\n", False),
+        (b"", False),
+    ],
+)  # fmt: skip
+def test_answers_however_they_are_framed_are_read_and_what_is_no_http_is_no_answer(said: bytes, is_read: bool) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        writer.close()
+
+    async def use() -> None:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, AsyncClient(f"http://127.0.0.1:{port}") as client:
+            if is_read:
+                assert (await client.health()).status == "ok"
+            else:
+                with pytest.raises(UnreachableError):
+                    await client.health(within_ms=100)
+
+    asyncio.run(use())

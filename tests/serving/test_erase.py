@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from threading import Event as Signal
 from threading import Thread
 
 import pyarrow as pa
@@ -271,3 +272,74 @@ def test_an_erasure_waits_for_who_reads_and_appends_go_on_meanwhile(home: Path) 
         reader.execute("COMMIT")
         erasing.join()
         assert named(home, WHO) == []
+
+
+ODD = [
+    WHO, 'quo"te', "back\\slash", '","user_id":"u1', "\\", '"', "'; DROP TABLE records; --", "\n\x00", "u", "u1", "~",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sought", [ODD[:1], ODD[1:4], ODD[5:], ODD])
+def test_of_the_live_part_the_records_of_people_are_found_whatever_they_are_called(
+    tmp_path: Path, sought: list[str]
+) -> None:
+    """As in a home of before, which knows people by the ids that they came with."""
+    known = [*ODD, "somebody"]
+    everything = [one for user_id in known for one in [*deeds("a", user_id, NOW), Served(user_id, NOW, 0, user_id)]]
+    everything += [Event('"user_id":"u1"', NOW, "i1", Action.ROOM_PULSE), Served("page", NOW, 0)]
+    with HomeLog(tmp_path, writer=True) as log:
+        log.append(everything, NOW)
+        live = log._live
+        people.take_as_they_are(live, known)
+        live.executemany("UPDATE people SET name = user_id WHERE user_id = ?", [(one,) for one in known])
+        bodies = [(encode(one), at) for at, one in enumerate(everything)]
+        live.executemany("UPDATE records SET body = ? WHERE offset = ?", bodies)
+        found = rows.of_people(live, [erase.Erasure(name, "~after", len(everything) - 4) for name in sought])
+    theirs = [at for at, one in enumerate(everything[:-4]) if people.who(one) in sought]
+    assert [at for at in found if people.who(everything[at]) in sought] == theirs
+    # Beyond them at most those of ids that are alike up to a quote.
+    assert all('"' in people.who(everything[at]) for at in set(found) - set(theirs))
+
+
+def test_events_are_kept_while_the_records_of_who_is_erased_are_looked_for(home: Path) -> None:
+    looking, go_on = Signal(), Signal()
+    look = rows.of_people
+
+    def slowly(live: sqlite3.Connection, erasures: list[erase.Erasure]) -> list[int]:
+        looking.set()
+        assert go_on.wait(60)
+        return look(live, erasures)
+
+    with filled(home) as engine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "of_people", slowly)
+        erasing = Thread(target=engine.erase, args=(WHO, NOW + DAY_MS))
+        erasing.start()
+        assert looking.wait(60)
+        acks = engine.append(deeds("meanwhile", "u1", NOW), NOW + DAY_MS)
+        go_on.set()
+        erasing.join()
+        assert {ack.status for ack in acks} == {"accepted"}
+        assert named(home, WHO) == []
+
+
+def test_many_who_clear_and_are_erased_at_once_are_scrubbed_in_pieces(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "SCRUBBED", 3)
+    names = [f"{WHO}-{n}" for n in range(4)]
+    with Engine.open(home) as engine:
+        for name in names:
+            engine.append(deeds("x", name, NOW), NOW)
+            engine.feed(FeedRequest(user_id=name, explain=True), NOW, f"page of {name}")
+            engine.append([Control(name, NOW, "clear_history")], NOW)
+        engine.append(deeds("y", names[0], NOW), NOW)
+        engine.erase(names[1], NOW)
+        engine.erase(names[2], NOW)
+        assert named(home, names[1]) == named(home, names[2]) == []
+        with HomeLog(home / "log", writer=False) as log:
+            assert_same(engine.generation.state, restored(FEATURES.layout, log, home / "nowhere"))
+    contexts: dict[str, list[str]] = {name: [] for name in names}
+    for one in records(home):
+        if isinstance(one, Event) and one.user_id in contexts:
+            contexts[one.user_id].append(one.context.device)
+    assert contexts == {names[0]: [""] * 3 + ["phone"] * 3, names[1]: [], names[2]: [], names[3]: [""] * 3}

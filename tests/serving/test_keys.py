@@ -123,3 +123,35 @@ def test_beyond_this_machine_a_home_with_keys_is_served(home: Path) -> None:
         Settings(str(home), host="0.0.0.0").check()
     keys.add(home, "app", ["read"])
     Settings(str(home), host="0.0.0.0").check()
+
+
+@pytest.mark.parametrize(
+    ("host", "is_answered"),
+    [
+        ("127.0.0.1:8000", True), ("127.0.0.1", True), ("localhost:8000", True), ("[::1]:8000", True),
+        ("LOCALHOST", True), ("10.0.0.7:80", True), ("rebound.example.com:8000", False),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False), ("1234", False),
+    ],
+)  # fmt: skip
+def test_a_home_without_keys_answers_no_name_that_could_be_another_sites(
+    home: Path, host: str, is_answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "LOOK_EVERY_MS", -1.0)
+    app = create_app(Engine.open(home), lambda: NOW, any_host=False)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        named = {b"host": host.encode()}
+        answer = client.post("/v1/feed", json={}, headers=named)
+        assert answer.status_code == (200 if is_answered else 403), answer.text
+        assert client.get("/healthz", headers=named).status_code == 200
+        token = keys.add(home, "app", ["read"])
+        # A page of another site knows no key.
+        found = client.post("/v1/feed", json={}, headers=named | {b"authorization": f"Bearer {token}".encode()})
+        assert found.status_code == 200
+
+
+def test_keys_that_go_while_they_are_looked_for_let_nobody_in(client: Client, home: Path) -> None:
+    token = keys.add(home, "app", ["admin"])
+    assert code(client, CALLS["admin"][0], token) == (200, "")
+    (home / keys.FILE).unlink()
+    assert code(client, CALLS["admin"][0], token) == (401, "unauthorized")

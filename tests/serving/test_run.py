@@ -45,7 +45,7 @@ def test_requests_that_have_begun_are_answered_after_the_server_was_told_to_stop
     process, address = server
     host, _, port = address.removeprefix("http://").rpartition(":")
     body = b'{"user_id": "u1", "explain": true}'
-    head = b"POST /v1/feed HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    head = b"POST /v1/feed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     wire = head % len(body) + body
     lines = [socket.create_connection((host, int(port))) for _ in range(20)]
     httpx.post(f"{address}/v1/feed", content=body, headers={"content-type": "application/json"})

@@ -82,12 +82,19 @@ def test_a_share_of_none_takes_none_and_a_promotion_ends_it(home: Path) -> None:
         found = engine.status(NOW).shadow
         assert found is not None
         assert (found.pages, found.dropped) == (0, 0)
+        assert engine.generation.followers == []
         second = Shadow(engine, bundle(), 1.0)
         second.start()
+        followers = engine.generation.followers
+        assert len(followers) == 1
+        before = engine.generation.bundle
         engine.take_up(replace(bundle(), weights=Weights(complete=9.0)), lambda: NOW)
+        # Turned back before any page was compared: what came meanwhile was told to the one that served then.
+        engine.take_up(before, lambda: NOW)
         engine.feed(FeedRequest(user_id="u1"), NOW, "b")
         second.stop()
         assert second.agreement().pages == second.agreement().failed == 0
+        assert followers == engine.generation.followers == []
 
 
 def test_a_bundle_of_another_layout_cannot_be_beside(home: Path) -> None:

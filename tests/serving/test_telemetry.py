@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ranking.engine import Engine
 from serving import create_app
-from serving.asked import ASKED, Asked
+from serving.asked import ASKED, Asked, person_of
 from serving.logs import HIDDEN, Format, Lines
 from serving.telemetry import Routes
 from serving.traces import Traces
@@ -22,6 +23,7 @@ from tests.small_home import NOW
 
 Client = TestClient[ASGIApp]
 ALERTS = Path(__file__).parents[2] / "docs" / "examples" / "alerts.yml"
+OPERATIONS = ALERTS.parents[1] / "operations.md"
 ASK = {"user_id": "u1", "count": 5, "deadline_ms": 60_000}
 
 
@@ -96,14 +98,25 @@ def test_how_the_engine_stands_is_told_as_readyz_tells_it(client: Client) -> Non
         assert found[f"huozhao_index_vectors kind={kind}"] == index["vectors"]
 
 
-def test_alarms_ask_for_what_is_told(client: Client) -> None:
+def test_alarms_and_their_runbook_ask_for_what_is_told(client: Client) -> None:
     event = {"event_id": "e", "ts_ms": NOW, "item_id": "i1", "action": "like", "user_id": "u1"}
     client.post("/v1/events", json=[event])
     client.post("/v1/feed", json=ASK)
     text = client.get("/metrics").text
-    wanted = set(re.findall(r"huozhao_\w+", ALERTS.read_text()))
+    page = OPERATIONS.read_text("utf-8")
+    wanted = set(re.findall(r"huozhao_[a-z_0-9]+", ALERTS.read_text() + page)) - {"huozhao_index_"}
     families = {f"huozhao_{name}" for name in re.findall(r"^# TYPE huozhao_(\w+)", text, re.MULTILINE)}
     assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in wanted} <= families
+    told_of = {name for name in families if name in page or name.startswith("huozhao_index_")}
+    assert {name for name in families if not name.endswith("_created")} <= told_of
+
+
+def test_every_alarm_has_its_entry_in_the_runbook() -> None:
+    alarms = re.findall(r"- alert: (\w+)", ALERTS.read_text())
+    runbook = OPERATIONS.read_text("utf-8").partition("## Runbook")[2]
+    entries = dict(re.findall(r"^### (\w+)\n(.+?)(?=^###? |\Z)", runbook, re.MULTILINE | re.DOTALL))
+    assert list(entries) == alarms
+    assert all("**Look**" in text and "**Do**" in text for text in entries.values())
 
 
 def test_no_metric_holds_an_id(client: Client) -> None:
@@ -160,6 +173,30 @@ def test_a_line_names_the_request_and_the_person_only_where_that_was_asked_for(f
         fields = msgspec.json.decode(line)
         assert fields["request_id"] == "r7"
         assert "KeyError" in fields["trace"]
+
+
+@pytest.mark.parametrize("person", ["o'brien", "a\nb", '张三 "x"', "back\\slash", "a%20b", "\x1b[2J"])
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_an_id_is_taken_out_however_a_fault_writes_it(person: str, form: Format) -> None:
+    ASKED.set(Asked("r7", "DELETE /v1/users/{user_id}", person=person))
+    told = [person, repr(person), msgspec.json.encode(person).decode()]
+    lines = [Lines(form, ids=False).format(logging.makeLogRecord({"msg": one})) for one in told]
+    assert all(HIDDEN in line and repr(person)[1:-1] not in line for line in lines)
+    assert person_of(f"/v1/users/{person}", b"") == person
+    assert person_of("/v1/users", f"user_id={quote(person)}".encode()) == person
+
+
+def test_what_a_client_sent_begins_no_line_of_its_own() -> None:
+    ASKED.set(Asked("r7", "POST /v1/feed"))
+    forged = "x\n2026-01-01T00:00:00.000+00:00 ERROR serving: forged\r\x1b[2J"
+    try:
+        raise ValueError(forged)
+    except ValueError as error:
+        record = logging.makeLogRecord({"msg": forged, "exc_info": (ValueError, error, None)})
+    first, *trace = Lines("plain", ids=True).format(record).split("\n")
+    assert "forged" in first
+    assert all(line.startswith("    ") for line in trace)
+    assert all(char.isprintable() for line in (first, *trace) for char in line)
 
 
 def test_routes_are_told_by_their_patterns() -> None:

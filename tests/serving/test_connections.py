@@ -1,0 +1,110 @@
+"""Connections that are slow on purpose, or say too much before they say what they want."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from socket import create_server
+
+import pytest
+import uvicorn
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serving import connections
+from serving.connections import Prompt, prompt_protocol
+
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+WHOLE = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the body, and answer."""
+    assert scope["type"] == ScopeType.HTTP
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        more = message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok", "more_body": False})
+
+
+@pytest.fixture(params=["quickest", "h11"])
+def protocol(request: pytest.FixtureRequest) -> type[asyncio.Protocol]:
+    return prompt_protocol() if request.param == "quickest" else type("OfH11", (Prompt, H11Protocol), {})
+
+
+def tried(protocol: type[asyncio.Protocol], use: Callable[[Line], Awaitable[None]]) -> None:
+    """Use a connection to a server of the protocol."""
+
+    async def run() -> None:
+        with create_server(("127.0.0.1", 0)) as bound:
+            server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None))
+            serving = asyncio.create_task(server.serve(sockets=[bound]))
+            line = await asyncio.open_connection(*bound.getsockname())
+            try:
+                await use(line)
+            finally:
+                line[1].close()
+                server.should_exit = True
+                await serving
+
+    asyncio.run(run())
+
+
+async def answered(line: Line) -> bool:
+    line[1].write(WHOLE)
+    head = await line[0].readuntil(b"\r\n\r\n")
+    return head.startswith(b"HTTP/1.1 200") and await line[0].readexactly(2) == b"ok"
+
+
+async def is_cut_off(line: Line) -> bool:
+    """Whether the server ends the connection; what it says before does not matter."""
+    with suppress(ConnectionError):
+        await asyncio.wait_for(line[0].read(), 60)
+    return line[0].at_eof() or line[0].exception() is not None
+
+
+@pytest.mark.parametrize(
+    ("is_second", "sent"),
+    [(False, b""), *((second, sent) for second in (False, True) for sent in (b"POST / HT", WHOLE[:-4], WHOLE[:-1]))],
+)
+def test_a_request_that_does_not_come_is_not_waited_for(
+    protocol: type[asyncio.Protocol], is_second: bool, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_S", 0.05)
+
+    async def use(line: Line) -> None:
+        if is_second:
+            assert await answered(line)
+        line[1].write(sent)
+        assert await is_cut_off(line)
+
+    tried(protocol, use)
+
+
+def test_a_head_without_end_is_not_kept(protocol: type[asyncio.Protocol]) -> None:
+    async def use(line: Line) -> None:
+        line[1].write(b"GET / HTTP/1.1\r\n")
+        for number in range(4 * connections.HEAD_BYTES // 1000):
+            line[1].write(b"x-%d: %s\r\n" % (number, b"x" * 1000))
+        assert await is_cut_off(line)
+
+    tried(protocol, use)
+
+
+def test_requests_in_time_are_answered_one_after_another_however_they_are_cut(
+    protocol: type[asyncio.Protocol],
+) -> None:
+    async def use(line: Line) -> None:
+        assert await answered(line)
+        for at in range(0, len(WHOLE), 7):
+            line[1].write(WHOLE[at : at + 7])
+            await line[1].drain()
+            await asyncio.sleep(0)
+        assert (await line[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+        assert await answered(line)
+
+    tried(protocol, use)
