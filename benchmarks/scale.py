@@ -16,7 +16,7 @@ from benchmarks.report import Report, Row, quantiles, resident_gib, say
 from features.state import FeatureState
 from ranking import Engine, FeedRequest
 from ranking.bundle import Bundle
-from ranking.engine import bundled
+from ranking.ranker import bundled
 from ranking.types import Ranker
 
 PAGE, PEOPLE = 50, 64

@@ -4,7 +4,6 @@ One writer appends to the log, then folds and indexes under the mutex, then ackn
 while it finds candidates and reads their rows, scores outside it, and takes it once more for the last check.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +17,6 @@ from features.errors import RequestError
 from features.live import HomeLog
 from features.records import Item, Record
 from features.rows import Durability
-from features.state import FeatureState
 from features.storage import give_back
 from ranking import lookups
 from ranking.agreement import Agreement
@@ -29,27 +27,20 @@ from ranking.generation import Generation
 from ranking.journal import Journal
 from ranking.ladder import Budget
 from ranking.leases import Ledger
-from ranking.making import warm, warming
 from ranking.pointer import current
 from ranking.policy import Policy
 from ranking.policy import load as load_policy
-from ranking.ranker import BundleRanker
+from ranking.ranker import bundled
 from ranking.sample import SHARE
+from ranking.succession import Succession
 from ranking.successor import Maker, MakeRanker
-from ranking.types import Ranker
-
-
-def bundled(bundle: Bundle, _: FeatureState) -> Ranker:
-    """The bundle's own ranker."""
-    return BundleRanker(bundle)
 
 
 class Engine:
     """A home, opened: its log, its state and what it is served with. Safe to call from many threads.
 
-    Made by ``Engine.open``; close it when done, or use it as a context manager.
-
-    ``policy_fault`` is what is wrong with a policy that was written since, as status tells it; whoever watches sets it.
+    Made by ``Engine.open``; close it when done, or use it as a context manager. ``policy_fault`` is what is wrong with
+    a policy that was written since, as status tells it; whoever watches sets it.
     """
 
     def __init__(
@@ -57,14 +48,12 @@ class Engine:
     ) -> None:
         self.home = home
         self._log = log
-        self._maker = maker
         self._shared = Shared(generation)
         self._ledger = Ledger(home / "boosts" / "leases.jsonl", writer=writer)
         self._journal = Journal(log, home / "state", self._fold)
         self._answers = Answers(self._shared, self._ledger, self._journal if writer else None, share)
-        self._since_ms = self._policy_since_ms = 0
+        self._succession = Succession(self._shared, self._answers, self._journal, self._ledger, maker)
         self._is_writer = writer
-        self._taking = threading.Lock()
         self.policy_fault = ""
         self._agreement: Callable[[], Agreement | None] = lambda: None
 
@@ -195,9 +184,7 @@ class Engine:
 
     def warm(self, now_ms: int) -> None:
         """Make some pages that nobody asked for, so that the first that is asked for finds all warm."""
-        with self._journal.writing:
-            warm(self.generation, now_ms, self._ledger)
-        self.refresh(now_ms)
+        self._succession.warm(now_ms)
 
     def refresh(self, now_ms: int) -> None:
         """Make the lists of popular items anew that a page is made of when there is no time for more."""
@@ -224,9 +211,9 @@ class Engine:
             generation, state = self.generation, self.generation.state
             return Status(
                 bundle=generation.bundle.version,
-                bundle_since_ms=self._since_ms,
+                bundle_since_ms=self._succession.bundle_since_ms,
                 policy=generation.policy.version,
-                policy_since_ms=self._policy_since_ms,
+                policy_since_ms=self._succession.policy_since_ms,
                 policy_fault=self.policy_fault or self._ledger.fault,
                 offset=state.offset,
                 received_ms=state.received_ms,
@@ -241,38 +228,12 @@ class Engine:
             )
 
     def take_up(self, bundle: Bundle, now_ms: Callable[[], int]) -> None:
-        """Serve another bundle from now on; a page that has begun is finished with the one before.
-
-        A state of the same layout goes on, its vectors and indexes made anew in short steps, and what is appended
-        between them told to both; for another layout the log is folded beside what is served. Pages are asked for and
-        answered all the while.
-        """
-        with self._taking:
-            before = self.generation
-            goes_on = bundle.feature_set.layout == before.state.layout
-            if goes_on:
-                made = self._maker.beside(
-                    before, bundle, self._journal.writing, lambda one: warming(one, now_ms(), self._ledger)
-                )
-            else:
-                made = self._maker.anew(bundle, before.policy)
-                self._maker.catch_up(made)
-                warm(made, now_ms(), self._ledger)
-            with self._journal.writing:
-                if not goes_on:
-                    self._maker.catch_up(made)
-                with self.mutex:
-                    self._answers.change(made)
-                    self._since_ms = now_ms()
-            before.close()
+        """Serve another bundle from now on; a page that has begun is finished with the one before."""
+        self._succession.take_up(bundle, now_ms)
 
     def go_by(self, policy: Policy, now_ms: Callable[[], int]) -> None:
         """Serve under another policy from now on; a page that has begun is finished under the one before."""
-        with self._taking, self._journal.writing:
-            made = self._maker.under(self.generation, policy)
-            with self.mutex:
-                self._answers.change(made)
-                self._policy_since_ms = now_ms()
+        self._succession.go_by(policy, now_ms)
 
     def flush(self) -> None:
         """Write down the pages that still wait for the log."""

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from features.state import FeatureState
 from features.types import ByteArray, DoubleArray, FloatArray
 from ranking.bundle import Bundle
 from ranking.calibration import Tables, calibrate
 from ranking.trees import Forest
-from ranking.types import Batch
+from ranking.types import Batch, Ranker
 
 
 class BundleRanker:
@@ -39,3 +40,8 @@ class BundleRanker:
         out = np.empty_like(raw)
         calibrate(self._tables, kinds, raw, out)
         return out
+
+
+def bundled(bundle: Bundle, _: FeatureState) -> Ranker:
+    """The bundle's own ranker."""
+    return BundleRanker(bundle)

@@ -85,6 +85,7 @@ def test_make_alone_lists_its_doors() -> None:
         "check",
         "test",
         "bench",
+        "audit",
         "clean",
     ]
 

@@ -14,8 +14,8 @@ from features.schema import FeatureSet
 from features.types import DoubleArray
 from ranking import Engine
 from ranking.bundle import load
-from ranking.engine import bundled
 from ranking.pointer import current
+from ranking.ranker import bundled
 from ranking.successor import MakeRanker
 from ranking.value import ORDER
 from training.bubble import Facts, by_day, discovered
