@@ -1,5 +1,6 @@
 """The command line: all commands, and what becomes of an error. What does them is imported when one runs."""
 
+import errno
 import os
 import re
 import sys
@@ -12,6 +13,15 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError
 from huozhao import bundle_cli, key_cli, log_cli, page_cli, policy_cli, world_cli
 
 WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
+_FULL, _FORBIDDEN = "Free some space, or name a folder on another disk.", "Name a folder that you may write to."
+WAYS_OUT = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+}
+"""What to do about a fault of the system's; about others, to look at the path."""
 
 
 def _version() -> str:
@@ -27,7 +37,7 @@ app = App(
     help_epilogue="A home holds one data set: its log, state, policy and bundles. Without --home it is $HUOZHAO_HOME, "
     "else .huozhao. Times are ISO 8601 with their offset; a plain date is its midnight in China (+08:00).",
     version=_version,
-    help_format="plaintext",
+    help_format="markdown",
 )
 COMMANDS: dict[str, tuple[App | Callable[..., None], ...]] = {
     "A home to begin with": (world_cli.demo, world_cli.simulate, world_cli.sources),
@@ -83,7 +93,8 @@ def _run(command: Callable[[], object]) -> int:
     except OSError as error:
         # Where Python knows the file, its message has it twice.
         why = error.strerror or str(error)
-        return _fail(f"{error.filename}: {why}." if error.filename else f"{why}.", "Check the path.")
+        what = f"{error.filename}: {why}." if error.filename else f"{why}."
+        return _fail(what, WAYS_OUT.get(error.errno or 0, "Check the path."))
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001, the last resort: a person is told in one line

@@ -16,7 +16,7 @@ def add(
     /,
     *,
     home: Home = None,
-    scope: Annotated[tuple[str, ...], Parameter(negative=())] = ("read",),
+    scope: Annotated[tuple[str, ...], Parameter(negative=(), show_default=", ".join)] = ("read",),
     per_second: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
 ) -> None:
     """Make a key and print it, this once; from the first on the home's server asks for one, within a second.

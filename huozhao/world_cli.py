@@ -1,8 +1,9 @@
 """The commands that make a home of a simulated world or of public data, or try policies in worlds."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from huozhao.options import Flag, Home, Seed, home_of
 
@@ -49,7 +50,7 @@ def simulate(
     days: int | None = None,
     seed: Seed = 0,
     start: str | None = None,
-    policy: list[str] | None = None,
+    policy: Annotated[list[str] | None, Parameter(negative=())] = None,
     seeds: int = 2,
     retrain: int = 0,
     out: Path = Path("simulation"),

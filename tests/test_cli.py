@@ -1,5 +1,6 @@
 """The command line as a person uses it: what it makes, what it prints, and how it says that something is wrong."""
 
+import errno
 import json
 import os
 import shutil
@@ -212,6 +213,60 @@ def test_help_needs_no_home_and_names_every_command(capsys: pytest.CaptureFixtur
     assert main(["train", "--help"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("--home", "--since", "--until", "--seed"))
+
+
+COMMANDS = [
+    "demo",
+    "import kuairand",
+    "simulate",
+    "serve",
+    "feed",
+    "why",
+    "train",
+    "evaluate",
+    "report",
+    "models",
+    "models show",
+    "models diff",
+    "promote",
+    "rollback",
+    "migrate",
+    "replay",
+    "policy check",
+    "policy show",
+    "policy diff",
+    "keys add",
+    "keys list",
+    "keys revoke",
+    "log check",
+    "log repair",
+]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_command_has_help_of_whole_paragraphs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "--empty-" not in printed
+    assert "('" not in printed
+    assert "\n\n\n" not in printed
+    assert all(len(line) <= 80 for line in printed.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [(errno.ENOSPC, "Free some space"), (errno.EROFS, "that you may write to"), (errno.ENOTDIR, "Check the path")],
+)
+def test_a_fault_of_the_system_is_told_with_what_can_be_done(
+    number: int, way_out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_home: Path) -> None:
+        raise OSError(number, os.strerror(number), "/some/file")
+
+    monkeypatch.setattr("huozhao.keys.show", broken)
+    told = fault(capsys, "keys", "list")
+    assert f"/some/file: {os.strerror(number)}." in told
+    assert way_out in told
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from features.errors import BundleError, MomentError, RequestError
 from features.live import HomeLog
 from features.log import DAY_MS, from_batch
 from features.records import Action, Control, Decision, Event, Record
+from huozhao.why import account_table
 from ranking import Engine, Feed, FeedRequest
 from ranking.account import Account
 from ranking.api import RankRequest
 from ranking.bundle import save
+from ranking.ladder import Budget
 from ranking.policy.versions import keep
 from ranking.re_decide import Reach, re_decide
 from tests.small_home import NOW, bundle
@@ -73,6 +76,22 @@ def test_a_sampled_page_comes_out_as_it_was_answered_whatever_came_after(
         engine.flush()
         for one in answered:
             assert_equal(re_decide(home, one.request_id), one)
+
+
+def test_an_account_says_on_which_rung_a_page_was_made_and_why(home: Path) -> None:
+    with Engine.open(home, decisions=EVERY) as engine:
+        page(engine, "whole")
+        hurried = engine.feed(FeedRequest(user_id="u1"), NOW, "hurried", Budget(lambda: -1.0))
+        engine.flush()
+        assert hurried.level != "full"
+        found = {name: re_decide(home, name) for name in ("whole", "hurried")}
+    assert (found["whole"].level, found["whole"].degraded) == ("full", "")
+    assert (found["hurried"].level, found["hurried"].degraded) == (hurried.level, "deadline")
+    console = Console(record=True, width=200)
+    console.print(account_table(found["hurried"]))
+    assert f"It was made on the rung `{hurried.level}`, because of: deadline." in console.export_text()
+    console.print(account_table(found["whole"]))
+    assert "rung" not in console.export_text()
 
 
 def test_of_every_candidate_it_is_told_why_it_is_not_on_the_page(home: Path) -> None:

@@ -1,5 +1,6 @@
 """The contract, through the door that apps use, over a real engine."""
 
+import gzip
 import logging
 import threading
 import time
@@ -316,6 +317,44 @@ def test_pages_that_several_threads_compute_are_those_that_one_does(home: Path, 
     assert pages[0] == pages[1] == pages[2]
 
 
+def test_checks_and_neighbours_that_would_come_late_are_turned_away(
+    home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, gate = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: object) -> tuple[()]:
+        entered.release()
+        assert gate.wait(60)
+        return ()
+
+    engine, codes = Engine.open(home), dict[str, str]()
+    monkeypatch.setattr(engine, "similar", slow)
+    with TestClient(create_app(engine, clock, threads=2), raise_server_exceptions=False) as client:
+
+        def similar(name: str, deadline_ms: int) -> None:
+            answer = client.get(f"/v1/similar?item_id=i3&deadline_ms={deadline_ms}")
+            codes[name] = answer.json().get("code", "")
+            assert answer.status_code == 200 or int(answer.headers["retry-after"]) >= 1
+
+        def alive(name: str, deadline_ms: int) -> None:
+            answer = client.post("/v1/alive", json={"item_ids": ["i1"], "deadline_ms": deadline_ms})
+            codes[name] = answer.json().get("code", "")
+
+        asked = [(similar, "first", 60_000), (similar, "second", 60_000), (similar, "late", 1), (alive, "too late", 1)]
+        asked.append((alive, "patient", 60_000))
+        threads = [threading.Thread(target=ask, args=(name, deadline_ms)) for ask, name, deadline_ms in asked]
+        for thread in threads[:2]:
+            thread.start()
+        assert all(entered.acquire(timeout=60) for _ in range(2))
+        for thread in threads[2:]:
+            thread.start()
+        time.sleep(0.1)
+        gate.set()
+        for thread in threads:
+            thread.join()
+    assert codes == {"first": "", "second": "", "late": "overloaded", "too late": "overloaded", "patient": ""}
+
+
 def test_a_fault_of_ours_tells_no_insides(
     home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +368,40 @@ def test_a_fault_of_ours_tells_no_insides(
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "names" not in answer.text
     assert "the names have run out" in caplog.text
+
+
+def test_a_fault_of_the_disk_names_no_file_to_who_asked_and_does_so_in_the_log(
+    home: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Engine.open(home)
+    with TestClient(create_app(engine, clock), raise_server_exceptions=False) as client:
+        engine.close()
+        answer = client.post("/v1/events", json=[event(1, "i1", "like")])
+    assert answer.json()["code"] == "log_unavailable"
+    assert str(home) not in answer.text
+    assert str(home) in caplog.text
+
+
+def test_no_answer_is_kept_by_a_cache_or_taken_for_another_type(client: Client) -> None:
+    for path in ("/schema", "/v1/similar?item_id=i1", "/nowhere", "/healthz", "/metrics"):
+        headers = client.get(path).headers
+        assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff"), path
+    assert "default-src 'none'" in client.get("/schema").headers["content-security-policy"]
+
+
+def test_a_body_that_is_packed_is_not_unpacked(client: Client) -> None:
+    bomb = gzip.compress(b'{"user_id": "' + b"u" * 10_000_000)
+    answer = client.post("/v1/feed", content=bomb, headers=JSON | {"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert len(answer.text) < 1000
+
+
+def test_a_row_has_no_more_attributes_than_it_may(client: Client) -> None:
+    item = {"item_id": "many", "ts_ms": NOW, "kind": "video"}
+    rows = [item | {"attributes": {f"a{n}": 1.0 for n in range(many)}} for many in (256, 257)]
+    found = results(client, "/v1/items", rows)
+    assert [one["status"] for one in found] == ["accepted", "rejected"]
+    assert "attributes has 257 entries, more than 256" in found[1]["error"]
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
