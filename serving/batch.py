@@ -10,7 +10,6 @@ from features.records import Control, Event, Item, Record, User
 from ranking.api import Ack
 from serving.api import Acks
 from serving.clock import elapsed_ms
-from serving.errors import MAX_DEPTH, DepthError
 from serving.telemetry import Telemetry
 from serving.writer import Writer
 
@@ -37,11 +36,26 @@ Users = Annotated[list[Annotated[object, USERS]], _BOUNDS]
 
 _MANY = msgspec.Meta(min_length=1, max_length=MAX_RECORDS)
 _EVENTS: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(Annotated[list[Event], _MANY])
-_ANYTHING: msgspec.json.Decoder[list[object]] = msgspec.json.Decoder(Annotated[list[object], _MANY])
+_PIECES: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(Annotated[list[msgspec.Raw], _MANY])
 
 
-def read_events(body: bytes) -> list[Event] | list[object]:
-    """The events of a batch where all of it is that; else its values, to be read one by one.
+class _Tagged(msgspec.Struct):
+    """Of a record its type, and the fields that may be its name, as they were sent."""
+
+    type: str = ""
+    event_id: msgspec.Raw = msgspec.Raw()
+    item_id: msgspec.Raw = msgspec.Raw()
+    user_id: msgspec.Raw = msgspec.Raw()
+
+
+_TAGGED, _TEXT = msgspec.json.Decoder(_Tagged), msgspec.json.Decoder(str)
+_DECODERS: dict[type[Record], msgspec.json.Decoder[Record]] = {
+    kind: msgspec.json.Decoder(kind) for form in (EVENTS, ITEMS, USERS) for kind in form.types.values()
+}
+
+
+def read_events(body: bytes) -> Sequence[Event] | Sequence[msgspec.Raw]:
+    """The events of a batch where all of it is that; else its pieces, to be read one by one.
 
     Raises
     ------
@@ -54,43 +68,31 @@ def read_events(body: bytes) -> list[Event] | list[object]:
         return read_rows(body)
 
 
-def read_rows(body: bytes) -> list[object]:
-    """The values of a batch, to be read one by one.
+def read_rows(body: bytes) -> Sequence[msgspec.Raw]:
+    """The pieces of a batch, to be read one by one: what is in them takes no memory before it is known to be a record.
 
     Raises
     ------
     msgspec.DecodeError
         If the body is no JSON array, or has no or too many records.
+    UnicodeDecodeError
+        If it is not UTF-8.
     """
-    return _ANYTHING.decode(body)
+    body.decode()
+    return _PIECES.decode(body)
 
 
-def check_depth(values: Sequence[object]) -> None:
-    """Refuse what nests deeper than any record does.
-
-    Raises
-    ------
-    DepthError
-    """
-    level = list(values)
-    # The batch is the first level, its records the second.
-    for _ in range(MAX_DEPTH - 1):
-        inner = [value for value in level if isinstance(value, list | dict)]
-        level = [child for value in inner for child in (value.values() if isinstance(value, dict) else value)]
-    if any(isinstance(value, list | dict) for value in level):
-        raise DepthError
-
-
-async def keep(writer: Writer, telemetry: Telemetry, batch: Sequence[object], form: Form) -> Acks:
+async def keep(
+    writer: Writer, telemetry: Telemetry, batch: Sequence[Event] | Sequence[msgspec.Raw], form: Form
+) -> Acks:
     """Append the good records of a batch, and say of every record what became of it.
 
     Raises
     ------
-    DepthError, LogError
+    LogError
     """
-    check_depth(batch)
     began_ms = elapsed_ms()
-    read = [_read(value, form) for value in batch]
+    read = [read_piece(piece, form) if isinstance(piece, msgspec.Raw) else piece for piece in batch]
     kept = iter(await writer.append([one for one in read if not isinstance(one, Ack)]))
     acks = [one if isinstance(one, Ack) else next(kept) for one in read]
     telemetry.kept(acks, elapsed_ms() - began_ms)
@@ -101,18 +103,30 @@ def _placed(ack: Ack, at: int) -> Ack:
     return msgspec.structs.replace(ack, error=f"record {at}: {ack.error}") if ack.error else ack
 
 
-def _read(value: object, form: Form) -> Record | Ack:
-    implied = next(iter(form.types))
-    tag = value.get("type", implied) if isinstance(value, dict) else implied
-    wanted = form.types.get(tag) if isinstance(tag, str) else None
+def read_piece(piece: msgspec.Raw, form: Form) -> Record | Ack:
+    """A piece of a batch as the record that it is, or why it is none."""
+    try:
+        found = _TAGGED.decode(piece)
+    except msgspec.DecodeError as error:
+        return Ack("rejected", error=f"type: {error}." if "$.type" in str(error) else f"{error}.")
+    tag = found.type or next(iter(form.types))
+    wanted = form.types.get(tag)
     if wanted is None:
         return Ack("rejected", error=f"type {_brief(tag)} is not one of {', '.join(form.types)}.")
     try:
-        return msgspec.convert(value, wanted)
-    except msgspec.ValidationError as error:
+        return _DECODERS[wanted].decode(piece)
+    except msgspec.DecodeError as error:
         # The first field of what a client sends is its id.
-        name = value.get(wanted.__struct_fields__[0]) if isinstance(value, dict) else None
-        return Ack("rejected", error=f"{tag} {_brief(name)}: {error}." if isinstance(name, str) else f"{error}.")
+        name = _name(getattr(found, wanted.__struct_fields__[0]))
+        return Ack("rejected", error=f"{tag} {name}: {error}." if name else f"{error}.")
+
+
+def _name(sent: msgspec.Raw) -> str:
+    """An id as an answer may repeat it, "" where it is none."""
+    try:
+        return _brief(_TEXT.decode(sent))
+    except msgspec.DecodeError:
+        return ""
 
 
 def _brief(value: object) -> str:

@@ -15,7 +15,6 @@ from litestar.params import ParameterKwarg
 
 from serving.api import MEANINGS, MEDIA_TYPE, Code, Problem
 from serving.batch import MAX_RECORDS, Form
-from serving.errors import MAX_DEPTH
 from serving.examples import EXAMPLES, Shown
 from serving.hot import MAX_BODY_BYTES
 from serving.operations import OPERATIONS, TAGS, Operation
@@ -26,9 +25,9 @@ REFERENCE = "#/components/schemas/{name}"
 
 ABOUT = f"""Ranks feeds of live rooms, products and short videos. Every error is one `Problem` with a stable `code`.
 
-Bodies are JSON of at most {MAX_BODY_BYTES} bytes (413 `too_large`) and {MAX_DEPTH} levels, and say so by their
-`Content-Type` (415 `unsupported_media_type`). Whole numbers are written without a point. All times are milliseconds
-since 1970 UTC, money is in minor units."""
+Bodies are JSON of at most {MAX_BODY_BYTES} bytes (413 `too_large`), and say so by their `Content-Type` (415
+`unsupported_media_type`). Whole numbers are written without a point. All times are milliseconds since 1970 UTC, money
+is in minor units."""
 KEY = """From the first key of a home on, `Authorization: Bearer KEY`; the key must have the scope that an operation \
 names, or `admin`. A home without keys asks for none."""
 WAIT = {

@@ -15,9 +15,6 @@ from serving.api import MEANINGS, MEDIA_TYPE, Code, Problem
 from serving.asked import ASKED
 from serving.keys import ForbiddenError, RateLimitedError, UnauthorizedError
 
-MAX_DEPTH = 32
-"""How many levels a body may nest: no request or record has more than four."""
-
 
 class OverloadedError(HuozhaoError):
     """A request would wait past its deadline: it is turned away at once.
@@ -31,10 +28,10 @@ class OverloadedError(HuozhaoError):
 
 
 class DepthError(HuozhaoError):
-    """A body nests deeper than any request does."""
+    """A body nests so deep that it cannot be read."""
 
     def __init__(self) -> None:
-        super().__init__(f"body: nests deeper than {MAX_DEPTH} levels.", "No request or record has more than four.")
+        super().__init__("body: nests too deep to be read.", "No request or record has more than four levels.")
 
 
 class MediaTypeError(HuozhaoError):
