@@ -77,7 +77,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.MOMENT_FAR: Meaning(422, "the moment lies far back", "ask with `far=true`"),
     Code.RATE_LIMITED: Meaning(429, "the key asks more often than it may", "come again after `Retry-After`"),
     Code.OVERLOADED: Meaning(
-        429, "the answer would come after its deadline", "come again after `Retry-After`, or allow more `deadline_ms`"
+        429, "too much waits before it", "come again after `Retry-After`, or allow more `deadline_ms`"
     ),
     Code.BUSY: Meaning(429, "one such request is answered at a time", "come again after `Retry-After`"),
     Code.INTERNAL: Meaning(500, "the server failed", "its log says how"),

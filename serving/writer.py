@@ -13,9 +13,12 @@ from features.records import Record
 from ranking.api import Ack
 from ranking.engine import Engine
 from serving.clock import Clock
+from serving.errors import OverloadedError
 
 GROUP_RECORDS = 1000
 """A group is closed when it holds so many: its fold is one hold of the engine's mutex, for which pages wait."""
+MOST_WAITING = 100_000
+"""Records that wait to be kept at most: a disk that stands still must not fill the memory."""
 REST_S, REST_AFTER_FAULT_S = 0.1, 1.0
 """Pages that were served wait no longer than this to be written down, so that no request has to do it."""
 
@@ -62,6 +65,7 @@ class Writer:
         self._now_ms = now_ms
         self._waiting: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._rest_s = REST_S
+        self._records = 0
         self._thread = threading.Thread(target=self._run, name="writer")
 
     def start(self) -> None:
@@ -80,11 +84,19 @@ class Writer:
         ------
         LogError
             If they could not be kept; none of them was.
+        OverloadedError
+            If too many wait before them; none of them was taken.
         """
+        if records and self._records and self._records + len(records) > MOST_WAITING:
+            raise OverloadedError(f"{self._records} records wait to be kept.", "Send these again later.")
         loop = asyncio.get_running_loop()
         batch = Batch(records, loop, loop.create_future())
+        self._records += len(records)
         self._waiting.put(batch)
-        return await batch.acks
+        try:
+            return await batch.acks
+        finally:
+            self._records -= len(records)
 
     def _run(self) -> None:
         told_to_stop = False

@@ -12,6 +12,7 @@ from features.log import from_batch
 from features.records import Action, Event
 from ranking.api import Ack, FeedRequest
 from ranking.engine import Engine
+from serving.errors import OverloadedError
 from serving.writer import GROUP_RECORDS, Writer
 from tests.small_home import NOW
 
@@ -78,3 +79,26 @@ def test_pages_are_written_down_though_nothing_else_is(engine: Engine, home: Pat
         [page] = [one.record for batch in log.read(51) for one in from_batch(batch)]
     writer.stop()
     assert getattr(page, "request_id", "") == "page"
+
+
+def test_more_records_than_may_wait_are_turned_away_and_an_empty_write_is_not(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.writer.MOST_WAITING", 10)
+    writer = Writer(engine, lambda: NOW)
+
+    async def send() -> None:
+        # One that is larger than all that may wait is taken where nothing waits.
+        first = asyncio.ensure_future(writer.append([like(f"a{n}") for n in range(11)]))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match="11 records wait"):
+            await writer.append([like("b")])
+        empty = asyncio.ensure_future(writer.append(()))
+        await asyncio.sleep(0)
+        writer.start()
+        assert len(await first) == 11
+        assert await empty == ()
+        assert [ack.status for ack in await writer.append([like("b")])] == ["accepted"]
+
+    asyncio.run(send())
+    writer.stop()
