@@ -29,9 +29,9 @@ ITEMS = Form({"item": Item})
 USERS = Form({"user": User})
 
 _BOUNDS = Body(min_items=1, max_items=MAX_RECORDS)
-Events = Annotated[list[Annotated[object, EVENTS]], _BOUNDS]
-Items = Annotated[list[Annotated[object, ITEMS]], _BOUNDS]
-Users = Annotated[list[Annotated[object, USERS]], _BOUNDS]
+Events = Annotated[list[Annotated[msgspec.Raw, EVENTS]], _BOUNDS]
+Items = Annotated[list[Annotated[msgspec.Raw, ITEMS]], _BOUNDS]
+Users = Annotated[list[Annotated[msgspec.Raw, USERS]], _BOUNDS]
 
 
 _MANY = msgspec.Meta(min_length=1, max_length=MAX_RECORDS)
