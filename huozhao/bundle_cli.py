@@ -20,6 +20,7 @@ def train(
     features: Path | None = None,
     objective: Path | None = None,
     seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=20))] = 2,
+    negatives: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 1.0,
     warm: Flag = False,
     force: str = "",
     report: bool = True,
@@ -43,6 +44,8 @@ def train(
         A TOML or JSON file with what the value weighs heads with, as like = 3.0; the default weights, if not given.
     seeds
         So many models a head are grown and averaged.
+    negatives
+        Learn from this share of the negatives, each of which counts as many times more; 0.1 is usual for a long log.
     warm
         Go on from the current bundle: keep its columns and trees, and grow more from what came after its training.
     force
@@ -63,6 +66,7 @@ def train(
         features=features,
         objective=objective,
         seeds=seeds,
+        negatives=negatives,
         warm=warm,
         force=force,
         with_report=report,

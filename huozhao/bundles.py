@@ -42,6 +42,7 @@ def train(
     features: Path | None,
     objective: Path | None,
     seeds: int,
+    negatives: float,
     warm: bool,
     force: str,
     with_report: bool,
@@ -53,7 +54,7 @@ def train(
     weights = read_objective(objective) if objective else Weights()
     homes.refuse_missing(home)
     begun = load(current(home / "bundles")) if warm else None
-    recipe = Recipe(since_ms, until_ms, seed, feature_set, weights, Growth(seeds=seeds), begun)
+    recipe = Recipe(since_ms, until_ms, seed, feature_set, weights, Growth(seeds, negatives), begun)
     tracker = Tracker(mlflow) if mlflow else None
     with homes.open_log(home) as log, Stages() as stages:
         learned = learn(log, recipe, progress=stages)

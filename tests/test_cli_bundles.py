@@ -50,8 +50,8 @@ def test_a_training_is_judged_beside_the_current_bundle_and_reported(home: Path)
     assert found.verdict.against == entry.previous
     assert {check.measure for check in found.verdict.checks} == {"gauc", "calibration", "latency"}
     systems = {row.system for row in found.rows}
-    assert systems >= {"huozhao", "previous", *AT_TRAINING}
-    assert not systems & {"static", "fm", "lambdamart"}
+    assert systems >= {"huozhao", "previous", "lambdamart", *AT_TRAINING}
+    assert not systems & {"static", "fm"}
     assert found.drift
     assert found.reliability
     assert found.changes is not None
@@ -162,7 +162,7 @@ def test_columns_and_weights_are_read_from_files_and_a_wrong_name_is_answered_wi
     )
     (tmp_path / "objective.toml").write_text("like = 3.5")
     files = ("--features", "features.toml", "--objective", "objective.toml")
-    said(capsys, home, "train", *files, "--seeds", "2", "--no-report", "--force", "small")
+    said(capsys, home, "train", *files, "--seeds", "2", "--negatives", "0.5", "--no-report", "--force", "small")
     shown = said(capsys, home, "models", "show")
     assert "2 columns" in shown
     assert "3.5" in shown

@@ -1,9 +1,11 @@
 """Judge a bundle as served: features of each slate's moment, on days it was not trained on, beside baselines."""
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
+from features.columns import Feature
 from features.errors import TrainingError
 from features.history import History, Slates, read_history, slates_of
 from features.log import EventLog
@@ -11,6 +13,7 @@ from features.reader import Reader
 from features.replay import Progress as Part
 from features.replay import Readers, replay
 from features.schema import FeatureSet
+from features.types import BoolArray, FloatArray
 from ranking.bundle import Bundle
 from ranking.value import gain
 from training.baselines import UNFITTED, needed, scored
@@ -20,13 +23,16 @@ from training.duration import duration_rows
 from training.examples import known_until, slices_of
 from training.factors import fit_by_day
 from training.figures import OURS, Judged, Row, rows_of, to_json
-from training.labels import label
+from training.labels import Labels, label
 from training.progress import Progress, quiet, staged
 from training.stretch import Read
-from training.task import Task, judged
+from training.task import Scores, Task, judged
 from training.watch import HEAD, watch
 
-__all__ = ["Judged", "Row", "evaluate", "judge", "rows_of", "to_json"]
+__all__ = ["Judged", "Row", "beside", "evaluate", "evaluate_read", "judge", "rows_of", "to_json"]
+
+RESAMPLES = 200
+"""Bootstrap draws of users for an interval, where nobody asks for more."""
 
 
 def evaluate(
@@ -36,8 +42,8 @@ def evaluate(
     since_ms: int | None = None,
     until_ms: int | None = None,
     baselines: Collection[str] = (),
-    others: Mapping[str, Read] | None = None,
-    resamples: int = 200,
+    others: Mapping[str, Scores] | None = None,
+    resamples: int = RESAMPLES,
     progress: Progress = quiet,
 ) -> list[Row]:
     """Judge a bundle on the slates that began from ``since_ms`` to before ``until_ms``.
@@ -54,9 +60,8 @@ def evaluate(
     baselines : collection of str
         Judge so many of ``baselines.BASELINES`` on the same rows, how far ours is from each, and the best of them by
         slice; ``BASELINES`` itself for all.
-    others : mapping of str to Read, optional
-        Judge these bundles, too, as they read the same stretch: each by its own value. One without a head of ours is
-        left out.
+    others : mapping of str to Scores, optional
+        Judge these systems, too, by what they say of the same rows and heads.
     resamples : int
         Bootstrap draws of users for every interval.
 
@@ -66,7 +71,24 @@ def evaluate(
         If the stretch holds no slate, or begins before the bundle's training ended.
     """
     on = judge(log, bundle, since_ms=since_ms, until_ms=until_ms, baselines=baselines, others=others, progress=progress)
-    boot = Bootstrap(resamples, bundle.trained.seed)
+    return _figures(on, Bootstrap(resamples, bundle.trained.seed), progress)
+
+
+def evaluate_read(
+    read: Read, *, baselines: Collection[str], others: Mapping[str, Scores], progress: Progress = quiet
+) -> list[Row]:
+    """``evaluate`` on a stretch that the bundle has read already, ``beside`` its columns what the baselines need.
+
+    What learns needs rows from before the stretch, and so another fold: then it is read anew.
+    """
+    bundle, stretch = read.bundle, read.stretch
+    if _fits(baselines):
+        return evaluate(stretch.log, bundle, baselines=baselines, others=others, progress=progress)
+    on = _judged(_of_read(read), bundle, baselines, others, progress)
+    return _figures(on, Bootstrap(RESAMPLES, bundle.trained.seed), progress)
+
+
+def _figures(on: Judged, boot: Bootstrap, progress: Progress) -> list[Row]:
     return [*rows_of(on, boot, progress), *duration_rows(on, boot)]
 
 
@@ -78,13 +100,43 @@ def judge(
     before_ms: int | None = None,
     until_ms: int | None = None,
     baselines: Collection[str] = (),
-    others: Mapping[str, Read] | None = None,
+    others: Mapping[str, Scores] | None = None,
     progress: Progress = quiet,
 ) -> Judged:
     """What ``evaluate`` draws its figures from, of slates that began before ``before_ms``, too (default: any)."""
     since_ms = bundle.trained.until_ms if since_ms is None else since_ms
     if since_ms < bundle.trained.until_ms:
         raise TrainingError("The stretch to judge on begins before training ended.", "Choose a later --since.")
+    on = _folded(log, bundle, since_ms, before_ms, until_ms, baselines, progress)
+    return _judged(on, bundle, baselines, others or {}, progress)
+
+
+def beside(bundle: Bundle, baselines: Collection[str]) -> tuple[Feature, ...]:
+    """The columns that baselines read and the bundle does not have."""
+    return needed(tuple(bundle.heads), bundle.feature_set.columns) if baselines else ()
+
+
+class _Shown(NamedTuple):
+    """Impressions with what was known of them: of those to judge, which ``test`` marks, and those learned from."""
+
+    history: History
+    slates: Slates
+    labels: Labels
+    features: FloatArray
+    columns: FeatureSet
+    test: BoolArray
+    until_ms: int
+
+
+def _folded(
+    log: EventLog,
+    bundle: Bundle,
+    since_ms: int,
+    before_ms: int | None,
+    until_ms: int | None,
+    baselines: Collection[str],
+    progress: Progress,
+) -> _Shown:
     progress("reading the log", 0, 1)
     history = read_history(log, until_ms)
     until_ms = known_until(log, history, until_ms)
@@ -95,41 +147,49 @@ def judge(
     if not test.any():
         raise TrainingError("No slate began in the stretch to judge on.", "Choose another --since or --until.")
     learned = (labels.begins >= bundle.trained.since_ms) & (labels.begins < bundle.trained.until_ms)
-    fits = not {*baselines} <= {*UNFITTED}
+    fits = _fits(baselines)
     keep = test | learned if fits else test
-    wide = _columns(bundle, baselines)
-    readers = Readers.always(Reader(wide, bundle.codes, bundle.factors))
+    ours = bundle.feature_set
+    columns = FeatureSet(ours.columns + beside(bundle, baselines), ours.utc_offset_ms)
+    readers = Readers.always(Reader(columns, bundle.codes, bundle.factors))
     if fits:
-        readers = _readers_by_day(bundle, wide, history, slates.take(test), staged(progress, "fitting factors"))
+        readers = _readers_by_day(bundle, columns, history, slates.take(test), staged(progress, "fitting factors"))
     features = replay(log, history, slates, readers, keep, staged(progress, "reading features"))
-    slates, labels, of_test = slates.take(keep), labels.take(keep), test[keep]
-    judged_on = np.ascontiguousarray(features[of_test][:, : len(bundle.feature_set.columns)])
+    return _Shown(history, slates.take(keep), labels.take(keep), features, columns, test[keep], until_ms)
+
+
+def _fits(baselines: Collection[str]) -> bool:
+    return not {*baselines} <= {*UNFITTED}
+
+
+def _of_read(read: Read) -> _Shown:
+    stretch = read.stretch
+    test = np.ones(len(read.labels.kind), np.bool_)
+    slates = stretch.slates.take(stretch.keep)
+    return _Shown(stretch.history, slates, read.labels, read.wide, read.columns, test, stretch.until_ms)
+
+
+def _judged(
+    on: _Shown, bundle: Bundle, baselines: Collection[str], others: Mapping[str, Scores], progress: Progress
+) -> Judged:
+    judged_on = np.ascontiguousarray(on.features[on.test][:, : len(bundle.feature_set.columns)])
     watches = None
-    systems = {OURS: judged(bundle, judged_on, labels.kind[of_test])}
+    systems = {OURS: judged(bundle, judged_on, on.labels.kind[on.test])}
     if baselines:
-        slices = slices_of(history, bundle.trained.since_ms, bundle.trained.until_ms)
-        task = Task(bundle, history, slates, labels, slices, features, wide, of_test)
+        slices = slices_of(on.history, bundle.trained.since_ms, bundle.trained.until_ms)
+        task = Task(bundle, on.history, on.slates, on.labels, slices, on.features, on.columns, on.test)
         systems |= scored(task, baselines, staged(progress, "fitting the baselines"))
-        if fits and HEAD in bundle.heads:
+        if _fits(baselines) and HEAD in bundle.heads:
             progress("fitting watch times", 0, 1)
             watches = watch(task)
-    slates, labels = slates.take(of_test), labels.take(of_test)
-    for name, other in (others or {}).items():
-        if {*bundle.heads} <= {*other.bundle.heads}:
-            systems[name] = other.scores(tuple(bundle.heads))
+    slates, labels = on.slates.take(on.test), on.labels.take(on.test)
+    systems |= others
     heads = tuple(bundle.heads)
     got = gain(labels.y.astype(np.float64), heads, labels.kind, bundle.scales_of(heads), bundle.weights)
-    mature = np.stack([labels.mature(head, until_ms) for head in heads], axis=1)
-    user = history.events.user[slates.event].astype(np.int64)
-    cohorts = cohorts_of(history, slates, labels.kind, bundle.trained.until_ms) if baselines else {}
+    mature = np.stack([labels.mature(head, on.until_ms) for head in heads], axis=1)
+    user = on.history.events.user[slates.event].astype(np.int64)
+    cohorts = cohorts_of(on.history, slates, labels.kind, bundle.trained.until_ms) if baselines else {}
     return Judged(user, slates.slate, labels, mature, got, systems, cohorts, watches)
-
-
-def _columns(bundle: Bundle, baselines: Collection[str]) -> FeatureSet:
-    """The bundle's columns, then those that baselines read beside them."""
-    ours = bundle.feature_set
-    extra = needed(tuple(bundle.heads), ours.columns) if baselines else ()
-    return FeatureSet(ours.columns + extra, ours.utc_offset_ms)
 
 
 def _readers_by_day(bundle: Bundle, columns: FeatureSet, history: History, test: Slates, progress: Part) -> Readers:

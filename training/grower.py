@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import lightgbm as lgb
 import msgspec
@@ -79,6 +80,24 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise TrainingError(f"A share of {self.negatives} of the negatives.", "Give more than 0 and at most 1.")
 
 
+class Grown(NamedTuple):
+    """A head's trees, and what those say that early stopping grew: they have not seen the rows that stopped them.
+
+    Attributes
+    ----------
+    text : str
+        LightGBM's text of the model, the item's own rate stacked on it.
+    earlier : (m,) int64
+        Positions of the early-stopping slice in the table; none where too few positives stop a head.
+    margin : (m,) float64
+        Their margins by the trees that were grown without them.
+    """
+
+    text: str
+    earlier: IntArray
+    margin: DoubleArray
+
+
 def trusted(feature_set: FeatureSet, head: str) -> list[int]:
     """1 for a column of which more can only mean a higher probability of the head, else 0.
 
@@ -128,8 +147,8 @@ class Grower:
             free_raw_data=False,
         ).construct()
 
-    def grow(self, head: str) -> str:
-        """The text of a head's model; seeds follow one another from the given one in steps of 1,000.
+    def grow(self, head: str) -> Grown:
+        """A head's trees; seeds follow one another from the given one in steps of 1,000.
 
         Early stopping says how many trees, then as many are grown on all rows that are not for calibration.
         """
@@ -141,30 +160,37 @@ class Grower:
         start = self._warm.get(head)
         margins = _margins(start, self._features) if start else None
         enough = labels.of(head)[self._rows][stop].sum() >= STOP_POSITIVES
-        texts = []
+        texts, stopped = [], []
         for seed in range(self._seed, self._seed + 1_000 * self._growth.seeds, 1_000):
-            rounds = self._boosted(head, seed, margins, train, ROUNDS, stop).best_iteration if enough else FEW_ROUNDS
-            texts.append(self._boosted(head, seed, margins, fit, max(rounds, 1)).model_to_string())
-        grown = averaged(texts)
-        text = self._stacked(head, joined([start, grown]) if start else grown)
-        return re.sub(r"\[forcedbins_filename: .*\]", "[forcedbins_filename: ]", text)
+            rounds = FEW_ROUNDS
+            if enough:
+                held = self._boosted(head, seed, margins, train, ROUNDS, stop)
+                rounds = max(held.best_iteration, 1)
+                stopped.append(held.model_to_string(num_iteration=rounds))
+            texts.append(self._boosted(head, seed, margins, fit, rounds).model_to_string())
+        text = _upon(start, texts)
+        share, line = self._stack(head, text)
+        seen = stop if enough else stop[:0]
+        before = _margins(_stacked(_upon(start, stopped), share, line), self._features[seen]) if enough else np.zeros(0)
+        text = re.sub(r"\[forcedbins_filename: .*\]", "[forcedbins_filename: ]", _stacked(text, share, line))
+        return Grown(text, self._rows[seen], before)
 
-    def _stacked(self, head: str, text: str) -> str:
-        """The trees, scaled, and one more tree: the steps of the rate's line. As ``training.stacking`` finds them."""
+    def _stack(self, head: str, text: str) -> tuple[float, str]:
+        """The trees' share by ``training.stacking``, and a tree of the steps of the rate's line: "" for none."""
         table, column = self._table, own_rate(self._table.feature_set, head)
         rows = np.flatnonzero(table.slices.calibrate(table.labels, head) & kinds_of(table, head))
         if column is None or not len(rows):
-            return text
+            return 1.0, ""
         latest = table.features[rows]
         odds = log_odds(latest[:, column])
         prior = WARM if head in self._warm else GROWN
         share, slope = shares(_margins(text, latest), odds, table.labels.of(head)[rows], prior)
         if slope == 0:
-            return text
+            return 1.0, ""
         line = slope * (log_odds(self._features[:, column]) - odds.mean())
         params = self._params | STEPS | {"interaction_constraints": [[column]]}
         everyone = self._whole.subset(list(range(len(line)))).construct().set_label(line.astype(np.float32))
-        return joined([lgb.train(params, everyone, 1).model_to_string(), scaled(text, share)])
+        return share, lgb.train(params, everyone, 1).model_to_string()
 
     def _boosted(
         self,
@@ -199,6 +225,16 @@ class Grower:
         if margins is not None:
             part.set_init_score(margins[rows])
         return part
+
+
+def _upon(start: str | None, texts: list[str]) -> str:
+    """The mean of models of several seeds, upon what they go on from; "" of no model."""
+    grown = averaged(texts) if texts else ""
+    return joined([start, grown]) if start and grown else grown
+
+
+def _stacked(text: str, share: float, line: str) -> str:
+    return joined([line, scaled(text, share)]) if line else text
 
 
 def _margins(text: str, features: FloatArray) -> DoubleArray:

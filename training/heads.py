@@ -17,7 +17,7 @@ from features.replay import Progress as Part
 from ranking.bundle import Bundle, Head
 from ranking.trees import Forest
 from training.calibration import fit_calibrator
-from training.grower import Grower, Growth
+from training.grower import Grower, Grown, Growth
 from training.table import Bins, Table, bins_of, kinds_of
 
 __all__ = ["Fitted", "Growth", "Table", "fit_heads"]
@@ -44,7 +44,8 @@ def fit_heads(
     """Fit every head that has both outcomes.
 
     Early stopping by log loss says how many trees; then as many are grown on the training and the early-stopping
-    slice together. Calibrators are fitted on rows of neither.
+    slice together. Calibrators are fitted on rows of neither, and on the early-stopping slice by the trees that were
+    grown without it.
 
     Parameters
     ----------
@@ -67,9 +68,9 @@ def fit_heads(
     models, heads = {}, {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
         grower = Grower(table, bins, fit_rows, Path(folder), seed, growth, warm.models if warm else {})
-        for done, (head, text) in enumerate(zip(wanted, pool.map(grower.grow, wanted), strict=True)):
+        for done, (head, grown) in enumerate(zip(wanted, pool.map(grower.grow, wanted), strict=True)):
             progress(done, len(wanted))
-            models[head], heads[head] = text, _calibrated(table, head, text)
+            models[head], heads[head] = grown.text, _calibrated(table, head, grown)
     progress(len(wanted), len(wanted))
     if not models:
         raise TrainingError("No head has both outcomes often enough.", "Train on a longer log.")
@@ -84,15 +85,19 @@ def _too_rare(table: Table, head: str) -> str:
     return f"{positives} positives and {negatives} negatives to train on; {LEAST_POSITIVES} of each are the least"
 
 
-def _calibrated(table: Table, head: str, model: str) -> Head:
+def _calibrated(table: Table, head: str, grown: Grown) -> Head:
     labels, slices = table.labels, table.slices
     y, kinds = labels.of(head), kinds_of(table, head)
     rows = np.flatnonzero(slices.calibrate(labels, head) & kinds)
     known = np.flatnonzero((slices.fit(labels, head) | slices.calibrate(labels, head)) & kinds)
-    margin = Forest.from_model_texts({head: model}).raw(table.features[rows])[:, 0]
+    margin = Forest.from_model_texts({head: grown.text}).raw(table.features[rows])[:, 0]
     rates, calibrators = [0.0] * len(KIND_NAMES), {}
     for kind in np.unique(labels.kind[known]).tolist():
-        of_kind, seen = labels.kind[rows] == kind, y[known][labels.kind[known] == kind]
+        seen = y[known][labels.kind[known] == kind]
         rates[kind] = (float(seen.sum()) + 0.5) / (len(seen) + 1)
-        calibrators[kind] = fit_calibrator(margin[of_kind], y[rows][of_kind].astype(float), base_rate=rates[kind])
+        latest, earlier = (
+            (margins[labels.kind[at] == kind], y[at][labels.kind[at] == kind].astype(np.float64))
+            for margins, at in ((margin, rows), (grown.margin, grown.earlier))
+        )
+        calibrators[kind] = fit_calibrator(*latest, base_rate=rates[kind], earlier=earlier)
     return Head(labels.windows_ms[head], (rates[0], rates[1], rates[2], rates[3]), calibrators)

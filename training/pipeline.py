@@ -13,6 +13,7 @@ from features.log import EventLog
 from features.reader import Codes, Reader
 from features.replay import Readers, moments_of, replay
 from features.schema import FeatureSet
+from features.types import IntArray
 from ranking.attached import attach
 from ranking.bundle import Bundle, Trained, save
 from training.audit import audit, audit_codes, audit_factors
@@ -31,11 +32,13 @@ PACKAGES = ("huozhao", "lightgbm", "numba", "numpy", "scikit-learn", "scipy")
 class Learned:
     """A bundle that is nowhere yet, and what it was learned from: see ``one_call.TrainResult``.
 
-    ``reference`` is how its columns lay.
+    ``reference`` is how its columns lay; ``table`` what it was learned from, and ``slate`` (n,) the page of each row.
     """
 
     bundle: Bundle
     reference: Reference
+    table: Table
+    slate: IntArray
     slices: Slices
     rows: dict[str, int]
     positives: dict[str, dict[str, int]]
@@ -86,7 +89,9 @@ def learn(log: EventLog, recipe: Recipe | None = None, *, progress: Progress = q
         trained=Trained(slices.since_ms, until_ms, history.end, seed),
     )
     rows, positives = _counts(kept, slices)
-    return Learned(bundle, reference_of(table, feature_set), slices, rows, positives, heads.dropped, audited)
+    reference = reference_of(table, feature_set)
+    slate = slates.slate[keep]
+    return Learned(bundle, reference, positions, slate, slices, rows, positives, heads.dropped, audited)
 
 
 def readers_of(

@@ -15,10 +15,11 @@ from training.baselines import AT_TRAINING
 from training.bootstrap import Bootstrap
 from training.compare import compare
 from training.drift import REFERENCE, Reference
-from training.evaluate import evaluate
+from training.evaluate import beside, evaluate_read
 from training.figures import Row
 from training.findings import Findings, find, from_json, to_json
 from training.gate import Verdict, judge, unjudged
+from training.lambdamart import LISTWISE, fit_listwise, listwise
 from training.pipeline import Learned, keep
 from training.progress import Progress, quiet, staged
 from training.registry import Promotion, admit, current_version, promotions, served_before
@@ -74,12 +75,14 @@ def publish(
     """
     place, bundle, against = keep(learned, bundles), learned.bundle, current_version(bundles)
     asked = report or against not in ("", bundle.version)
-    read, why = _read(log, bundle, progress) if asked else (None, "")
+    read, why = _read(log, bundle, baselines if report else (), progress) if asked else (None, "")
     theirs = _read_before(bundles, against, bundle, read, progress)
     verdict = _verdict(log, bundles, against, bundle, read, theirs, why, timer, progress)
     findings = None
     if report:
-        rows = _rows(log, read, theirs, baselines, progress)
+        progress("fitting LambdaMART", 0, 1)
+        attach(place, {LISTWISE: fit_listwise(bundle, learned.table, learned.slate).encode()})
+        rows = _rows(place, read, theirs, baselines, progress)
         findings = _found(place, bundle, read, why, rows, against, learned.dropped)
         findings = msgspec.structs.replace(findings, verdict=verdict)
         write(place, findings, bundle)
@@ -106,10 +109,10 @@ def report_of(
     at = next(
         (entry.previous for entry in reversed(entries) if entry.version == version and entry.how != "rollback"), ""
     )
-    read, why = _read(log, bundle, progress)
+    read, why = _read(log, bundle, baselines, progress)
     against = at or served_before(entries, version)
     theirs = _read_before(bundles, against, bundle, read, progress)
-    rows = _rows(log, read, theirs, baselines, progress)
+    rows = _rows(place, read, theirs, baselines, progress)
     found = _found(place, bundle, read, why, rows, against, before.dropped if before else {})
     sources = _retrieved(log, bundle, policy, progress) if read and policy else ()
     found = msgspec.structs.replace(found, verdict=before.verdict if before else None, retrieval=sources)
@@ -151,14 +154,15 @@ def _findings(place: Path) -> Findings | None:
         return None
 
 
-def _read(log: EventLog, bundle: Bundle, progress: Progress) -> tuple[Read | None, str]:
-    """What came after the training as the bundle reads it; or why there is nothing."""
+def _read(log: EventLog, bundle: Bundle, baselines: Collection[str], progress: Progress) -> tuple[Read | None, str]:
+    """What came after the training as the bundle and the baselines read it; or why there is nothing."""
     progress("reading what came after", 0, 0)
     try:
         stretch = Stretch.read(log, bundle.trained.until_ms)
     except TrainingError:
         return None, "the log holds no page that began after the training ended"
-    return Read.of(bundle, stretch, staged(progress, "reading what came after")), ""
+    told = staged(progress, "reading what came after")
+    return Read.of(bundle, stretch, told, beside=beside(bundle, baselines)), ""
 
 
 def _read_before(bundles: Path, against: str, bundle: Bundle, read: Read | None, progress: Progress) -> Read | None:
@@ -226,14 +230,30 @@ def _found(
 
 
 def _rows(
-    log: EventLog, read: Read | None, theirs: Read | None, baselines: Collection[str], progress: Progress
+    place: Path, read: Read | None, theirs: Read | None, baselines: Collection[str], progress: Progress
 ) -> list[Row]:
     if read is None:
         return []
-    others = {PREVIOUS: theirs} if theirs else {}
-    rows = evaluate(log, read.bundle, baselines=baselines, others=others, progress=progress)
+    bundle = read.bundle
+    others = {PREVIOUS: theirs.scores(tuple(bundle.heads))} if theirs and _has_heads(theirs.bundle, bundle) else {}
+    text = _listwise(place)
+    if text is not None and "lambdamart" not in baselines:
+        others["lambdamart"] = listwise(text.decode(), bundle, read.features)
+    rows = evaluate_read(read, baselines=baselines, others=others, progress=progress)
     progress("writing the report", 0, 0)
     return rows
+
+
+def _has_heads(old: Bundle, new: Bundle) -> bool:
+    return {*new.heads} <= {*old.heads}
+
+
+def _listwise(place: Path) -> bytes | None:
+    """LambdaMART as it was kept at training; None where it was not, or not as it was written."""
+    try:
+        return read_attached(place, LISTWISE)
+    except BundleError:
+        return None
 
 
 def _bundle_before(bundles: Path, against: str, bundle: Bundle) -> Bundle | None:

@@ -18,8 +18,12 @@ from features.types import BoolArray, DoubleArray, FloatArray
 
 Prior = tuple[tuple[float, float], tuple[float, float]]
 """Mean and precision of the share of the trees' margin, and of the slope of the rate's log-odds."""
-GROWN: Prior = (0.8, 64.0), (0.2, 64.0)
-"""0.8 ± 1/8 and 0.2 ± 1/8, where a head with few positives stays."""
+GROWN: Prior = (0.8, 64.0), (0.4, 64.0)
+"""0.8 ± 1/8 and 0.4 ± 1/8, where a head with few positives stays.
+
+Half as much of the rate as of the trees: most of what a margin says is of people, which orders no page, so that a
+slice alone would give the rate too little.
+"""
 WARM: Prior = (1.0, 64.0), (0.0, 64.0)
 """Of trees that are a stack already."""
 LEAST, MOST = 1e-4, 1 - 1e-4

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from features.columns import Feature
 from features.errors import TrainingError
 from features.history import History, Slates, Version, read_history, slates_of
 from features.log import EventLog
 from features.reader import Reader
 from features.replay import Progress as Part
 from features.replay import Readers, replay
+from features.schema import FeatureSet
 from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
 from ranking.bundle import Bundle
@@ -92,6 +94,10 @@ class Read:
     ----------
     features : (n, d) float32
         Of the bundle's columns.
+    columns : FeatureSet
+        The bundle's, and what was read beside them.
+    wide : (n, d + beside) float32
+        Of all these.
     score, probabilities : (n, heads) float64
         Probabilities as if all stood in the first slot, by which a page is ordered, and for the slot each stood in.
     value : (n,) float64
@@ -101,24 +107,36 @@ class Read:
     stretch: Stretch
     labels: Labels
     features: FloatArray
+    columns: FeatureSet
+    wide: FloatArray
     score: DoubleArray
     value: DoubleArray
     probabilities: DoubleArray
 
     @classmethod
-    def of(cls, bundle: Bundle, stretch: Stretch, progress: Part, before: FeatureState | None = None) -> "Read":
+    def of(
+        cls,
+        bundle: Bundle,
+        stretch: Stretch,
+        progress: Part,
+        before: FeatureState | None = None,
+        beside: tuple[Feature, ...] = (),
+    ) -> "Read":
         """Fold the log and read what the bundle knew at each slate's moment; nothing is fitted.
 
-        It goes on from the state ``before``, if there is one, and advances it; else from the log's beginning.
+        It goes on from the state ``before``, if there is one, and advances it; else from the log's beginning. Columns
+        that others want ``beside`` the bundle's are read in the same fold.
         """
-        labels = stretch.labels(bundle)
-        readers = Readers.always(Reader(bundle.feature_set, bundle.codes, bundle.factors))
-        features = replay(stretch.log, stretch.history, stretch.slates, readers, stretch.keep, progress, before)
+        labels, ours = stretch.labels(bundle), bundle.feature_set
+        columns = FeatureSet(ours.columns + beside, ours.utc_offset_ms)
+        readers = Readers.always(Reader(columns, bundle.codes, bundle.factors))
+        wide = replay(stretch.log, stretch.history, stretch.slates, readers, stretch.keep, progress, before)
+        features = np.ascontiguousarray(wide[:, : len(ours.columns)])
         scores = judged(bundle, features, labels.kind)
         held = scores.probabilities
         if held is None:
             raise TrainingError(f"Bundle {bundle.version} gives no probabilities.", "Train it anew.")
-        return cls(bundle, stretch, labels, features, scores.score, scores.value, held)
+        return cls(bundle, stretch, labels, features, columns, wide, scores.score, scores.value, held)
 
     def mature(self, head: str) -> BoolArray:
         """(n,) whether a head's window had closed by the end of the stretch."""

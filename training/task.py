@@ -33,6 +33,11 @@ class Scores:
     value: DoubleArray
     probabilities: DoubleArray | None
 
+    @classmethod
+    def of_order(cls, score: DoubleArray, heads: int) -> "Scores":
+        """Of a system that knows one order (n,) for every head."""
+        return cls(np.repeat(score[:, None], heads, axis=1), score, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -93,7 +98,7 @@ class Task:
 
     def of_score(self, score: DoubleArray) -> Scores:
         """Scores of a system that knows one order (rows to score,) for every head."""
-        return Scores(np.repeat(score[:, None], len(self.heads), axis=1), score, None)
+        return Scores.of_order(score, len(self.heads))
 
 
 def value(bundle: Bundle, p: DoubleArray, kinds: ByteArray) -> DoubleArray:
@@ -118,6 +123,6 @@ def in_first_slot(features: FloatArray, columns: FeatureSet) -> FloatArray:
     return alike
 
 
-def by_slate(slates: Slates, rows: BoolArray) -> IntArray:
+def by_slate(slate: IntArray, rows: BoolArray) -> IntArray:
     """How many of the marked impressions each slate has that has any, in order: the groups of a listwise fit."""
-    return np.unique(slates.slate[rows], return_counts=True)[1]
+    return np.unique(slate[rows], return_counts=True)[1]

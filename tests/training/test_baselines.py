@@ -17,11 +17,11 @@ from ranking.policy import default
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
 from training.als import ALPHA, PENALTY, ImplicitFactors
-from training.baselines import BASELINES
+from training.baselines import AT_TRAINING, BASELINES
 from training.bootstrap import Bootstrap
 from training.ease import PENALTY as RIDGE
 from training.ease import ShallowAutoencoder
-from training.evaluate import judge
+from training.evaluate import beside, evaluate, evaluate_read, judge
 from training.figures import Judged, Row, rows_of, to_json
 from training.fm import Machine
 from training.least_squares import solved
@@ -30,6 +30,7 @@ from training.one_call import train
 from training.preferences import Preferences, score_pairs
 from training.recall import DEPTHS
 from training.retrieval import evaluate_retrieval
+from training.stretch import Read, Stretch
 
 TRAINED_MS = MIDNIGHT_MS + 3 * DAY_MS
 
@@ -47,6 +48,14 @@ def bundle(log: MemoryLog, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def judged(log: MemoryLog, bundle: Bundle) -> Judged:
     return judge(log, bundle, baselines=BASELINES)
+
+
+def test_what_was_read_for_a_report_is_judged_as_if_read_for_it_alone(log: MemoryLog, bundle: Bundle) -> None:
+    wide = beside(bundle, AT_TRAINING)
+    read = Read.of(bundle, Stretch.read(log, bundle.trained.until_ms), lambda _done, _of: None, beside=wide)
+    assert read.wide.shape[1] == len(read.columns.columns) == read.features.shape[1] + len(wide)
+    alone = evaluate(log, bundle, baselines=AT_TRAINING)
+    assert to_json(evaluate_read(read, baselines=AT_TRAINING, others={})) == to_json(alone)
 
 
 def said_later(log: MemoryLog) -> MemoryLog:

@@ -2,21 +2,28 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from features.columns import Column, Rate
 from features.errors import TrainingError
 from features.log import DAY_MS
+from features.outcomes import VIDEO
 from features.schema import FeatureSet
 from ranking.bundle import Bundle
 from ranking.trees import Forest
 from ranking.value import Weights
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
+from training.calibration import fit_calibrator
+from training.examples import Slices
 from training.grower import Growth
+from training.heads import fit_heads
+from training.labels import Labels
 from training.models import trees_of
 from training.pipeline import learn
 from training.recipe import Recipe
 from training.stacking import GROWN, own_rate, shares
+from training.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +47,39 @@ def test_a_rate_that_the_trees_left_behind_is_added_and_one_that_says_nothing_is
     assert shares(margin, odds, np.zeros(20_000, np.bool_), loose) == (1.0, 0.0)
     few = shares(margin[:60], 3 * odds[:60], y[:60], GROWN)
     assert 0.5 < few[0] < 1.5
+
+
+def told(positives_until: int) -> Table:
+    """3,000 clips of which a column says much; no click from some row on. Slices of 1,500, 750 and 750."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(3_000, 2)).astype(np.float32)
+    at = np.arange(3_000, dtype=np.int64)
+    y = (rng.random(3_000) < expit(2 * features[:, 0] - 1)) & (at < positives_until)
+    labels = Labels(y[:, None], np.full(3_000, VIDEO, np.uint8), at, at, {"click": 0})
+    columns = FeatureSet((Column("item.price"), Column("item.viewers")))
+    return Table(features, columns, labels, Slices(0, 1_500, 2_250, 3_000))
+
+
+def test_rows_that_stopped_the_trees_are_calibrated_on_by_trees_that_have_not_seen_them() -> None:
+    table = told(positives_until=2_250)
+    fitted = fit_heads(table, 0, lambda _done, _of: None, growth=Growth(seeds=1))
+    by_earlier = fitted.heads["click"].calibrators[VIDEO]
+    latest = np.flatnonzero(table.slices.calibrate(table.labels, "click"))
+    margin = Forest.from_model_texts({"click": fitted.models["click"]}).raw(table.features)[:, 0]
+    alone = fit_calibrator(margin[latest], np.zeros(len(latest)), base_rate=by_earlier.base_rate)
+    assert len(alone.margins) == 1 < len(by_earlier.margins)
+    # The final trees have seen these rows and order them better than they would have unseen.
+    stopped = np.flatnonzero(table.slices.stop(table.labels, "click"))
+    y = table.labels.of("click")[stopped].astype(np.float64)
+    seen = fit_calibrator(margin[latest], np.zeros(len(latest)), base_rate=by_earlier.base_rate,
+                          earlier=(margin[stopped], y))  # fmt: skip
+    spans = [np.ptp(logit(each.predict(np.array([-1.0, 1.0])))) for each in (by_earlier, seen)]
+    assert spans[0] < spans[1]
+
+
+def test_a_head_with_too_few_positives_to_stop_by_has_no_earlier_rows() -> None:
+    fitted = fit_heads(told(positives_until=1_500), 0, lambda _done, _of: None, growth=Growth(seeds=1))
+    assert len(fitted.heads["click"].calibrators[VIDEO].margins) == 1
 
 
 def test_the_rate_that_is_added_is_the_items_own_that_forgets_last() -> None:
