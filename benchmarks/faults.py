@@ -1,9 +1,11 @@
 """What fails beside a running engine: pages go on, legal and in time or refused by a named error, and none is lost.
 
+Pages go the way that a server's go, by its lane of two threads, without HTTP.
 Faults come in where the real parts meet: a source, the ranker or the reader of rows raises or sleeps, the disk takes no
 byte more, the clock leaps; a server of its own runs on a disk whose every sync takes a fifth of a second.
 """
 
+import asyncio
 import resource
 import tempfile
 import time
@@ -22,7 +24,7 @@ from features.live import HomeLog
 from features.records import Action, Event, Item, Kind
 from ranking import Engine, FeedRequest
 from ranking.api import AliveRequest, Feed
-from ranking.ladder import Budget
+from serving.lane import Lane
 
 PAGE = 20
 DEADLINE_MS = 50.0
@@ -40,10 +42,10 @@ def run(*, quick: bool) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         make_market(home, MARKET)
-        with Engine.open(home) as engine:
+        with Engine.open(home) as engine, asyncio.Runner() as runner:
             engine.append([Item(name, NOW_MS, Kind.PRODUCT, listed=False) for name in TAKEN_DOWN], NOW_MS)
             engine.warm(NOW_MS)
-            trial = _Trial(engine, report, times)
+            trial = _Trial(engine, runner, report, times)
             _parts(trial)
             _surroundings(trial)
         _kept(report, trial, home)
@@ -100,8 +102,9 @@ def _kept(report: Report, trial: "_Trial", home: Path) -> None:
 class _Trial:
     """Appends and asks for pages under one fault after the other."""
 
-    def __init__(self, engine: Engine, report: Report, times: int) -> None:
+    def __init__(self, engine: Engine, runner: asyncio.Runner, report: Report, times: int) -> None:
         self.engine = engine
+        self._lane, self._runner = Lane(2), runner
         self._report, self._times = report, times
         self.acknowledged: set[str] = set()
         self.pages = self.failed = self.late = 0
@@ -131,7 +134,7 @@ class _Trial:
         levels = Counter(f"{page.level} {page.degraded}".strip() for page in pages)
         self._report.rows.append(
             {
-                "fault": fault, "pages": len(pages), "late": self.late - late,
+                "fault": fault, "pages": len(pages), "named errors": self._times - len(pages), "late": self.late - late,
                 "made as": ", ".join(f"{count} {level}" for level, count in levels.most_common()),
                 **quantiles(took), "refused": len(refused), "said": refused[0][:60] if refused else "",
             }
@@ -153,11 +156,11 @@ class _Trial:
 
     def _page(self, name: str) -> list[Feed]:
         """A page, if there was one; that it is short, or holds what may not be shown, is counted."""
-        due = time.perf_counter() + DEADLINE_MS / 1e3
         self.pages += 1
+        request = FeedRequest(user_id="u2", count=PAGE)
+        asked = self._lane.compute(DEADLINE_MS, lambda budget: self.engine.feed(request, NOW_MS, name, budget))
         try:
-            budget = Budget(lambda: 1e3 * (due - time.perf_counter()))
-            page = self.engine.feed(FeedRequest(user_id="u2", count=PAGE), NOW_MS, name, budget)
+            page = self._runner.run(asked)
         except HuozhaoError:
             return []
         except Exception as error:  # noqa: BLE001  # what it was is told, and the others are asked for

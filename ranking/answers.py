@@ -101,9 +101,10 @@ class Answers:
                 generation = self._shared.generation
                 rung: Level = "last" if level == "last" else "popular"
                 made = popular(generation, query, self._popular, rung, budget, self._ledger)
-        feed = self._finish(generation, made, why, budget, explain=request.explain)
-        self._feeds.learn(budget)
-        return feed
+        try:
+            return self._finish(generation, made, why, budget, explain=request.explain)
+        finally:
+            self._feeds.learn(budget)
 
     def rank(self, request: RankRequest, now_ms: int, request_id: str, budget: Budget) -> Feed:
         """``Engine.rank``."""
@@ -127,9 +128,10 @@ class Answers:
             level = self._ranks.rung(budget, ("retrieve",), len(names))
             made, why = self._scored(ordered, generation, found, level, budget, "")
         made = made or as_given(generation, found, self._ledger)
-        feed = self._finish(generation, made, why, budget, explain=request.explain, source=GIVEN)
-        self._ranks.learn(budget, len(names))
-        return feed
+        try:
+            return self._finish(generation, made, why, budget, explain=request.explain, source=GIVEN)
+        finally:
+            self._ranks.learn(budget, len(names))
 
     def refresh(self, now_ms: int) -> None:
         """``Engine.refresh``."""
@@ -172,6 +174,7 @@ class Answers:
                 if kept:
                     found = found_by(generation.state, made.found, generation.recall.names, source)
                     seen = tuple(map(generation.state.items.name, query.shown.tolist()))
+            budget.claim()
             lift.spend(generation.policy.boosts, page.at)
         feed = _answered(generation, made, page, gone, why, explain=explain, source=source)
         if self._journal is not None:

@@ -5,6 +5,7 @@ Time comes from outside: a budget is asked what is left, and nothing here reads 
 
 from collections.abc import Callable, Mapping, Sequence
 
+from features.errors import HuozhaoError
 from features.types import ByteArray
 from ranking.api import Level
 
@@ -27,6 +28,10 @@ FORGIVEN = 0.98
 """A stage that was refused is thought so much cheaper the next time: one slow answer must not bar a rung for good."""
 
 
+class AnsweredError(HuozhaoError):
+    """A page came too late: another is the answer to its request."""
+
+
 class Budget:
     """What is left of a request's time, and where it went.
 
@@ -34,6 +39,9 @@ class Budget:
     ----------
     left_ms : callable, optional
         Gives milliseconds until the answer is due, below 0 when it is late; without it there is no end.
+    claim : callable, optional
+        Asked when a page is ready and before it has any effect: whether it is the answer to its request. By default
+        it is.
 
     Attributes
     ----------
@@ -43,13 +51,25 @@ class Budget:
         The source (n,) of each candidate that was found, by its place in ``Recall.names``.
     """
 
-    __slots__ = ("_before", "left_ms", "sources", "took_ms")
+    __slots__ = ("_before", "_claim", "left_ms", "sources", "took_ms")
 
-    def __init__(self, left_ms: Callable[[], float] | None = None) -> None:
+    def __init__(self, left_ms: Callable[[], float] | None = None, claim: Callable[[], bool] | None = None) -> None:
         self.left_ms = left_ms
+        self._claim = claim
         self.took_ms: dict[str, float] = {}
         self.sources: ByteArray | None = None
         self._before = left_ms() if left_ms else 0.0
+
+    def claim(self) -> None:
+        """Say that a page is ready.
+
+        Raises
+        ------
+        AnsweredError
+            If another was given as the answer meanwhile.
+        """
+        if self._claim and not self._claim():
+            raise AnsweredError("The request was answered meanwhile.")
 
     def lap(self, stage: str) -> None:
         """Note that a stage is over: it took what has passed since the one before."""

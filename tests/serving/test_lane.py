@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ranking.ladder import Budget
+from serving import guard as guards
 from serving import lane as lanes
 from serving.errors import OverloadedError
 from serving.lane import Lane
@@ -22,6 +23,7 @@ class Time:
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     found = Time()
     monkeypatch.setattr(lanes, "elapsed_ms", found)
+    monkeypatch.setattr(guards, "elapsed_ms", found)
     return found
 
 
