@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
+from features.lanes import prefetch
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
 from features.records import FUTURE_MS, Kind
 from features.state import FeatureState, Hidden
@@ -103,14 +104,21 @@ def _judge(
     now_ms: int,
     rows: RowArray,
     out: ByteArray,
-) -> int:
-    """Write the reasons; what it returns has it fetch what they are read from."""
-    fetched = 0
+) -> None:
+    """Write the reasons."""
+    kinds, stocks, starts = categories.reshape(-1), numbers.reshape(-1), times.reshape(-1)
     for start in range(0, rows.shape[0], AHEAD):
         stop = min(start + AHEAD, rows.shape[0])
         for row in rows[start:stop]:
-            fetched += categories[row, 4] + listed[row] + ended[row] + times[row, 1] + pulse_ms[row]
-            fetched += numbers[row, 1] == 0
+            prefetch(kinds, np.intp(row) * categories.shape[1] + 4)
+            prefetch(listed, int(row))
+        for row in rows[start:stop]:
+            if categories[row, 4] == ROOM:
+                prefetch(starts, np.intp(row) * times.shape[1] + 1)
+                prefetch(ended, int(row))
+                prefetch(pulse_ms, int(row))
+            else:
+                prefetch(stocks, np.intp(row) * numbers.shape[1] + 1)
         for i in range(start, stop):
             row = rows[i]
             kind = categories[row, 4]
@@ -122,7 +130,6 @@ def _judge(
                 out[i] = DEAD_ROOM
             elif kind == PRODUCT and numbers[row, 1] == 0:
                 out[i] = NO_STOCK
-    return fetched
 
 
 @njit(nogil=True, cache=True)
