@@ -30,12 +30,12 @@ from training.trial import FEWS, Arm, Lived
 from training.trials import Worlds
 from training.trials import run as run_trials
 
-WARM_DAYS = 4
-SIZE = Size(users=40, hosts=40, videos=400, products=150, days=WARM_DAYS + 14, pages_per_day=12)
-QUICK = Size(users=20, hosts=30, videos=250, products=80, days=WARM_DAYS + 2, pages_per_day=6)
+WARM_DAYS, QUICK_WARM_DAYS = 14, 4
+SIZE = Size(users=70, hosts=40, videos=400, products=150, days=WARM_DAYS + 14, pages_per_day=12)
+QUICK = Size(users=20, hosts=30, videos=250, products=80, days=QUICK_WARM_DAYS + 2, pages_per_day=6)
 EXPLORE = "[explore]\nrate = 0.7\n"
 DIVERSE = '[rerank]\nmethod = "dpp"\ntheta = 0.98\n'
-EVERY = 5
+EVERY = 7
 """Days between trainings."""
 LATE = 4
 """The last days, when there is most to have learned."""
@@ -121,7 +121,8 @@ def run(*, quick: bool) -> Report:
     """Every system through two days of one small world when quick, else fourteen of five larger ones."""
     report = Report("loop")
     arms = tuple(arm for arm in ARMS if arm.name != "random slots") if quick else ARMS
-    worlds = Worlds(partial(make_world, QUICK if quick else SIZE), 1 if quick else 5, WARM_DAYS)
+    size, warm_days = (QUICK, QUICK_WARM_DAYS) if quick else (SIZE, WARM_DAYS)
+    worlds = Worlds(partial(make_world, size), 1 if quick else 5, warm_days)
     lived = run_trials(arms, worlds)
     for system, some in lived.items():
         row: Row = {"system": system, "seeds": len(some), "pages": int(np.mean([one.pages for one in some]))}

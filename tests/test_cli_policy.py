@@ -1,0 +1,34 @@
+"""Policies at the command line: checked, shown, compared."""
+
+from pathlib import Path
+
+import pytest
+
+from huozhao.cli import main
+from ranking.policy import DEFAULT_TOML, default
+
+
+def test_a_policy_is_checked_shown_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home, lots = tmp_path / "home", tmp_path / "lots.toml"
+    home.mkdir()
+    (home / "policy.toml").write_text(DEFAULT_TOML, "utf-8")
+    lots.write_text("[explore]\nrate = 0.5\n", "utf-8")
+    assert main(["policy", "check", "--home", str(home)]) == 0
+    assert f"is right: version {default().version}" in capsys.readouterr().out
+    assert main(["policy", "show", "--home", str(home)]) == 0
+    assert "[explore]" in capsys.readouterr().out
+    assert main(["policy", "diff", "current", str(lots), "--home", str(home)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith("1 keys differ")
+    assert told[1:] == ["explore.rate: 0.0 -> 0.5"]
+
+
+def test_a_policy_that_is_not_right_is_refused_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text("[explore]\n\nrate = 2.0\n", "utf-8")
+    assert main(["policy", "check", str(file), "--home", str(tmp_path)]) != 0
+    said = capsys.readouterr().err
+    assert "line 3" in said
+    assert "explore.rate" in said
