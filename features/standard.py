@@ -20,8 +20,6 @@ from features.layout import PAIRS, USER_CATEGORIES
 from features.schema import FeatureSet
 
 _RATED = ("click", "complete", "long_view", "like")
-TASTE = "28d"
-"""What a person thinks of an author or a category lasts longer than what is in fashion, and is seldom asked."""
 
 
 def standard(item_attributes: dict[str, type], user_attributes: dict[str, type]) -> FeatureSet:
@@ -46,9 +44,8 @@ def standard(item_attributes: dict[str, type], user_attributes: dict[str, type])
         *(Rate(of, "order", per="click", half_life="7d", prior=50) for of in ("merchant", "brand", "item")),
         *(Rate(of, "refund", per="order", half_life="7d", prior=20) for of in ("merchant", "item")),
         *(Rate("user", a, half_life="7d", prior=10) for a in (*_RATED, "order")),
-        *(Rate(pair, a, half_life=TASTE, prior=5) for pair in PAIRS for a in ("click", "complete", "like")),
-        *(Count(of, "impression", half_life="7d") for of in ("user", "item")),
-        *(Count(pair, "impression", half_life=TASTE) for pair in PAIRS),
+        *(Rate(pair, a, half_life="7d", prior=5) for pair in PAIRS for a in ("click", "complete", "like")),
+        *(Count(of, "impression", half_life="7d") for of in ("user", "item", *PAIRS)),
         Count("item", "impression", half_life="1h"),
         Count("author", "order", half_life="1h"),
         Recency("user", "impression"),
