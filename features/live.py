@@ -9,14 +9,14 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from threading import Event, Lock, RLock
+from threading import Lock, RLock
 from types import TracebackType
 from typing import IO, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import people, rows
+from features import erasing, people, rows
 from features.erase import Erasure
 from features.errors import LogError, RecordError
 from features.guards import locked, named, written
@@ -24,14 +24,12 @@ from features.log import DAY_MS, SCHEMA, sync_folder
 from features.reading import LogReader
 from features.records import FUTURE_MS, LATE_MS, Control, Record, Written
 from features.rows import Durability
+from features.scrubbing import Scrubber
 
 LAST_MS = 1 << 46
 """The last moment that a record may be received at, as it is the last that one may be stamped with."""
 KEPT_MS = LATE_MS + 2 * FUTURE_MS
 """How long event ids are kept: an event sent again after that is late, though its clock, and then ours, ran ahead."""
-
-WAL_TRIES, WAL_REST_S = 500, 0.01
-"""How often the write-ahead file is tried to be emptied, and how long appends have between two tries."""
 
 
 class HomeLog(LogReader):
@@ -57,6 +55,7 @@ class HomeLog(LogReader):
     def __init__(self, folder: Path, *, writer: bool, durability: Durability = "full", by_ids: bool = True) -> None:
         super().__init__(folder, by_ids=by_ids)
         self._lock, self._archiving = RLock(), Lock()
+        self._scrubber = Scrubber(self._path, self._archive, self._lock, lambda: self._live, self._reader)
         self._held: IO[str] | None = None
         self._writer: sqlite3.Connection | None = None
         self._end = self._last_ms = 0
@@ -143,7 +142,7 @@ class HomeLog(LogReader):
                 offsets = rows.put(live, self._end, now_ms, kept, bodies)
                 for offset, one in zip(offsets, kept, strict=True):
                     if isinstance(one.record, Control) and one.record.command == "clear_history" and offset is not None:
-                        rows.begin(live, Erasure(names[one.record.user_id], "", offset))
+                        erasing.begin(live, Erasure(names[one.record.user_id], "", offset))
             self._remember(names)
             if count := len(offsets) - offsets.count(None):
                 self._end, self._last_ms = self._end + count, now_ms
@@ -210,7 +209,7 @@ class HomeLog(LogReader):
             name = people.enrolled(live, [user_id])[user_id]
             after = people.drawn_name() if name == user_id else name
             people.forget(live, user_id)
-            rows.begin(live, Erasure(name, after, self._end))
+            erasing.begin(live, Erasure(name, after, self._end))
             self._names.pop(user_id, None)
         return after
 
@@ -223,41 +222,7 @@ class HomeLog(LogReader):
             If a file could not be written, or a reader kept the write-ahead file; the next writer tries again.
         """
         with self._archiving:
-            with named(self._path):
-                found = self._live.execute("SELECT user_id, after, stop FROM erasures ORDER BY rowid").fetchall()
-            if not found:
-                return False
-            erasures = [Erasure._make(one) for one in found]
-            self._archive.rewrite(erasures, self._hide)
-            # Looked for without the lock, so that appends go on: nothing else changes what is there already.
-            with named(self._path), closing(self._reader()) as beside:
-                offsets = rows.of_people(beside, erasures)
-            for at in range(0, len(offsets), rows.SCRUBBED):
-                with self._lock, rows.transaction(self._live, self._path) as live:
-                    rows.scrub(live, erasures, offsets[at : at + rows.SCRUBBED])
-            with self._lock, rows.transaction(self._live, self._path) as live:
-                rows.end(live, erasures)
-            self._empty_wal()
-            return any(erasure.after for erasure in erasures)
-
-    def _empty_wal(self) -> None:
-        """Empty the write-ahead file once no reader is within it; appends go on between the tries."""
-        between = Event()
-        for _ in range(WAL_TRIES):
-            with self._lock, named(self._path):
-                self._live.execute("PRAGMA busy_timeout = 0")
-                try:
-                    busy = self._live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-                finally:
-                    self._live.execute(f"PRAGMA busy_timeout = {rows.PATIENCE_MS}")
-            if not busy:
-                return
-            between.wait(WAL_REST_S)
-        raise LogError(f"{self._path}: a reader keeps the write-ahead file.", "It is emptied when it ends.")
-
-    def _hide(self, event_ids: Sequence[str]) -> None:
-        with self._lock, rows.transaction(self._live, self._path) as live:
-            rows.hide_ids(live, event_ids)
+            return self._scrubber.scrub()
 
     def _named(self, user_ids: Collection[str]) -> dict[str, str]:
         """The names of people, drawn now for those who have none; within a transaction."""

@@ -7,22 +7,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from msgspec import json
-
 from features import people
-from features.erase import DIGEST, Erasure, after_all, digest, scrubbed
+from features.erase import DIGEST, digest
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, named
 from features.log import Stored
-from features.records import Decision, Event, Record, Served, Written, decode, encode, encoded
+from features.records import Event, Served, Written, decode, encode
 
 FORMAT = 3
 """1 had no checksums and overwrote nothing it deleted; a writer mends that, and its rows stay unchecked. 1 and 2 knew
 people by their ids, and go on to."""
 PIECE = 20_000
 """Rows that one transaction deletes at most: appends wait for no more."""
-SCRUBBED = 1_000
-"""Records that one transaction scrubs at most."""
 Durability = Literal["full", "relaxed"]
 """Whether an append waits for the disk; relaxed, a power cut may take the last second, and a kill still nothing."""
 
@@ -49,12 +45,7 @@ _BATCH = "SELECT offset, received_ms, body, {} FROM records WHERE offset >= ? AN
 _HAS_DIGESTS = "SELECT 1 FROM event_ids WHERE event_id >= ? AND event_id < ? LIMIT 1"
 _PAGE = "SELECT offset FROM records WHERE substr(body, 1, length(:head)) = :head ORDER BY offset DESC LIMIT 1"
 _RECORD = "INSERT INTO records VALUES (?, ?, ?, ?)"
-_AT = "SELECT received_ms, body FROM records WHERE offset = ?"
-_OF_PEOPLE = """
-SELECT offset FROM (
-    SELECT offset, substr(body, instr(body, :key) + :begin) AS rest FROM records
-    WHERE offset < :stop AND instr(body, :key))
-WHERE CAST(substr(rest, 1, instr(rest, :quote) - 1) AS TEXT) IN (SELECT value FROM json_each(:names)) ORDER BY offset"""
+
 
 Row = tuple[int, int, bytes | str, int | None]
 
@@ -182,74 +173,6 @@ def _is_new(live: sqlite3.Connection, event_id: str, now_ms: int, digests: bool)
     if digests and live.execute("SELECT 1 FROM event_ids WHERE event_id = ?", (digest(event_id),)).fetchone():
         return False
     return bool(live.execute(NEW_ID, (event_id, now_ms)).rowcount)
-
-
-def begin(live: sqlite3.Connection, erasure: Erasure) -> None:
-    """Remember whom to erase until it is done."""
-    live.execute("INSERT INTO erasures VALUES (?, ?, ?)", erasure)
-    _count(live, erasure)
-
-
-def of_people(live: sqlite3.Connection, erasures: Sequence[Erasure]) -> list[int]:
-    """The offsets of the records to scrub, in order, and of some whose person's id is alike up to a quote.
-
-    One read of the live part, however many people there are: a list of each person's records would have to be kept at
-    every append.
-    """
-    # A quote within a text is escaped: the first such key of a record is its own.
-    begin, quote = b'"user_id":', b'"'
-    names = {encoded(erasure.name)[1:].split(quote)[0].decode() for erasure in erasures}
-    stop = max(erasure.stop for erasure in erasures)
-    wanted = {"key": begin + quote, "begin": len(begin) + 1, "quote": quote, "stop": stop}
-    found = live.execute(_OF_PEOPLE, wanted | {"names": json.encode(names).decode()}).fetchall()
-    return [offset for (offset,) in found]
-
-
-def scrub(live: sqlite3.Connection, erasures: Sequence[Erasure], offsets: Sequence[int]) -> None:
-    """Take people out of records of the live part."""
-    for offset in offsets:
-        (received_ms, body) = live.execute(_AT, (offset,)).fetchone()
-        record = decode(body)
-        theirs = [one for one in erasures if one.name == people.who(record) and offset < one.stop]
-        if (after := after_all(record, offset, erasures)) != record:
-            _replace(live, offset, received_ms, after)
-        gone = [one for one in theirs if one.after]
-        if gone and isinstance(record, Event):
-            hide_ids(live, [record.event_id])
-        if gone and isinstance(record, Served):
-            _scrub_decision(live, offset + 1, record, gone[0])
-
-
-def _scrub_decision(live: sqlite3.Connection, offset: int, page: Served, erasure: Erasure) -> None:
-    """Take a page's name out of its decision, if that is what stands behind it."""
-    for received_ms, body in live.execute(_AT, (offset,)).fetchall():
-        decision = decode(body)
-        if isinstance(decision, Decision) and decision.request_id == page.request_id:
-            _replace(live, offset, received_ms, scrubbed(decision, erasure))
-
-
-def end(live: sqlite3.Connection, erasures: Sequence[Erasure]) -> None:
-    """Take people out of those to erase: it is done."""
-    for erasure in erasures:
-        live.execute("DELETE FROM erasures WHERE user_id = ? AND after = ? AND stop = ?", erasure)
-        _count(live, erasure)
-
-
-def _count(live: sqlite3.Connection, erasure: Erasure) -> None:
-    if erasure.after:
-        live.execute("UPDATE erased SET turns = turns + 1")
-
-
-def _replace(live: sqlite3.Connection, offset: int, received_ms: int, record: Record) -> None:
-    body = encode(record)
-    update = "UPDATE records SET body = ?, crc = ? WHERE offset = ?"
-    live.execute(update, (body, crc(offset, received_ms, body), offset))
-
-
-def hide_ids(live: sqlite3.Connection, event_ids: Sequence[str]) -> None:
-    """Keep digests in the place of event ids."""
-    pairs = [(digest(one), one) for one in event_ids]
-    live.executemany("UPDATE OR REPLACE event_ids SET event_id = ? WHERE event_id = ?", pairs)
 
 
 def rows(live: sqlite3.Connection, path: Path, start: int, stop: int, most: int) -> list[Row]:

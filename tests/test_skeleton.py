@@ -70,7 +70,7 @@ def test_the_pins_satisfy_the_bounds() -> None:
     assert unmet == []
 
 
-@pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "bench", "help"])
+@pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "bench", "audit", "help"])
 def test_make_has_the_door(target: str) -> None:
     command = ["make", "--dry-run", "--no-print-directory", target]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).returncode == 0

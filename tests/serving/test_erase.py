@@ -10,7 +10,7 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 
-from features import erase, people, rows
+from features import erase, erasing, people, rows
 from features.archive import Archive
 from features.errors import LogError, RequestError
 from features.live import HomeLog
@@ -263,14 +263,14 @@ def test_an_erasure_waits_for_who_reads_and_appends_go_on_meanwhile(home: Path) 
     with filled(home) as engine, closing(sqlite3.connect(home / "log" / "live.sqlite", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM records").fetchall()
-        erasing = Thread(target=engine.erase, args=(WHO, NOW + DAY_MS))
-        erasing.start()
-        erasing.join(0.2)
+        begun = Thread(target=engine.erase, args=(WHO, NOW + DAY_MS))
+        begun.start()
+        begun.join(0.2)
         acks = engine.append(deeds("f", "u1", NOW), NOW + DAY_MS)
         assert {ack.status for ack in acks} == {"accepted"}
-        assert erasing.is_alive()
+        assert begun.is_alive()
         reader.execute("COMMIT")
-        erasing.join()
+        begun.join()
         assert named(home, WHO) == []
 
 
@@ -294,7 +294,7 @@ def test_of_the_live_part_the_records_of_people_are_found_whatever_they_are_call
         live.executemany("UPDATE people SET name = user_id WHERE user_id = ?", [(one,) for one in known])
         bodies = [(encode(one), at) for at, one in enumerate(everything)]
         live.executemany("UPDATE records SET body = ? WHERE offset = ?", bodies)
-        found = rows.of_people(live, [erase.Erasure(name, "~after", len(everything) - 4) for name in sought])
+        found = erasing.of_people(live, [erase.Erasure(name, "~after", len(everything) - 4) for name in sought])
     theirs = [at for at, one in enumerate(everything[:-4]) if people.who(one) in sought]
     assert [at for at in found if people.who(everything[at]) in sought] == theirs
     # Beyond them at most those of ids that are alike up to a quote.
@@ -303,7 +303,7 @@ def test_of_the_live_part_the_records_of_people_are_found_whatever_they_are_call
 
 def test_events_are_kept_while_the_records_of_who_is_erased_are_looked_for(home: Path) -> None:
     looking, go_on = Signal(), Signal()
-    look = rows.of_people
+    look = erasing.of_people
 
     def slowly(live: sqlite3.Connection, erasures: list[erase.Erasure]) -> list[int]:
         looking.set()
@@ -311,13 +311,13 @@ def test_events_are_kept_while_the_records_of_who_is_erased_are_looked_for(home:
         return look(live, erasures)
 
     with filled(home) as engine, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "of_people", slowly)
-        erasing = Thread(target=engine.erase, args=(WHO, NOW + DAY_MS))
-        erasing.start()
+        patch.setattr(erasing, "of_people", slowly)
+        begun = Thread(target=engine.erase, args=(WHO, NOW + DAY_MS))
+        begun.start()
         assert looking.wait(60)
         acks = engine.append(deeds("meanwhile", "u1", NOW), NOW + DAY_MS)
         go_on.set()
-        erasing.join()
+        begun.join()
         assert {ack.status for ack in acks} == {"accepted"}
         assert named(home, WHO) == []
 
@@ -325,7 +325,7 @@ def test_events_are_kept_while_the_records_of_who_is_erased_are_looked_for(home:
 def test_many_who_clear_and_are_erased_at_once_are_scrubbed_in_pieces(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "SCRUBBED", 3)
+    monkeypatch.setattr(erasing, "SCRUBBED", 3)
     names = [f"{WHO}-{n}" for n in range(4)]
     with Engine.open(home) as engine:
         for name in names:
