@@ -14,19 +14,16 @@ import pyarrow as pa
 
 from features.arrays import Steps
 from features.counters import ROOM_PULSE
-from features.factors import unit
-from features.outcomes import KIND_NAMES, PRODUCT, ROOM, VIDEO
 from features.reader import Reader
 from features.records import Context
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, RowArray
-from ranking import eligibility, exploration, suppression
+from ranking import exploration, suppression
 from ranking.api import Indexed
 from ranking.bundle import Bundle, factors_of
 from ranking.decided import Decisions
-from ranking.exact import ExactIndex, top_k
 from ranking.exploration import Lottery
-from ranking.index import ListedIndex
+from ranking.indexes import Indexes
 from ranking.item_codes import ItemCodes
 from ranking.kept import Kept
 from ranking.legality import Legality
@@ -42,10 +39,6 @@ from ranking.value import value_of, value_terms
 
 CHUNK = 10_000
 """Items that are taken in at a time when a generation is made."""
-ASKING = 256
-"""People whose vectors trained lists are tried with, where something is known of them."""
-WIDER = 20
-"""So many times as many are found by product as are then chosen by cosine, which has no index of its own."""
 
 
 class Generation:
@@ -93,23 +86,12 @@ class Generation:
         self.reader.begin(state)
         forest = ranker.forest
         self._item_codes = ItemCodes(forest, bundle.feature_set) if forest and forest.compiled else None
-        dims = bundle.factors.dims
-
-        def shared() -> FloatArray:
-            return self.reader.vectors.item
-
         factors = factors_of(bundle.sha256)
 
-        def many(name: str) -> ListedIndex:
-            kept = Kept(lists, factors, name, keeps, bundles) if lists else None
-            return ListedIndex(dims, shared=shared, background=True, kept=kept, asked=self._asked)
+        def kept(kind: str) -> Kept | None:
+            return Kept(lists, factors, kind, keeps, bundles) if lists else None
 
-        self._listed = {} if exact else {PRODUCT: many("product"), VIDEO: many("video")}
-        unlisted = (ROOM, PRODUCT, VIDEO) if exact else (ROOM,)
-        self.indexes: dict[int, VectorIndex] = {
-            **{kind: ExactIndex(dims, shared, coarse=kind == ROOM) for kind in unlisted},
-            **self._listed,
-        }
+        self._indexes = Indexes(state, self.reader, None if exact else kept)
         self._evidence = exploration.evidence_slots(state.layout)
         self.faults = Counter[str]()
         self.followers: list[Callable[[RowArray], None]] = []
@@ -125,8 +107,7 @@ class Generation:
         for rows in np.array_split(self.state.described(), 1 + len(self.state.items) // most):
             self._catch_up(rows)
             yield
-        for index in self._listed.values():
-            index.start()
+        self._indexes.start()
 
     def bequeath(self, heir: "Generation | None") -> None:
         """Tell another generation over the same state of all that is folded from now on; None: nobody any more."""
@@ -156,16 +137,6 @@ class Generation:
         for batch in batches:
             self.load.fold(batch)
 
-    def _asked(self) -> FloatArray:
-        """The vectors (n, dims) of some people of whom something is known."""
-        state = self.state
-        # The first row is nobody's.
-        people = 1 + np.flatnonzero(state.arrays.users.personalised[1 : len(state.users)])
-        drawn = np.random.default_rng(0).permutation(len(people))[:ASKING]
-        vectors = [self.reader.user_vector(state, user, state.received_ms) for user in people[drawn].tolist()]
-        known = [vector for vector in vectors if vector.any()]
-        return np.array(known, np.float32).reshape(-1, self.reader.factors.dims)
-
     def fold(self, batch: pa.RecordBatch) -> None:
         """Fold a batch of the log, and bring vectors, indexes, charts and rooms up to it; the heir's, too."""
         steps, changed = self.state.fold(batch).steps, self.state.take_changed()
@@ -184,33 +155,24 @@ class Generation:
             self.load.fold(batch)
         self.recall.follow(np.concatenate([changed, steps.item, steps.via]))
 
+    @property
+    def indexes(self) -> dict[int, VectorIndex]:
+        """The vectors of what may be shown, by the code of its kind."""
+        return self._indexes.by_kind
+
     def indexed(self) -> dict[str, Indexed]:
         """How the index of each kind stands, by the kind's name."""
-        found = {}
-        for kind, index in self.indexes.items():
-            size, listed = sum(index.memory().values()), self._listed.get(kind)
-            lists = len(listed.lists) if listed and listed.lists else 0
-            training = listed is not None and listed.is_training
-            found[KIND_NAMES[kind]] = Indexed(vectors=len(index), bytes=size, lists=lists, training=training)
-        return found
+        return self._indexes.standing()
 
     def close(self) -> None:
         """End what runs beside: a training of lists that is under way is given up."""
-        for index in self._listed.values():
-            index.close()
+        self._indexes.close()
 
     def _catch_up(self, rows: RowArray) -> None:
         self.reader.catch_up(self.state, rows)
         if self._item_codes:
             self._item_codes.catch_up(self.reader, self.state, rows)
-        if not len(rows):
-            return
-        kinds = self.state.arrays.items.categories[rows, 4]
-        shown = eligibility.presentable(self.state, rows)
-        for kind, index in self.indexes.items():
-            held = (kinds == kind) & shown
-            index.remove(rows[~held])
-            index.put(rows[held], self.reader.vectors.item[rows[held]])
+        self._indexes.catch_up(rows)
 
     def query(
         self,
@@ -235,10 +197,7 @@ class Generation:
 
     def alike(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
         """At most k item rows of the same kind by the cosine of their vectors, highest first, ties by row."""
-        index = self.indexes[int(self.state.arrays.items.categories[row, 4])]
-        vectors = self.reader.vectors.item
-        rows = index.search(vectors[row], WIDER * k)[0]
-        return top_k(rows, unit(vectors[rows]) @ unit(vectors[row : row + 1])[0], k)
+        return self._indexes.alike(row, k)
 
     def retrieve(self, query: Query, *, charts: bool = False) -> Candidates:
         """What every source finds, or the charts alone, each item once; a source that fails finds nothing."""
