@@ -24,7 +24,7 @@ from features.records import User
 from huozhao import show
 from huozhao.cli import main
 from huozhao.commands import LIVE_TOML
-from huozhao.home import fill
+from huozhao.home import OPENING, fill
 from huozhao.stages import Stages, patiently
 from huozhao.times import moment_ms, now_of, wall_ms
 from ranking.api import Feed
@@ -438,7 +438,8 @@ def test_serve_says_where_answers_and_stops_quietly_when_interrupted(
         assert len(msgspec.json.decode(answer.read(), type=Feed).items) == 3
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
-    assert said == ""
+    # On a machine that is busy the start takes long enough to be told of.
+    assert [line for line in said.splitlines() if not line.endswith(OPENING)] == []
 
 
 def test_an_interrupted_command_ends_with_130(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
