@@ -30,7 +30,7 @@ RATIOS = {
         "index.filtered_time_ratio",
     },
     "hydrate": {"hydrate.vs_take"},
-    "feed": {"feed.vs_naive", "feed.memory_gib"},
+    "feed": {"feed.vs_naive", "feed.memory_gib", "feed.light_5000_over_500"},
     "replay": {"replay.seconds_of_10m"},
 }
 UNTIMED = {"replay"}
