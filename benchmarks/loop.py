@@ -31,7 +31,7 @@ from training.trials import Worlds
 from training.trials import run as run_trials
 
 WARM_DAYS, QUICK_WARM_DAYS = 14, 4
-SIZE = Size(users=70, hosts=40, videos=400, products=150, days=WARM_DAYS + 14, pages_per_day=12)
+SIZE = Size(users=60, hosts=40, videos=400, products=150, days=WARM_DAYS + 14, pages_per_day=12)
 QUICK = Size(users=20, hosts=30, videos=250, products=80, days=QUICK_WARM_DAYS + 2, pages_per_day=6)
 EXPLORE = "[explore]\nrate = 0.7\n"
 DIVERSE = '[rerank]\nmethod = "dpp"\ntheta = 0.98\n'
