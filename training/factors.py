@@ -9,7 +9,6 @@ References
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +40,6 @@ PENALTY = 60.0
 WORD_PENALTY = 3.0
 """Of the ridge regression of items on their words."""
 LEAST_ENTRIES = 100
-WORKERS = 2
-"""Days fitted at a time, each in one thread."""
 NEVER_MS = np.iinfo(np.int64).max
 
 
@@ -155,12 +152,9 @@ def fit_by_day(
     midnight = (first + utc_offset_ms) // DAY_MS * DAY_MS - utc_offset_ms
     starts = [*range(midnight, until_ms, DAY_MS), until_ms]
     interactions, fitted = Interactions.of(history), []
-    # The outer limit is what the fits' own ones go back to, whichever ends first.
-    with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
-        fits = pool.map(lambda start: fit(interactions, history.catalog_before(start), start, seed), starts)
-        for done, factors in enumerate(fits):
-            progress(done, len(starts))
-            fitted.append((starts[done], factors))
+    for done, start in enumerate(starts):
+        progress(done, len(starts))
+        fitted.append((start, fit(interactions, history.catalog_before(start), start, seed)))
     progress(len(starts), len(starts))
     return fitted
 
