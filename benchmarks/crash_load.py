@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from benchmarks.churn import PATIENT_MS
+
 ROOT = Path(__file__).parents[1]
 SENDERS, ASKERS = 2, 1
 LIVES = ("room_start", "room_pulse", "room_end")
@@ -101,7 +103,8 @@ class Load:
         draw, line = self._draws[client], http.client.HTTPConnection(host, timeout=30)
         try:
             while True:
-                self._answer(line, "/v1/feed", {"user_id": f"u{draw.randrange(250)}", "count": 20})
+                page = {"user_id": f"u{draw.randrange(250)}", "count": 20, "deadline_ms": PATIENT_MS}
+                self._answer(line, "/v1/feed", page)
                 self.pages += 1
         except (OSError, http.client.HTTPException):
             """The server is gone."""

@@ -1,7 +1,7 @@
 """What fails beside a running engine: pages go on, legal and in time or refused by a named error, and none is lost.
 
 Pages go the way that a server's go, by its lane of two threads, without HTTP.
-Faults come in where the real parts meet: a source, the ranker or the reader of rows raises or sleeps, the disk takes no
+Faults come in where the real parts meet: a source, the ranker or who reads rows raises or sleeps, the disk takes no
 byte more, the clock leaps; a server of its own runs on a disk whose every sync takes a fifth of a second.
 """
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.churn import PATIENT_MS
 from benchmarks.crash_load import serving
 from benchmarks.market import NOW_MS
 from benchmarks.report import Report, quantiles
@@ -80,7 +81,8 @@ class _Asked:
         line.close()
 
     def _page(self, line: http.client.HTTPConnection, number: int) -> None:
-        took, answer = self._answer(line, "/v1/feed", {"user_id": f"u{2 + number % 2}", "count": 20})
+        page = {"user_id": f"u{2 + number % 2}", "count": 20, "deadline_ms": PATIENT_MS}
+        took, answer = self._answer(line, "/v1/feed", page)
         self.pages.append(took)
         if len(answer.get("items", ())) != 20:
             told = {name: answer.get(name) for name in ("level", "degraded", "dropped", "items", "detail")}

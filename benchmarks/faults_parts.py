@@ -19,7 +19,7 @@ def failing(generation: Generation, part: str, slow_s: float) -> Iterator[None]:
     ----------
     generation : Generation
     part : str
-        Of ``PARTS``: the search of every index, the ranker's predictions, these and the charts, or the reader's rows.
+        Of ``PARTS``: the search of every index, the ranker's predictions, these and the charts, or candidates' rows.
     slow_s : float
         0 to let it raise.
     """
@@ -28,7 +28,7 @@ def failing(generation: Generation, part: str, slow_s: float) -> Iterator[None]:
         "index": [(index, "search") for index in generation.indexes.values()],
         "ranker": ranker,
         "ranker and charts": [*ranker, (Trending, "retrieve"), (Fresh, "retrieve")],
-        "state": [(generation.reader, "rows")],
+        "state": [(generation, "assemble")],
     }
     with ExitStack() as failed:
         for owner, name in borders[part]:

@@ -433,7 +433,9 @@ def test_serve_says_where_answers_and_stops_quietly_when_interrupted(
 ) -> None:
     address, process = server
     headers = {"Content-Type": "application/json"}
-    asked = urllib.request.Request(f"{address}/v1/feed", b'{"user_id": "u1", "count": 3}', headers)
+    asked = urllib.request.Request(
+        f"{address}/v1/feed", b'{"user_id": "u1", "count": 3, "deadline_ms": 60000}', headers
+    )
     with urllib.request.urlopen(asked) as answer:
         assert len(msgspec.json.decode(answer.read(), type=Feed).items) == 3
     process.send_signal(signal.SIGINT)

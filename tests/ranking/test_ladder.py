@@ -116,10 +116,10 @@ def test_a_failing_ranker_gives_the_popular_page_and_its_reason(
 def test_rows_that_cannot_be_read_give_the_popular_page_and_their_reason(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise MemoryError("no room for rows")
 
-    monkeypatch.setattr(engine.generation.reader, "rows", broken)
+    monkeypatch.setattr(engine.generation, "assemble", broken)
     page = asked(engine, 1e9)
     assert (page.level, page.degraded) == ("popular", "state")
     assert page.items

@@ -27,7 +27,7 @@ def test_a_server_that_is_told_to_stop_keeps_what_it_owes_and_lets_go(
     now_ms = time.time_ns() // 1_000_000
     event = {"event_id": "e1", "ts_ms": now_ms, "item_id": "i1", "action": "like", "user_id": "u1"}
     assert httpx.post(f"{address}/v1/events", json=[event]).json()["results"] == [{"status": "accepted", "offset": 51}]
-    page = httpx.post(f"{address}/v1/feed", json={"user_id": "u1"}).json()
+    page = httpx.post(f"{address}/v1/feed", json={"user_id": "u1", "deadline_ms": 60_000}).json()
     assert page["read_offset"] == 52
     assert abs(page["now_ms"] - now_ms) < 600_000
     assert httpx.get(f"{address}/v1/similar?item_id=%ff%00").status_code == 404
@@ -44,7 +44,7 @@ def test_a_server_that_is_told_to_stop_keeps_what_it_owes_and_lets_go(
 def test_requests_that_have_begun_are_answered_after_the_server_was_told_to_stop(server: Server, home: Path) -> None:
     process, address = server
     host, _, port = address.removeprefix("http://").rpartition(":")
-    body = b'{"user_id": "u1", "explain": true}'
+    body = b'{"user_id": "u1", "explain": true, "deadline_ms": 60000}'
     head = b"POST /v1/feed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     wire = head % len(body) + body
     lines = [socket.create_connection((host, int(port))) for _ in range(20)]
