@@ -17,7 +17,7 @@ USED = 0.8
 WAITED = 0.7
 """The share that waiting may use: what has not begun by then is turned away, while the answer still comes in time."""
 OF_MEAN = 1 / 16
-LAST = 0.95
+LAST = 0.9
 """The share by which an answer goes out that names why there is no page."""
 
 Made = TypeVar("Made")
