@@ -126,9 +126,7 @@ class _Trial:
         with under:
             for number in range(self._times):
                 refused += self._append(f"fault-{fault}-{number}", now_ms)
-                started = time.perf_counter()
-                pages += self._page(f"{fault}-{number}")
-                took.append(1e3 * (time.perf_counter() - started))
+                pages += self._page(f"{fault}-{number}", took)
                 self.late += took[-1] > DEADLINE_MS
         after = self._append(f"fault-{fault}-after", max(now_ms, NOW_MS))
         levels = Counter(f"{page.level} {page.degraded}".strip() for page in pages)
@@ -154,11 +152,12 @@ class _Trial:
         self.acknowledged |= {event.event_id for event in events}
         return [ack.error for ack in acks if ack.status != "accepted"]
 
-    def _page(self, name: str) -> list[Feed]:
-        """A page, if there was one; that it is short, or holds what may not be shown, is counted."""
+    def _page(self, name: str, took: list[float]) -> list[Feed]:
+        """A page, if there was one, and ms until it or an error; that it is short or wrong is counted after."""
         self.pages += 1
         request = FeedRequest(user_id="u2", count=PAGE)
         asked = self._lane.compute(DEADLINE_MS, lambda budget: self.engine.feed(request, NOW_MS, name, budget))
+        started = time.perf_counter()
         try:
             page = self._runner.run(asked)
         except HuozhaoError:
@@ -167,6 +166,8 @@ class _Trial:
             self._report.faults.append(f"{name}: {error!r}")
             self.failed += 1
             return []
+        finally:
+            took.append(1e3 * (time.perf_counter() - started))
         items = tuple(item.item_id for item in page.items)
         still = self.engine.alive(AliveRequest(item_ids=items, user_id="u2"), NOW_MS).item_ids if items else ()
         self.failed += len(items) != PAGE or still != items or not set(items).isdisjoint(TAKEN_DOWN)
