@@ -7,17 +7,19 @@ Sense = Literal["<=", ">="]
 
 
 class Bar(NamedTuple):
-    """A bar, the aim beyond it, and which side of both is good."""
+    """A bar, the aim beyond it, and which side of both is good; of some there is an aim alone."""
 
     sense: Sense
-    bar: float
+    bar: float | None
     aim: float | None = None
 
     def verdict(self, ratio: float) -> str:
-        """How a ratio stands: ``aim met``, ``met`` or ``missed``."""
+        """How a ratio stands: ``aim met``, ``met`` or ``missed``; ``aim missed`` where there is no bar."""
         as_good = operator.le if self.sense == "<=" else operator.ge
         if self.aim is not None and as_good(ratio, self.aim):
             return "aim met"
+        if self.bar is None:
+            return "aim missed"
         return "met" if as_good(ratio, self.bar) else "missed"
 
 
@@ -38,8 +40,13 @@ BARS = {
     "index.p99_while_training": Bar("<=", 1.5),
     "rerank.dpp_ms": Bar("<=", 0.3),
     "feed.vs_naive": Bar(">=", 20, 40),
+    "feed.p50_ms": Bar("<=", None, 3),
+    "feed.feeds_per_second_per_core": Bar(">=", None, 300),
+    "feed.light_5000_over_500": Bar("<=", None, 2),
     "feed.p99_over_p50": Bar("<=", 4),
     "feed.memory_gib": Bar("<=", 4),
+    "feed.bytes_a_user": Bar("<=", 2_048),
+    "feed.bytes_an_item": Bar("<=", 1_024),
     "http.overhead_ms": Bar("<=", 0.4),
     "replay.seconds_of_10m": Bar("<=", 60),
     "train.minutes": Bar("<=", 8),
@@ -85,5 +92,5 @@ def judged(name: str, ratio: float) -> tuple[str, str, str]:
     bar = BARS.get(name)
     if bar is None:
         return "", "", ""
-    aim = "" if bar.aim is None else f"{bar.sense} {bar.aim:g}"
-    return f"{bar.sense} {bar.bar:g}", aim, bar.verdict(ratio)
+    said = ["" if held is None else f"{bar.sense} {held:g}" for held in (bar.bar, bar.aim)]
+    return said[0], said[1], bar.verdict(ratio)

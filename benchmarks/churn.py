@@ -66,11 +66,12 @@ def tail(address: str, now_ms: int, people: Sequence[str], items: Sequence[str],
         asks, due = world.mix(arrivals, seconds)
         heard = load(address, asks, due, 64)
         system = f"feed and events, 70 %, {'Poisson' if name else 'even'}"
-        found.rows.extend(heard.row(f"{system}: {kind}", kind) for kind in ("feed", "events"))
+        for kind in ("feed", "events"):
+            p50, p99 = np.quantile(heard.took_ms(kind), [0.5, 0.99])
+            found.rows.append(heard.row(f"{system}: {kind}", kind) | {"p99_over_p50": float(p99 / p50)})
+            if kind == "feed" and not heard.is_void:
+                found.ratios[f"feed.p99_over_p50{name}"] = float(p99 / p50)
         found.faults.extend(f"{system}: {fault}" for fault in heard.faults(PAGE))
-        if not heard.is_void:
-            p50, p99 = np.quantile(heard.took_ms("feed"), [0.5, 0.99])
-            found.ratios[f"feed.p99_over_p50{name}"] = float(p99 / p50)
     found.ratios["feed.churn_feeds_per_second"] = capacity
     return found
 

@@ -10,25 +10,23 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.churn import tail
+from benchmarks.holdings import memory_rows
 from benchmarks.light import light_rows, way_rows
 from benchmarks.market import NOW_MS, Market, make_market
 from benchmarks.mutex import Waits, Writer, churn_rows
 from benchmarks.naive import Naive
+from benchmarks.people import PAGE, asking, people_of, settle
 from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib
 from benchmarks.served import served
 from benchmarks.stages import stage_rows
+from benchmarks.swap import swap_rows
 from features.state import FeatureState
-from features.storage import leaves
-from features.types import AnyArray
 from ranking import Engine, FeedRequest
 from ranking.api import Feed, RankRequest
 from ranking.bundle import load
-from ranking.index import ListedIndex
 from ranking.pointer import current
 from ranking.policy import load as load_policy
 
-PAGE = 50
-PEOPLE = 64
 CLOSE = 1e-9
 WIDE = 16
 """People who are asked for with 500 candidates and with 5,000."""
@@ -70,18 +68,19 @@ def measure(plan: Plan) -> Report:
             ours = asking(engine, [state.users.name(user) for user in people])
             for _ in people:
                 ours()
-            for index in generation.indexes.values():
-                if isinstance(index, ListedIndex):
-                    index.wait()
-            report.rows.append(_memory(state, before) | {"opened_s": time.perf_counter() - started})
-            report.ratios["feed.memory_gib"] = resident_gib()
+            settle(generation)
+            opened_s, report.ratios["feed.memory_gib"] = time.perf_counter() - started, resident_gib()
+            (memory, *parts), sums = memory_rows(generation, before)
+            report.rows += [memory | {"opened_s": opened_s}, *parts]
+            report.ratios |= sums
             took, theirs = _beside_naive(report, home, engine, people, plan.feeds)
             report.rows += stage_rows(generation, people, PAGE, plan.rounds)
             report.rows += light_rows(generation, people[: plan.rounds])
             ways, report.ratios["feed.light_5000_over_500"] = way_rows(generation, people[:WIDE])
             report.rows += ways
             report.rows += _churn(engine, ours, plan.churned)
-            report.rows.append(_swap(home))
+        swapped, report.ratios["feed.swap_peak_gib"] = swap_rows(home)
+        report.rows += swapped
         with served(home, NOW_MS) as server:
             names, rooms = [state.users.name(user) for user in people], [f"i{n}" for n in range(market.rooms)]
             churned = tail(server.address, NOW_MS, names, rooms, plan.pages)
@@ -92,6 +91,7 @@ def measure(plan: Plan) -> Report:
         per_second = 1e3 / float(np.mean(times))
         report.rows.append({"system": system, "size": heads, "feeds_per_second": per_second, **quantiles(times)})
     report.ratios["feed.vs_naive"] = float(np.median(theirs) / np.median(took))
+    report.ratios["feed.p50_ms"] = float(np.median(took))
     report.ratios["feed.feeds_per_second_per_core"] = 1e3 / float(np.mean(took))
     report.rows += churned.rows
     report.ratios |= churned.ratios
@@ -119,32 +119,6 @@ def _churn(engine: Engine, ask: Callable[[], Feed], times: int) -> list[Row]:
     state = engine.generation.state
     people = state.users.names[1 : 1 + ACTIVE]
     return churn_rows(ask, Writer(engine, people, state.items.names[1:], NOW_MS), waits, times)
-
-
-def _swap(home: Path) -> Row:
-    """Memory while a second generation of the same log is opened beside the one that serves."""
-    started = time.perf_counter()
-    with Engine.open(home, writer=False):
-        return {"system": "swap", "resident_gib": resident_gib(), "opened_s": time.perf_counter() - started}
-
-
-def people_of(state: FeatureState) -> list[int]:
-    """Some who engaged with something: nothing is near to others."""
-    known = np.flatnonzero(state.arrays.rings.item[: len(state.users)].any(axis=1))
-    chosen: list[int] = np.random.default_rng(4).choice(known, min(PEOPLE, len(known)), replace=False).tolist()
-    return chosen
-
-
-def asking(engine: Engine, people: Sequence[str]) -> Callable[[], Feed]:
-    """Asks for a page of the next of some people, again and again."""
-    turns = itertools.cycle(people)
-    numbers = itertools.count()
-
-    def ask() -> Feed:
-        request = FeedRequest(user_id=next(turns), count=PAGE)
-        return engine.feed(request, NOW_MS, f"feed-{next(numbers)}")
-
-    return ask
 
 
 def _judge(report: Report, engine: Engine, naive: Naive, people: Sequence[int], state: FeatureState) -> None:
@@ -176,29 +150,3 @@ def _judge(report: Report, engine: Engine, naive: Naive, people: Sequence[int], 
 
 def _ranked(engine: Engine, user: str, item_ids: Sequence[str]) -> Feed:
     return engine.rank(RankRequest(user_id=user, item_ids=tuple(item_ids)), NOW_MS, f"rank-{user}")
-
-
-def _memory(state: FeatureState, before_gib: float) -> Row:
-    arrays = state.arrays
-    of_users: list[AnyArray] = [
-        *arrays.tables[0],
-        *(array for pair in arrays.pairs for array in pair),
-        *arrays.rings,
-        *arrays.users,
-    ]
-    of_items: list[AnyArray] = [*arrays.tables[1], *arrays.items]
-    return {
-        "system": "memory",
-        "users": len(state.users) - 1,
-        "items": len(state.items) - 1,
-        "bytes_a_user": _bytes_a_row(of_users),
-        "bytes_an_item": _bytes_a_row(of_items),
-        "arrays_gib": sum(array.nbytes for array in leaves(arrays)) / 2**30,
-        "payloads_gib": state.payloads.nbytes / 2**30,
-        "before_gib": before_gib,
-        "resident_gib": resident_gib(),
-    }
-
-
-def _bytes_a_row(arrays: Sequence[AnyArray]) -> float:
-    return float(sum(array.nbytes / len(array) for array in arrays))

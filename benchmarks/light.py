@@ -94,6 +94,11 @@ def _took(generation: Generation, batches: Sequence[Batch]) -> float:
     return float(np.median(np.concatenate(interleaved(runs, TURNS))))
 
 
+def page_loss(generation: Generation, batch: Batch) -> float:
+    """The loss of NDCG at 50 by the cut that a policy makes among some candidates."""
+    return _loss(generation, batch, generation.score(batch).value)
+
+
 def _loss(generation: Generation, batch: Batch, full: DoubleArray) -> float:
     """How far the ideal page's discounted gain is above that of the page that is left."""
     kept = generation.score(generation.glance(batch)[0]).value

@@ -6,7 +6,7 @@ benchmarks of speed and memory, never of judgement.
 
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightgbm as lgb
@@ -25,10 +25,10 @@ from features.schema import FeatureSet
 from features.standard import standard
 from features.state import FeatureState
 from features.types import DoubleArray, FloatArray, IntArray
-from ranking.bundle import Bundle, Head, Trained, save
+from ranking.bundle import Bundle, Head, Trained, load, save
 from ranking.calibration import Calibrator
 from ranking.model_text import model_names
-from ranking.pointer import promote
+from ranking.pointer import current, promote
 from ranking.value import Weights
 
 NOW_MS = 20_000 * DAY_MS
@@ -201,16 +201,19 @@ def state_of(market: Market) -> FeatureState:
     return state
 
 
-def make_market(home: Path, market: Market) -> None:
-    """A home with the market's log, a bundle and a policy, made in a process of its own: it leaves no memory behind."""
-    maker = multiprocessing.get_context("spawn").Process(target=_make, args=(home, market))
+def make_market(home: Path, market: Market, like: Path | None = None) -> None:
+    """A home with the market's log, a bundle and a policy, made in a process of its own: it leaves no memory behind.
+
+    The trees are those of another home where one is given: how long they take does not depend on what they learned.
+    """
+    maker = multiprocessing.get_context("spawn").Process(target=_make, args=(home, market, like))
     maker.start()
     maker.join()
     if maker.exitcode:
         raise RuntimeError(f"The process that makes the market ended with {maker.exitcode}.")
 
 
-def _make(home: Path, market: Market) -> None:
+def _make(home: Path, market: Market, like: Path | None) -> None:
     with HomeLog(home / "log", writer=True) as log:
         log.import_tables(market.tables())
         state = FeatureState(features().layout)
@@ -218,8 +221,11 @@ def _make(home: Path, market: Market) -> None:
             state.fold(batch)
         snapshot.save(state, home / "state", log.names)
     reader = reader_of(market)
-    reader.catch_up(state, state.described())
-    bundle = train(market, reader, sample_rows(market, reader, state))
+    if like:
+        bundle = replace(load(current(like / "bundles")), codes=reader.codes, factors=reader.factors)
+    else:
+        reader.catch_up(state, state.described())
+        bundle = train(market, reader, sample_rows(market, reader, state))
     promote(home / "bundles", save(bundle, home / "bundles", {}).name)
     (home / "policy.toml").write_text(POLICY, "utf-8")
 

@@ -4,8 +4,10 @@ import os
 import platform
 import resource
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +19,7 @@ Row = dict[str, str | float]
 PACKAGES = ("faiss-cpu", "lightgbm", "llvmlite", "numba", "numpy", "pyarrow")
 WIDTHS = ("avx2", "avx512f")
 """Features of a processor that decide how many rows a kernel takes at a time."""
+LOOK_S = 0.005
 
 
 @dataclass
@@ -95,3 +98,46 @@ def peak_gib() -> float:
     """The most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if platform.system() == "Darwin" else peak / 2**20
+
+
+def free_gib() -> float:
+    """Memory that processes may still take, infinite where the system does not tell."""
+    told = Path("/proc/meminfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable")), float("inf"))
+
+
+@contextmanager
+def peaking() -> Iterator[list[float]]:
+    """The most memory in GiB that this process holds meanwhile: the list's one number, once it is over.
+
+    As the kernel marks it, where the mark can be set back; else as seen every few milliseconds.
+    """
+    most, stop = [resident_gib()], threading.Event()
+
+    def look() -> None:
+        while not stop.wait(LOOK_S):
+            most[0] = max(most[0], resident_gib())
+
+    marked, thread = _set_back(), threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        stop.set()
+        thread.join()
+        most[0] = max(most[0], _mark_gib() if marked else 0.0)
+
+
+def _set_back() -> bool:
+    """Have the kernel mark the peak from now on; False where it cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _mark_gib() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("VmHWM")), 0.0)

@@ -44,6 +44,11 @@ class Ids:
         names: list[str] = pa.LargeStringArray.from_buffers(self._size, offsets, text).to_pylist()
         return names
 
+    @property
+    def nbytes(self) -> int:
+        """Memory in use and room to grow."""
+        return sum(array.nbytes for array in (self._offsets, self._text, self._hashes, self._table))
+
     def name(self, row: int) -> str:
         """The id of a row."""
         start, stop = self._offsets[row : row + 2].tolist()

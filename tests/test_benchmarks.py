@@ -30,7 +30,16 @@ RATIOS = {
         "index.filtered_time_ratio",
     },
     "hydrate": {"hydrate.vs_take"},
-    "feed": {"feed.vs_naive", "feed.memory_gib", "feed.light_5000_over_500"},
+    "feed": {
+        "feed.vs_naive",
+        "feed.memory_gib",
+        "feed.bytes_a_user",
+        "feed.bytes_an_item",
+        "feed.swap_peak_gib",
+        "feed.light_5000_over_500",
+        "feed.p50_ms",
+        "feed.feeds_per_second_per_core",
+    },
     "replay": {"replay.seconds_of_10m"},
 }
 UNTIMED = {"replay"}
@@ -84,6 +93,17 @@ def test_the_engine_and_the_naive_stack_rank_the_same_candidates_to_the_same_sco
     assert both["candidates"] == 1000
     assert both["share_apart"] <= 0.001
     assert both["page_value_ratio"] == pytest.approx(1, abs=0.02)
+
+
+def test_the_parts_of_what_is_kept_make_up_its_sum(reports: dict[str, Mapping[str, object]]) -> None:
+    rows, ratios = reports["feed"]["rows"], reports["feed"]["ratios"]
+    assert isinstance(rows, list)
+    assert isinstance(ratios, dict)
+    for whose in ("a user", "an item"):
+        parts = [row["bytes_each"] for row in rows if row["system"].startswith(f"memory: {whose}, ")]
+        assert ratios[f"feed.bytes_{whose.replace(' ', '_')}"] == pytest.approx(sum(parts))
+    # Vectors of 64 floats at least, beside what the state alone keeps.
+    assert ratios["feed.bytes_an_item"] > 256 + 170
 
 
 def test_what_a_quick_run_writes_is_compared_with_by_a_later_one(tmp_path: Path) -> None:

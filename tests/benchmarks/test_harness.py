@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
         (Bar("<=", 4), 4, "met"),
         (Bar("<=", 4), 4.1, "missed"),
         (Bar("<=", 4), float("nan"), "missed"),
+        (Bar("<=", None, 3), 3, "aim met"),
+        (Bar("<=", None, 3), 3.1, "aim missed"),
     ],
 )
 def test_a_ratio_is_judged_by_its_bar_and_its_aim(bar: Bar, ratio: float, verdict: str) -> None:
@@ -35,7 +37,8 @@ def test_a_ratio_is_judged_by_its_bar_and_its_aim(bar: Bar, ratio: float, verdic
 
 def test_every_aim_lies_beyond_its_bar() -> None:
     assert all(bar.verdict(bar.aim) == "aim met" for bar in BARS.values() if bar.aim is not None)
-    assert all(Bar(bar.sense, bar.aim).verdict(bar.bar) == "missed" for bar in BARS.values() if bar.aim is not None)
+    both = [bar for bar in BARS.values() if bar.aim is not None]
+    assert all(Bar(bar.sense, bar.aim).verdict(bar.bar) == "missed" for bar in both if bar.bar is not None)
 
 
 def test_one_that_breaks_off_does_not_stop_the_others_and_fails_the_run(
@@ -68,6 +71,7 @@ def test_curves_have_the_points_of_their_plan() -> None:
     assert report.faults == []
     assert [(row["vary"], row["threads"]) for row in report.rows] == [("threads", 1), ("threads", 2)]
     assert all(row["page"] == scale.PAGE for row in report.rows)
+    assert all(row["recall"] == 1 and row["ndcg_loss"] == 0 for row in report.rows)
 
 
 def test_the_stages_of_a_training_make_up_its_time(tmp_path: Path) -> None:
