@@ -51,8 +51,9 @@ def memory_rows(generation: Generation, before_gib: float) -> tuple[list[Row], d
     """Rows of parts and of the process, and the two sums as ratios.
 
     The sums leave out what is kept of neither (authors, trees, the log's buffers), the few bytes by which sources mark
-    rows, and the bundle's own vectors, which are mapped from its file: the system may let go of them. ``process_bytes_an_item`` leaves out nothing: it is all
-    that the process holds beyond what it held before and beyond people, as if all of that were items'.
+    rows, and the bundle's own vectors, which are mapped from its file: the system may let go of them.
+    ``process_bytes_an_item`` leaves out nothing: it is all that the process holds beyond what it held before and beyond
+    people, as if all of that were items'.
     """
     state = generation.state
     users, items = len(state.users) - 1, len(state.items) - 1

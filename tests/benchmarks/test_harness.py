@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import scale, train
+from benchmarks import people, scale, train
 from benchmarks.__main__ import run_all
 from benchmarks.bars import BARS, Bar
 from benchmarks.doc import MARKED, PAGE, rewritten, section
@@ -70,7 +70,7 @@ def test_curves_have_the_points_of_their_plan() -> None:
     report = scale.curves(plan)
     assert report.faults == []
     assert [(row["vary"], row["threads"]) for row in report.rows] == [("threads", 1), ("threads", 2)]
-    assert all(row["page"] == scale.PAGE for row in report.rows)
+    assert all(row["page"] == people.PAGE for row in report.rows)
     assert all(row["recall"] == 1 and row["ndcg_loss"] == 0 for row in report.rows)
 
 
