@@ -1,5 +1,7 @@
 """The archive: the Parquet part of a log, foldered by received day."""
 
+import datetime as dt
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features import erase
+from features import erase, salvage
 from features.erase import Erasure, scrubbing
-from features.errors import LogError
+from features.errors import DamageError, LogError
+from features.guards import REPAIR
 from features.log import BATCH_ROWS, DAY_MS, SCHEMA, day_name, sync_folder
 
 
@@ -113,6 +116,50 @@ class Archive:
                 draft.unlink(missing_ok=True)
             raise LogError(f"{draft} cannot be written: {error}.", "Mend the cause and try again.") from error
 
+    def _place_anew(self, table: pa.Table, path: Path) -> None:
+        """Write a file that counts instead of another of the same offsets."""
+        first, end = _offsets(path)
+        self._place(table, path.with_name(f"{first:012d}-{end:012d}.draft"), f"-{_turn((first, end, path)) + 1}")
+
+    def damaged(self) -> Iterator[tuple[Path, DamageError]]:
+        """Read all files; those that are not as they were written, and what is wrong with each.
+
+        Raises
+        ------
+        LogError
+            If a file cannot be read for another reason than damage: it is not one to repair.
+        """
+        for _, _, path in self.files():
+            try:
+                for _batch in _batches(path):
+                    """Reading it is the check."""
+            except DamageError as error:
+                yield path, error
+
+    def mend(self, path: Path, aside: Path) -> list[int]:
+        """Put in a damaged file's place one of all that can be read of it, and the file as it was aside.
+
+        Returns
+        -------
+        list of int
+            The offsets whose records could not be read: a ``lost`` record stands there.
+        """
+        first, end = _offsets(path)
+        kept = salvage.readable(path, first, end)
+        gone = salvage.lost(kept, first, end)
+        before = [at for _, stop, at in self.files() if stop == first]
+        last_ms = max((_column(one, "received_ms")[-1].as_py() for one in before), default=0)
+        self._place_anew(salvage.filled(kept, gone, max(last_ms, _day_ms(path))), path)
+        path.rename(aside / path.name)
+        for changed in (aside, path.parent):
+            sync_folder(changed)
+        return gone
+
+    def lost(self) -> Iterator[int]:
+        """The offsets of ``lost`` records, in order."""
+        for _, _, path in self.files():
+            yield from _column(path, "offset", pc.field("type") == "lost").to_pylist()
+
     def people(self) -> Iterator[list[str]]:
         """Whom each file names, in its own way of naming them."""
         for _, _, path in self.files():
@@ -129,13 +176,13 @@ class Archive:
         """
         scrub, stop = scrubbing(erasures), max((erasure.stop for erasure in erasures), default=0)
         theirs = pc.field("user_id").isin(erase.names(erasures))
-        for first, end, path in self.files():
+        for first, _, path in self.files():
             if first >= stop or not len(_column(path, "user_id", theirs)):
                 continue
             table = pa.Table.from_batches(_batches(path), SCHEMA)
             hide(erase.ids_of(table, erasures))
             if (left := scrub(table)) is not None:
-                self._place(left, path.with_name(f"{first:012d}-{end:012d}.draft"), f"-{_turn((0, 0, path)) + 1}")
+                self._place_anew(left, path)
         counted = {path for _, _, path in self.files()}
         for path in self._folder.glob("day=*/*.parquet"):
             if path not in counted:
@@ -170,13 +217,25 @@ def _column(path: Path, name: str, where: pc.Expression | None = None) -> pa.Chu
     try:
         return pq.read_table(path, columns=[name], filters=where)[name]
     except (pa.ArrowException, OSError) as error:
-        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
+        raise _fault(path, error) from error
+
+
+def _offsets(path: Path) -> tuple[int, int]:
+    """The first and the end offset of a file, as its name has them."""
+    first, end, *_ = path.stem.split("-")
+    return int(first), int(end)
 
 
 def _turn(file: tuple[int, int, Path]) -> int:
     """How often an archived file was written anew: the fourth part of its name."""
     parts = file[2].stem.split("-")
     return int(parts[3]) if len(parts) > 3 else 0
+
+
+def _day_ms(path: Path) -> int:
+    """When the day of a file began."""
+    day = dt.datetime.strptime(path.parent.name, "day=%Y-%m-%d").replace(tzinfo=dt.UTC)
+    return int(day.timestamp()) * 1000
 
 
 def _digest(path: Path) -> str:
@@ -188,10 +247,24 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     _, _, *expected = path.stem.split("-")
     try:
         if expected and _digest(path) != expected[0]:
-            raise LogError(f"{path} is not as it was written.", "Restore it from a copy.")
+            raise _damaged(path, "is not as it was written")
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(SCHEMA):
                 raise LogError(f"{path} is not of the log's schema.", "Restore it from a copy.")
             yield from file.iter_batches(batch_size=BATCH_ROWS)
     except (pa.ArrowException, OSError) as error:
-        raise LogError(f"{path} cannot be read: {error}.", "Restore it from a copy.") from error
+        raise _fault(path, error) from error
+
+
+def _fault(path: Path, error: pa.ArrowException | OSError) -> LogError:
+    """What an error in reading a file means: that it is damaged, unless the system did not let us read it."""
+    if getattr(error, "errno", None) in (None, errno.EIO):
+        return _damaged(path, "cannot be read", f": {error}")
+    return LogError(f"{path} cannot be read: {error}.", "Mend the cause and try again.")
+
+
+def _damaged(path: Path, what: str, why: str = "") -> DamageError:
+    """What is wrong with a damaged file, and from where on."""
+    first, end = _offsets(path)
+    at = min(salvage.lost(salvage.readable(path, first, end), first, end), default=first)
+    return DamageError(f"{path} {what} from offset {at} on{why}.", REPAIR, at)

@@ -26,6 +26,26 @@ class LogError(HuozhaoError):
     """The log, or a file of its archive, is not as it was written, or is held by another writer."""
 
 
+class DamageError(LogError):
+    """A file of the archive is damaged.
+
+    Parameters
+    ----------
+    what, way_out : str
+        See ``HuozhaoError``.
+    offset : int
+        The first record that cannot be read; the file's first where all can.
+    """
+
+    def __init__(self, what: str, way_out: str, offset: int) -> None:
+        super().__init__(what, way_out)
+        self.offset = offset
+
+
+class HuozhaoWarning(UserWarning):
+    """Something of ours was passed over, and another thing takes its place: nothing must be done."""
+
+
 class FeatureError(HuozhaoError):
     """A FeatureSet names what does not exist, or does not fit what it is used with."""
 

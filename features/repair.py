@@ -1,4 +1,4 @@
-"""What is damaged in a log, and a live part that holds all of it that can be read.
+"""What is damaged in a log, and files that hold all of it that can be read.
 
 Records keep their offsets: where one cannot be read, a ``lost`` record stands in its place. The files as they were are
 kept aside, whole, for whoever can read more of them.
@@ -6,8 +6,9 @@ kept aside, whole, for whoever can read more of them.
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +28,11 @@ _BESIDE = {
 }
 """The tables beside the records, with the orders to read each in; both indexes of ``people`` hold all of it."""
 
+_LOST = "SELECT offset FROM records WHERE offset >= :start AND substr(body, 1, length(:head)) = :head ORDER BY offset"
+
 
 class Fault(NamedTuple):
-    """What is wrong, from an offset on; whether in the archive, which is restored from a copy."""
+    """What is wrong, from an offset on; whether in the archive."""
 
     offset: int
     what: str
@@ -49,63 +52,87 @@ def check(folder: Path) -> list[Fault]:
     Raises
     ------
     LogError
-        If there is no log.
+        If there is no log, or a file of its archive is missing or out of reach.
     """
-    path, archive = folder / "live.sqlite", Archive(folder / "archive")
-    if not path.is_file():
-        raise LogError(f"There is no log in {folder}.", "Name another home.")
-    faults = []
-    for first, end, _ in archive.files():
-        try:
-            for _batch in archive.read(first, end):
-                """Reading it is the check."""
-        except LogError as error:
-            faults.append(Fault(first, error.what, archived=True))
+    path, archive = _live(folder), Archive(folder / "archive")
+    faults = [Fault(error.offset, error.what, archived=True) for _, error in archive.damaged()]
     with closing(rows.reader(path)) as live:
         found = dict(_readable(live, path, archive.end()))
-        faults += [
+        unread = [
             Fault(offset, f"{path}, offset {offset}: {'is missing' if row is None else 'is not as it was written'}.")
             for offset, row in found.items()
             if row is None or not _reads(row)
         ]
         with named(path):
             said = [line for (line,) in live.execute("PRAGMA integrity_check(1)") if line != "ok"]
-        if said and not faults:
+        if said and not unread:
             # The tables beside the records have no checksums of ours; SQLite compares them with their indexes.
-            faults.append(Fault(archive.end(), f"{path}: {' '.join(said[0].split())}."))
-    return faults
+            unread.append(Fault(archive.end(), f"{path}: {' '.join(said[0].split())}."))
+    return faults + unread
+
+
+def known_lost(folder: Path) -> list[int]:
+    """The offsets in whose place a ``lost`` record stands since a repair, in order; of a log that is whole."""
+    path, archive = _live(folder), Archive(folder / "archive")
+    head = encode(Lost(0)).partition(b",")[0]
+    with named(path), closing(rows.reader(path)) as live:
+        found = live.execute(_LOST, {"head": head, "start": archive.end()}).fetchall()
+    return [*archive.lost(), *(offset for (offset,) in found)]
 
 
 def repair(folder: Path) -> Repaired | None:
-    """Make the live part whole: every record that can be read at its offset; None where nothing was wrong.
+    """Make a log whole: every record that can be read at its offset; None where nothing was wrong.
 
     Raises
     ------
     LogError
-        If another writer holds the log, its end cannot be found, or an archived file is damaged.
+        If another writer holds the log, its end cannot be found, or a file of its archive is missing or out of reach.
     """
+    _live(folder)
     with locked(folder):
         faults = check(folder)
         if not faults:
             return None
-        if archived := [fault for fault in faults if fault.archived]:
-            raise LogError(archived[0].what, "Restore the file from a copy; only the live part can be made anew.")
-        path, draft = folder / "live.sqlite", folder / "live.draft"
         aside = folder / f"damaged-{len(list(folder.glob('damaged-*')))}"
         aside.mkdir()
-        beside = [folder / f"live.sqlite{end}" for end in ("", "-wal")]
-        for file in beside:
-            if file.exists():
-                shutil.copy2(file, aside)
-        sync_folder(aside)
-        draft.unlink(missing_ok=True)
-        with closing(rows.reader(path)) as old, closing(rows.opened(draft, "full")) as new:
-            lost = _copied(old, new, path, Archive(folder / "archive").end())
-        for file in (folder / "live.sqlite-wal", folder / "live.sqlite-shm"):
-            file.unlink(missing_ok=True)
-        draft.rename(path)
         sync_folder(folder)
-    return Repaired(lost, aside)
+        archive, lost = Archive(folder / "archive"), list[int]()
+        for path, _ in list(archive.damaged()):
+            lost += archive.mend(path, aside)
+        if not all(fault.archived for fault in faults):
+            lost += _live_anew(folder, aside, archive.end())
+    return Repaired(tuple(lost), aside)
+
+
+def stretches(offsets: Sequence[int]) -> list[str]:
+    """Offsets, sorted, as a person reads them: "3", "5 to 9"."""
+    runs = [list(run) for _, run in groupby(enumerate(offsets), lambda one: one[1] - one[0])]
+    return [f"{run[0][1]}" if len(run) == 1 else f"{run[0][1]} to {run[-1][1]}" for run in runs]
+
+
+def _live(folder: Path) -> Path:
+    """The live part of a log, which must be there."""
+    path = folder / "live.sqlite"
+    if not path.is_file():
+        raise LogError(f"There is no log in {folder}.", "Name another home.")
+    return path
+
+
+def _live_anew(folder: Path, aside: Path, start: int) -> tuple[int, ...]:
+    """Put a live part of all that can be read in the place of the damaged one; the offsets of what cannot."""
+    path, draft = folder / "live.sqlite", folder / "live.draft"
+    for file in (path, folder / "live.sqlite-wal"):
+        if file.exists():
+            shutil.copy2(file, aside)
+    sync_folder(aside)
+    draft.unlink(missing_ok=True)
+    with closing(rows.reader(path)) as old, closing(rows.opened(draft, "full")) as new:
+        lost = _copied(old, new, path, start)
+    for file in (folder / "live.sqlite-wal", folder / "live.sqlite-shm"):
+        file.unlink(missing_ok=True)
+    draft.rename(path)
+    sync_folder(folder)
+    return lost
 
 
 def _copied(old: sqlite3.Connection, new: sqlite3.Connection, path: Path, start: int) -> tuple[int, ...]:

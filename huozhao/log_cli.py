@@ -18,14 +18,21 @@ def check(*, home: Home = None) -> None:
     """
     from features import repair
     from features.errors import LogError
+    from huozhao.home import refuse_missing
 
+    refuse_missing(home_of(home))
     folder = home_of(home) / "log"
     faults = repair.check(folder)
     for fault in faults:
         print(f"offset {fault.offset}: {fault.what}")
     if faults:
-        raise LogError(f"{folder} is damaged in {len(faults)} places.", "`huozhao log repair` keeps what can be read.")
-    print(f"{folder} is whole.")
+        places = "1 place" if len(faults) == 1 else f"{len(faults)} places"
+        way_out = "Restore it from a copy, or `huozhao log repair` keeps what can be read."
+        raise LogError(f"{folder} is damaged in {places}.", way_out)
+    lost = repair.stretches(repair.known_lost(folder))
+    for stretch in lost:
+        print(f"offset {stretch}: lost, as a repair of before has found; nothing counts there.")
+    print(f"{folder} is whole{' but for that' if lost else ''}.")
 
 
 @log.command
@@ -38,12 +45,15 @@ def repair(*, home: Home = None) -> None:
         The home whose log is mended.
     """
     from features import repair as mending
+    from huozhao.home import refuse_missing
 
+    refuse_missing(home_of(home))
     folder = home_of(home) / "log"
     done = mending.repair(folder)
     if done is None:
         print(f"{folder} is whole; nothing was changed.")
-    else:
-        print(
-            f"{folder} is whole again: {len(done.lost)} records are lost; the files as they were are in {done.aside}."
-        )
+        return
+    for stretch in mending.stretches(done.lost):
+        print(f"offset {stretch}: lost.")
+    records = "1 record is" if len(done.lost) == 1 else f"{len(done.lost)} records are"
+    print(f"{folder} is whole again: {records} lost; the files as they were are in {done.aside}.")
