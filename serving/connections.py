@@ -39,10 +39,12 @@ class Prompt(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in a part of a request."""
+        # Asked before the parser has it: the last piece of a body is the body's, however large it comes.
+        is_head = self._seen is None or not self._seen.more_body
         super().data_received(data)
         if self.cycle is not self._seen:
             self._seen, self._head_bytes = self.cycle, 0
-        elif self._seen is None or not self._seen.more_body:
+        elif is_head:
             self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:
             self._line.close()

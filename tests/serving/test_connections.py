@@ -108,3 +108,16 @@ def test_requests_in_time_are_answered_one_after_another_however_they_are_cut(
         assert await answered(line)
 
     tried(protocol, use)
+
+
+def test_the_last_piece_of_a_body_is_not_counted_as_a_head(protocol: type[asyncio.Protocol]) -> None:
+    size = 64 * connections.HEAD_BYTES
+
+    async def use(line: Line) -> None:
+        line[1].write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size)
+        await asyncio.sleep(0.05)
+        line[1].write(b"x" * size)
+        assert (await line[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+        assert await answered(line)
+
+    tried(protocol, use)
