@@ -2,14 +2,14 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from huozhao.times import iso
-from ranking.api import Feed, FeedItem
+from ranking.api import Feed
 from training import Learned, Row
 
 WIDTH = 120
@@ -44,7 +44,7 @@ def feed_table(feed: Feed, note: str = "") -> RenderableType:
             Text(item.author_id),
             f"{item.price / 100:.2f}" if item.price else "",
             f"{item.value:.2f}",
-            _top_terms(item),
+            top_terms(item.terms),
             item.source,
         )
     who = f"user {feed.user_id}" if feed.user_id else "nobody known"
@@ -54,8 +54,9 @@ def feed_table(feed: Feed, note: str = "") -> RenderableType:
     return Group(*([Text(note, "yellow")] if note else []), *rows)
 
 
-def _top_terms(item: FeedItem) -> str:
-    largest = sorted(item.terms.items(), key=lambda term: (-abs(term[1]), term[0]))[:TOP_TERMS]
+def top_terms(terms: Mapping[str, float]) -> str:
+    """The largest terms of a value, ties by name."""
+    largest = sorted(terms.items(), key=lambda term: (-abs(term[1]), term[0]))[:TOP_TERMS]
     return "  ".join(f"{head} {term:+.2f}" for head, term in largest if term)
 
 

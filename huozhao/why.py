@@ -69,19 +69,21 @@ def _under(account: Account, left: int) -> str:
         parts.append("bounds that gave way: " + ", ".join(account.relaxed))
     if left:
         parts.append(f"{left} more candidates with --all")
+    parts.append("features, heads and every term of each with --json")
     return " · ".join(parts)
 
 
 def _candidates(candidates: Sequence[Considered]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("slot", "by value", "re-ranked"):
+    for name in ("slot", "by\nvalue", "re-\nranked"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("title or id", no_wrap=True, overflow="ellipsis", max_width=28)
+    # Where it is narrow these break into lines: a column that may not be broken is cut off, and its figures with it.
+    table.add_column("title or id", overflow="fold", max_width=28)
     table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("terms", no_wrap=True, overflow="ellipsis")
+    table.add_column("top terms", overflow="fold")
     table.add_column("source", style="dim", no_wrap=True)
     table.add_column("chance", justify="right", style="dim", no_wrap=True)
-    table.add_column("dropped", style="yellow", no_wrap=True)
+    table.add_column("dropped", style="yellow", overflow="fold")
     for one in candidates:
         # A title is another's text: no markup is read in it.
         table.add_row(
@@ -90,7 +92,7 @@ def _candidates(candidates: Sequence[Considered]) -> RenderableType:
             _number(one.reranked),
             Text(one.title or one.item_id),
             "" if one.value is None else f"{one.value:.3f}",
-            "  ".join(f"{name} {term:+.2f}" for name, term in one.terms.items() if term),
+            show.top_terms(one.terms),
             one.source,
             "" if one.propensity == 1 else f"{one.propensity:.3f}",
             one.dropped,
@@ -107,8 +109,9 @@ def _other(other: Other) -> RenderableType:
     counts = {what: sum(one.what == what for one in other.changes) for what in ("enters", "leaves", "moves", "stays")}
     title = ", ".join(f"{count} {what}" for what, count in counts.items())
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "slot", "item", "value", "terms that differ"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for name in ("", "slot", "item", "value"):
+        table.add_column(name, no_wrap=name != "item", overflow="fold")
+    table.add_column("terms that differ", overflow="fold")
     for one in sorted(other.changes, key=lambda one: (one.slot[1] is None, one.slot[1] or 0, one.slot[0] or 0)):
         slots = " → ".join(_number(slot) or "–" for slot in one.slot)
         table.add_row(one.what, slots, Text(one.item_id), _pair(one.value), _terms(one))

@@ -20,6 +20,7 @@ from ranking.account import Account
 from ranking.api import RankRequest
 from ranking.bundle import save
 from ranking.ladder import Budget
+from ranking.pointer import current
 from ranking.policy.versions import keep
 from ranking.re_decide import Reach, re_decide
 from tests.small_home import NOW, bundle
@@ -92,6 +93,29 @@ def test_an_account_says_on_which_rung_a_page_was_made_and_why(home: Path) -> No
     assert f"It was made on the rung `{hurried.level}`, because of: deadline." in console.export_text()
     console.print(account_table(found["whole"]))
     assert "rung" not in console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_table_of_candidates_is_broken_into_lines_before_a_figure_is_cut_off(home: Path, width: int) -> None:
+    (home / "policy.toml").write_text(LOTS + BOOST, "utf-8")
+    with Engine.open(home, decisions=EVERY) as engine:
+        engine.append(acts(), NOW)
+        page(engine, "r")
+        engine.flush()
+        account = re_decide(home, "r", current(home / "bundles").name)
+    console = Console(record=True, width=width)
+    console.print(account_table(account, None))
+    printed = console.export_text()
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= width
+    words = printed.split()
+    assert any(one.propensity < 1 for one in account.candidates)
+    for one in account.candidates:
+        assert one.source in words
+        assert set(one.dropped.split()) <= set(words)
+        assert one.value is None or f"{one.value:.3f}" in words
+        assert one.propensity == 1 or f"{one.propensity:.3f}" in words
+    assert "features, heads and every term of each with --json" in " ".join(words)
 
 
 def test_of_every_candidate_it_is_told_why_it_is_not_on_the_page(home: Path) -> None:
