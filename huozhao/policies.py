@@ -1,5 +1,6 @@
 """Policies from the command line: checked, shown, compared."""
 
+import sys
 from pathlib import Path
 
 from features.errors import PolicyError
@@ -46,11 +47,20 @@ def _named(home: Path, name: str) -> Policy:
     if name == "current":
         entries = history(kept)
         # A home that was never served is under its file.
-        return find(kept, entries[-1].version) if entries else load(home / "policy.toml")
+        return find(kept, entries[-1].version) if entries else _of_file(home)
     if name == "file":
-        return load(home / "policy.toml")
+        return _of_file(home)
     if name.endswith(".toml"):
         if not Path(name).exists():
             raise PolicyError(f"There is no {name}.", "Name a file, current, file, or a version.")
         return load(Path(name))
     return find(kept, name)
+
+
+def _of_file(home: Path) -> Policy:
+    """What policy.toml says; that it is not there is told, for what is served then is the default."""
+    file = home / "policy.toml"
+    if not file.exists():
+        why = f"there is no {file}" if home.is_dir() else f"{home} is not a home"
+        print(f"huozhao: {why}: this is the default policy.", file=sys.stderr)
+    return load(file)

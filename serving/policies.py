@@ -46,7 +46,7 @@ class Policies(Watch):
         except (HuozhaoError, OSError) as error:
             fault = str(error)
             if fault != self._engine.policy_fault:
-                _log.exception("policy.toml cannot be served; the policy before goes on")
+                _log.error("policy.toml cannot be served; the policy before goes on: %s", fault)
             self._engine.policy_fault = fault
 
     def _follow(self) -> None:

@@ -32,3 +32,34 @@ def test_a_policy_that_is_not_right_is_refused_with_its_line(
     said = capsys.readouterr().err
     assert "line 3" in said
     assert "explore.rate" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "not_says"),
+    [
+        ("a = 1\nb = = 2\n", "policy.toml: line 2, column 5: this is no TOML", "(at"),
+        ("a = [1,\n", "This is no TOML", "Mend that line"),
+    ],
+)
+def test_what_is_no_toml_is_told_with_its_place_where_it_has_one(
+    text: str, says: str, not_says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "policy.toml").write_text(text, "utf-8")
+    assert main(["policy", "check", "--home", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert not_says not in said
+
+
+def test_the_default_policy_of_a_path_without_one_is_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for home, why in ((tmp_path / "nowhere", "nowhere is not a home"), (tmp_path, "there is no ")):
+        assert main(["policy", "show", "--home", str(home)]) == 0
+        said = capsys.readouterr()
+        assert why in said.err
+        assert "this is the default policy" in said.err
+        assert default().version in said.out
+    (tmp_path / "policy.toml").write_text(DEFAULT_TOML, "utf-8")
+    assert main(["policy", "show", "--home", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""

@@ -57,7 +57,11 @@ def parse(text: str) -> Policy:
     try:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"This is no TOML: {error}.", "Mend the line it names.") from error
+        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        if place is None:
+            raise PolicyError(f"This is no TOML: {error}.", "Look for what is opened and never closed.") from error
+        what = f"line {place[1]}, column {place[2]}: this is no TOML: {str(error)[: place.start()]}."
+        raise PolicyError(what, "Mend that line.") from error
     try:
         return _policy(given)
     except PolicyError as error:

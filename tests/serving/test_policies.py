@@ -25,7 +25,9 @@ def until(true: Callable[[], bool]) -> None:
     assert true()
 
 
-def test_a_changed_file_is_in_force_without_a_dropped_page_and_every_version_is_kept(home: Path) -> None:
+def test_a_changed_file_is_in_force_without_a_dropped_page_and_every_version_is_kept(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = iter(range(NOW, NOW + 1_000_000))
     with Engine.open(home) as engine:
         first = engine.generation.policy.version
@@ -51,6 +53,10 @@ def test_a_changed_file_is_in_force_without_a_dropped_page_and_every_version_is_
         (home / "policy.toml").write_text("[weights]\nlke = 1.0\n", "utf-8")
         until(lambda: "weights.lke" in engine.status(NOW).policy_fault)
         assert "line 2" in engine.status(NOW).policy_fault
+        until(lambda: any("cannot be served" in told.getMessage() for told in caplog.records))
+        (told,) = (told for told in caplog.records if "cannot be served" in told.getMessage())
+        assert "policy.toml: line 2: weights.lke" in told.getMessage()
+        assert told.exc_info is None
         assert engine.status(NOW).policy == second
         (home / "policy.toml").unlink()
         until(lambda: engine.status(NOW).policy == first and not engine.status(NOW).policy_fault)
