@@ -43,7 +43,7 @@ class DamageError(LogError):
 
 
 class HuozhaoWarning(UserWarning):
-    """Something of ours was passed over, and another thing takes its place: nothing must be done."""
+    """Something could not be used, and another thing takes its place; the command line tells it in one line."""
 
 
 class FeatureError(HuozhaoError):

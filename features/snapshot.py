@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from features.arrays import Items, PairTable, Rings, Table, Users
-from features.errors import SnapshotError
+from features.errors import HuozhaoWarning, SnapshotError
 from features.ids import Ids
 from features.layout import ENTITIES, PAIRS, Layout
 from features.log import ahead, sync_folder
@@ -29,11 +29,12 @@ from features.types import AnyArray
 from features.vocabulary import Vocabulary
 
 FORMAT = 1
+PASSED_OVER = "Nothing must be done: an older one or the log takes its place. It may be removed."
 KEPT = 2
 """How many snapshots of a layout stay: the newest, and one to fall back on."""
 
 
-class SnapshotWarning(UserWarning):
+class SnapshotWarning(HuozhaoWarning):
     """A snapshot could not be used; an older one, or the log alone, takes its place."""
 
 
@@ -257,14 +258,14 @@ def _read(layout: Layout, path: Path, ids: Renaming) -> FeatureState:
         meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=_Meta)
         for name, expected in meta.sha256.items():
             if _digest(path / name) != expected:
-                raise SnapshotError(f"{path / name} is not as it was written.", "Remove the snapshot.")
+                raise SnapshotError(f"{path / name} is not as it was written.", PASSED_OVER)
         contents = msgspec.json.decode((path / "contents.json").read_bytes(), type=_Contents)
         with np.load(path / "arrays.npz", allow_pickle=False) as file:
             arrays = [file[f"arr_{n}"] for n in range(len(file.files))]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.DecodeError) as error:
-        raise SnapshotError(f"{path} cannot be read: {error}.", "Remove the snapshot.") from error
+        raise SnapshotError(f"{path} cannot be read: {error}.", PASSED_OVER) from error
     if meta.format != FORMAT:
-        raise SnapshotError(f"{path} is of format {meta.format}, not {FORMAT}.", "Remove the snapshot.")
+        raise SnapshotError(f"{path} is of format {meta.format}, not {FORMAT}.", PASSED_OVER)
     state = _restored(layout, contents, ids)
     _fill(state, arrays, path)
     return state
@@ -289,5 +290,5 @@ def _fill(state: FeatureState, arrays: list[AnyArray], path: Path) -> None:
     empty = leaves(state.arrays)
     forms = [(array.dtype, (rows, *array.shape[1:])) for array, rows in zip(empty, _rows(state), strict=True)]
     if [(array.dtype, array.shape) for array in arrays] != forms:
-        raise SnapshotError(f"{path} holds arrays of another layout.", "Remove the snapshot.")
+        raise SnapshotError(f"{path} holds arrays of another layout.", PASSED_OVER)
     state.adopt(arrays)

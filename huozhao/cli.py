@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -12,6 +13,7 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError
 
 from huozhao import bundle_cli, key_cli, log_cli, page_cli, policy_cli, world_cli
 
+_WITH_PLACE = warnings.formatwarning
 WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
 _FULL, _FORBIDDEN = "Free some space, or name a folder on another disk.", "Name a folder that you may write to."
 WAYS_OUT = {
@@ -64,11 +66,21 @@ for title, commands in COMMANDS.items():
             app.command(command, group=group)
 
 
+def _in_a_line(message: Warning | str, category: type[Warning], *at: object) -> str:
+    """A warning as a person reads it: ours without the place in the source that it came from."""
+    from features.errors import HuozhaoWarning
+
+    if issubclass(category, HuozhaoWarning):
+        return f"huozhao: {' '.join(str(message).split())}\n"
+    return _WITH_PLACE(message, category, *at)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code.
 
     0, or after an error told in one line 2, or 70 if nobody foresaw it; 130 if interrupted.
     """
+    warnings.formatwarning = _in_a_line
     try:
         command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from features.log import SCHEMA, from_batch
 from features.records import Item, Record
 from huozhao import home as homes
 from huozhao import show
-from huozhao.stages import Stages
+from huozhao.stages import Stages, patiently
 from huozhao.times import local_day_ms, wall_ms
 from ranking.api import FeedRequest
 from ranking.engine import Engine
@@ -63,9 +64,12 @@ def demo(home: Path, *, once: bool, port: int) -> None:
     if _built(home) != Built(world.start_ms, whole=True):
         _build(home, world)
     people = _regulars(world)
-    with Engine.open(home) as engine:
-        for batch in _sent(world, engine.status(0).received_ms - OVERLAP_MS, wall_ms()):
-            engine.append(batch, wall_ms())
+    with patiently(homes.OPENING):
+        engine = Engine.open(home)
+    with engine:
+        with patiently("catching up with the day"):
+            for batch in _sent(world, engine.status(0).received_ms - OVERLAP_MS, wall_ms()):
+                engine.append(batch, wall_ms())
         for user_id in people:
             now_ms = wall_ms()
             page = engine.feed(FeedRequest(user_id=user_id, count=PAGE), now_ms, f"demo-{user_id}-{now_ms}")
@@ -73,10 +77,16 @@ def demo(home: Path, *, once: bool, port: int) -> None:
     if once:
         return
     stopped = threading.Event()
-    try:
-        serve(Settings(home=str(home), port=port), lambda address: _announce(world, address, people[0], stopped))
-    finally:
-        stopped.set()
+    with ExitStack() as waiting:
+        waiting.callback(stopped.set)
+        told = waiting.enter_context(ExitStack())
+        told.enter_context(patiently(homes.OPENING))
+
+        def announce(address: str) -> None:
+            told.close()
+            _announce(world, address, people[0], stopped)
+
+        serve(Settings(home=str(home), port=port), announce)
 
 
 def _built(home: Path) -> Built | None:

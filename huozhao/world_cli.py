@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from huozhao.options import Flag, Home, Seed, home_of
 
 sources = App(name="import", help="Make a home of a public data set.")
 
 
-def demo(*, home: Home = None, once: Flag = False, port: int = 8000) -> None:
+def demo(
+    *, home: Home = None, once: Flag = False, port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8000
+) -> None:
     """Build a small world that lives now, train on it, print three people's feeds and serve them.
 
     Parameters

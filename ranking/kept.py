@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from features.errors import BundleError, SnapshotError
+from features.errors import BundleError, HuozhaoWarning, SnapshotError
 from features.log import sync_folder
 from ranking.bundle import factors_of, read_manifest, write
 from ranking.lists import FARTHER, Fitted, Placed
@@ -26,7 +26,7 @@ FORMAT = 1
 ARRAYS = ("centroids", "ranges", "rows", "lists", "marks")
 
 
-class ListsWarning(UserWarning):
+class ListsWarning(HuozhaoWarning):
     """Kept lists could not be used; they are trained anew."""
 
 

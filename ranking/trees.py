@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.errors import BundleError, RequestError
+from features.errors import BundleError, HuozhaoWarning, RequestError
 from features.types import ByteArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.mask_codes import code_rows
 from ranking.mask_kernel import raw_scores
@@ -26,7 +26,7 @@ NO_COLUMNS = np.zeros(0, np.int64)
 NO_CODES = np.zeros((0, 0), np.uint8)
 
 
-class ForestWarning(UserWarning):
+class ForestWarning(HuozhaoWarning):
     """A forest is scored by LightGBM itself, exactly but many times slower."""
 
 

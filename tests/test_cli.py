@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import pytest
 from features.live import HomeLog
 from features.log import records_table
 from features.records import User
+from features.snapshot import SnapshotWarning
 from huozhao import show
 from huozhao.cli import main
 from huozhao.commands import LIVE_TOML
@@ -298,6 +300,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["serve", "--home", "nowhere"], "nowhere is not a home"),
         (["train", "--since"], "--since"),
         (["simulate", "--users", "3"], "3 users"),
+        (["demo", "--port", "99999", "--home", "new"], "65535"),
         (["simulate", "--start", "yesterday"], "--start: 'yesterday' is not a time"),
     ],
 )
@@ -483,6 +486,26 @@ def test_what_takes_long_is_told_and_what_does_not_is_not(capsys: pytest.Capture
             if "long" in capsys.readouterr().err:
                 told.set()
     assert "short" not in capsys.readouterr().err
+
+
+def test_a_stage_that_goes_on_is_told_of_again(capsys: pytest.CaptureFixture[str]) -> None:
+    said = ""
+    with Stages(every_s=0.001) as stages:
+        stages("counted", 1, 4)
+        while "25 % of counted" not in said:
+            said += capsys.readouterr().err
+        stages.of("not counted")
+        while "still not counted" not in said:
+            said += capsys.readouterr().err
+    capsys.readouterr()
+    assert not any(thread.name == "stages" for thread in threading.enumerate())
+
+
+def test_a_warning_of_ours_is_one_line_without_the_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    ours = warnings.formatwarning(SnapshotWarning("Snapshot skipped:\nit is damaged."), SnapshotWarning, "a.py", 3)
+    assert ours == "huozhao: Snapshot skipped: it is damaged.\n"
+    assert "a.py:3" in warnings.formatwarning(UserWarning("else"), UserWarning, "a.py", 3)
 
 
 def test_progress_is_a_line_a_stage_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
