@@ -66,13 +66,15 @@ for title, commands in COMMANDS.items():
             app.command(command, group=group)
 
 
-def _in_a_line(message: Warning | str, category: type[Warning], *at: object) -> str:
+def _in_a_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """A warning as a person reads it: ours without the place in the source that it came from."""
     from features.errors import HuozhaoWarning
 
     if issubclass(category, HuozhaoWarning):
         return f"huozhao: {' '.join(str(message).split())}\n"
-    return _WITH_PLACE(message, category, *at)
+    return _WITH_PLACE(message, category, filename, lineno, line)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

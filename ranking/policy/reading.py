@@ -59,7 +59,9 @@ def parse(text: str) -> Policy:
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         if place is None:
-            raise PolicyError(f"This is no TOML: {error}.", "Look for what is opened and never closed.") from error
+            raise PolicyError(
+                f"This is no TOML: {error}.", "Mend its end: a value, a quote or a bracket is missing."
+            ) from error
         what = f"line {place[1]}, column {place[2]}: this is no TOML: {str(error)[: place.start()]}."
         raise PolicyError(what, "Mend that line.") from error
     try:

@@ -169,7 +169,8 @@ def test_a_mistake_is_told_with_its_line(text: str, where: str, tmp_path: Path) 
         ("[surfaces.mall]\nkinds = []", "surfaces.mall.kinds", "shows every key"),
         ('[surfaces.feed]\nbounds = [{of = "autor", at_most = 1, window = 2}]', "feed.bounds[0].of", "'author'"),
         ('[surfaces.feed]\nbounds = [{of = "author", at_most = 1}]', "surfaces.feed.bounds[0]", "shows every key"),
-        ("room_ttl = ", "TOML", "Mend the line"),
+        ("room_ttl = ", "TOML", "Mend its end"),
+        ("room_ttl = = 3", "line 1, column 12", "Mend that line"),
     ],
 )
 def test_a_mistake_is_refused_by_file_and_key_with_a_way_out(text: str, key: str, way_out: str, tmp_path: Path) -> None:
