@@ -78,6 +78,10 @@ class RequestError(HuozhaoError):
     """A request asks for what cannot be given."""
 
 
+class SurfaceError(RequestError):
+    """A request names a surface that the policy does not declare."""
+
+
 class MomentError(RequestError):
     """A moment lies so far from any snapshot that it is computed again only when asked for by name."""
 

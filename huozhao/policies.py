@@ -1,11 +1,12 @@
 """Policies from the command line: checked, shown, compared."""
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 from features.errors import PolicyError
 from huozhao.times import iso
-from ranking.policy import Policy, load
+from ranking.policy import Policy, default, load
 from ranking.policy.versions import find, history
 from ranking.policy.writing import as_toml, changes
 
@@ -17,6 +18,9 @@ def check(home: Path, file: Path | None) -> None:
         raise PolicyError(f"There is no {path}.", "Name a file, or a home with --home.")
     policy = load(path)
     print(f"{path} is right: version {policy.version}.")
+    for name in sorted(policy.surfaces.keys() - default().surfaces.keys()):
+        near = get_close_matches(name, default().surfaces, 1)
+        print(f"surfaces.{name} is a surface of its own{f', and not {near[0]!r}' if near else ''}.")
     if history(home / "policies"):
         print(f"{len(changes(_named(home, 'current'), policy))} keys differ from what is in force.")
 

@@ -84,6 +84,7 @@ class Answers:
         with self._shared.mutex:
             budget.lap("wait")
             generation, level = self._shared.generation, self._feeds.rung(budget)
+            generation.policy.refuse_unknown(request.surface)
             count = min(request.count, generation.policy.page_most)
             query = generation.query(
                 request_id, request.user_id, count, context, now_ms, request.seen, explain=request.explain
@@ -114,6 +115,7 @@ class Answers:
         with self._shared.mutex:
             budget.lap("wait")
             generation = self._shared.generation
+            generation.policy.refuse_unknown(request.surface)
             query = generation.query(request_id, request.user_id, len(names), context, now_ms, explain=request.explain)
             rows = generation.state.items.find_all(names)
             known = Candidates(given := rows[rows > 0], np.zeros(len(given), np.uint8))

@@ -22,10 +22,11 @@ last popular page of the surface was made of; ``given``: items to rank in the or
 class FeedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who asks for a page, where, and how long it shall be.
 
-    ``now_ms`` and ``request_id`` are given by the server; in process by the caller. ``explain`` adds every item's
-    feature row to the answer. ``seen`` are items on the screen whose impressions may not have been sent yet: scrolling
-    on does not repeat them. Where less than ``deadline_ms`` is left for a page of the first quality a server gives a
-    lesser one, and says so; in process there is no deadline but by a ``Budget``.
+    ``surface`` is one that the policy declares. ``now_ms`` and ``request_id`` are given by the server; in process by
+    the caller. ``explain`` adds every item's feature row to the answer. ``seen`` are items on the screen whose
+    impressions may not have been sent yet: scrolling on does not repeat them. Where less than ``deadline_ms`` is left
+    for a page of the first quality a server gives a lesser one, and says so; in process there is no deadline but by a
+    ``Budget``.
     """
 
     user_id: OptionalId = ""

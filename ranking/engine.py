@@ -174,7 +174,7 @@ class Engine:
         Raises
         ------
         RequestError
-            If the request is not as its type says.
+            If the request is not as its type says, or names a surface that the policy does not declare.
         """
         return self._answers.feed(request, now_ms, request_id, budget or Budget())
 

@@ -12,6 +12,7 @@ from ranking.show import shown, why_of
 
 def alive(generation: Generation, request: AliveRequest, now_ms: int) -> Alive:
     """Which items of a page that was fetched earlier may still be shown to a person, and why others may not."""
+    generation.policy.refuse_unknown(request.surface)
     names = tuple(dict.fromkeys(request.item_ids))
     query = generation.query("", request.user_id, 1, Context(request.surface), now_ms)
     rows = generation.state.items.find_all(names)

@@ -40,6 +40,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     NOT_AVAILABLE = "not_available"
+    UNKNOWN_SURFACE = "unknown_surface"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
@@ -68,6 +69,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.FORBIDDEN: Meaning(403, "the key has not the scope", "ask with another key"),
     Code.NOT_FOUND: Meaning(404, "there is no such route", "see `/schema`"),
     Code.NOT_AVAILABLE: Meaning(404, "the item, person or page is not known", "put it there first"),
+    Code.UNKNOWN_SURFACE: Meaning(404, "the policy declares no such surface", "name one that `detail` lists"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, "the route has no such method", "use one that `Allow` names"),
     Code.TOO_LARGE: Meaning(413, "the body is larger than a server reads", "send several smaller requests"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(

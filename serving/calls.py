@@ -80,6 +80,7 @@ BY_CODE: dict[Code, type[CallError]] = {
     Code.FORBIDDEN: KeyRefusedError,
     Code.NOT_FOUND: MissingError,
     Code.NOT_AVAILABLE: MissingError,
+    Code.UNKNOWN_SURFACE: MissingError,
     Code.RATE_LIMITED: BusyError,
     Code.OVERLOADED: BusyError,
     Code.BUSY: BusyError,

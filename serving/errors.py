@@ -10,7 +10,16 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from features.errors import BundleError, HuozhaoError, LogError, MomentError, PolicyError, RecordError, RequestError
+from features.errors import (
+    BundleError,
+    HuozhaoError,
+    LogError,
+    MomentError,
+    PolicyError,
+    RecordError,
+    RequestError,
+    SurfaceError,
+)
 from serving.api import MEANINGS, MEDIA_TYPE, Code, Problem
 from serving.asked import ASKED
 from serving.keys import ForbiddenError, RateLimitedError, UnauthorizedError
@@ -40,6 +49,7 @@ class MediaTypeError(HuozhaoError):
 
 KINDS: dict[type[HuozhaoError], Code] = {
     RequestError: Code.NOT_AVAILABLE,
+    SurfaceError: Code.UNKNOWN_SURFACE,
     MomentError: Code.MOMENT_FAR,
     RecordError: Code.RECORD_INVALID,
     DepthError: Code.INVALID_REQUEST,

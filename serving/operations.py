@@ -31,9 +31,9 @@ class Operation(NamedTuple):
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "feed": Operation("pages", "read", (*_BODY, Code.OVERLOADED)),
-    "rank": Operation("pages", "read", (*_BODY, Code.OVERLOADED)),
-    "alive": Operation("pages", "read", (*_BODY, Code.OVERLOADED)),
+    "feed": Operation("pages", "read", (*_BODY, Code.UNKNOWN_SURFACE, Code.OVERLOADED)),
+    "rank": Operation("pages", "read", (*_BODY, Code.UNKNOWN_SURFACE, Code.OVERLOADED)),
+    "alive": Operation("pages", "read", (*_BODY, Code.UNKNOWN_SURFACE, Code.OVERLOADED)),
     "similar": Operation("pages", "read", (Code.INVALID_REQUEST, Code.NOT_AVAILABLE, Code.OVERLOADED)),
     "why": Operation(
         "pages",

@@ -323,6 +323,7 @@ def test_a_fault_is_one_line_with_code_2(
         (["replay", "no/such/table.parquet"], "no/such"),
         (["replay", "table.parquet", "--since", "2030-01-01"], "no impression in this time"),
         (["feed", "u1", "--count", "0"], "count"),
+        (["feed", "u1", "--surface", "nope"], "There are feed, plaza, mall"),
         (["feed", "", "--count", "1000"], "count must be at most 200"),
         (["feed", "u" * 129], "user_id must have at most 128 characters"),
         (["replay", "."], ". is a folder"),

@@ -34,6 +34,15 @@ def test_a_policy_that_is_not_right_is_refused_with_its_line(
     assert "explore.rate" in said
 
 
+def test_a_check_tells_the_surfaces_that_are_a_policys_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "policy.toml").write_text("[surfaces.fed]\n[surfaces.search]\n[surfaces.mall]\n", "utf-8")
+    assert main(["policy", "check", "--home", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "surfaces.fed is a surface of its own, and not 'feed'.",
+        "surfaces.search is a surface of its own.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "says", "not_says"),
     [

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from features.errors import FeatureError, PolicyError
+from features.errors import FeatureError, PolicyError, SurfaceError
 from features.layout import half_life_ms
 from ranking.api import MAX_COUNT
 from ranking.policy.boosts import Boost
@@ -64,7 +64,19 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
                 if name in names[:at]:
                     key = f"{table}[{at}].name"
                     raise PolicyError(f"{key}: {name!r} is taken.", "Give each a name of its own.", key=key)
+        self._check_surfaces()
         self.weights_for("feed")
+
+    def _check_surfaces(self) -> None:
+        """Refuse a rule, a boost or a load of a surface that nobody can ask for."""
+        named = {"commerce.surfaces": self.commerce.surfaces}
+        named |= {f"rules[{at}].surfaces": rule.surfaces for at, rule in enumerate(self.rules)}
+        named |= {f"boosts[{at}].surfaces": boost.surfaces for at, boost in enumerate(self.boosts)}
+        for key, surfaces in named.items():
+            for name in surfaces:
+                if name not in self.surfaces:
+                    way_out = f"Name one of {', '.join(self.surfaces)}, or declare it as a table [surfaces.{name}]."
+                    raise PolicyError(f"{key}: there is no surface {name!r}.", way_out, key=key)
 
     @cached_property
     def version(self) -> str:
@@ -83,8 +95,20 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         return self.commerce.most > 0 or over_a_day
 
     def surface(self, name: str) -> Surface:
-        """The rules of a surface; those of ``feed`` where it has none."""
+        """The rules of a surface; those of ``feed`` where it has none: pages of the log may be of one that is gone."""
         return self.surfaces.get(name, self.surfaces["feed"])
+
+    def refuse_unknown(self, surface: str) -> None:
+        """Refuse a surface that a request names and the policy does not declare.
+
+        Raises
+        ------
+        SurfaceError
+            Naming those that there are.
+        """
+        if surface not in self.surfaces:
+            way_out = f"There are {', '.join(self.surfaces)}; policy.toml may declare others."
+            raise SurfaceError(f"surface: there is no {surface!r}.", way_out)
 
     def weights_for(self, name: str) -> Weights:
         """The weights of a surface."""

@@ -1,17 +1,20 @@
 """The engine through its public door: what goes in changes what comes out, and nothing illegal ever does."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from features.errors import BundleError, LogError, RequestError
+from features.errors import BundleError, LogError, RequestError, SurfaceError
 from features.log import DAY_MS
 from features.records import Action, Control, Event, Item, Kind, Record, User
 from ranking import Engine, Feed, FeedRequest, RankRequest
+from ranking.api import Alive, AliveRequest
 from ranking.journal import SERVED_KEPT
+from ranking.policy import parse
 from tests.small_home import NOW
 
 
@@ -321,6 +324,22 @@ def test_no_wrong_request_from_python_gets_into_the_log(
             engine.feed(FeedRequest(**fields), now_ms, request_id)
         assert len(feed(engine).items) > 0
     Engine.open(home).close()
+
+
+def test_a_surface_that_the_policy_does_not_declare_is_refused_with_those_that_it_does(home: Path) -> None:
+    with Engine.open(home) as engine:
+        asked: tuple[Callable[[str], Feed | Alive], ...] = (
+            lambda surface: engine.feed(FeedRequest(surface=surface), NOW, "feed"),
+            lambda surface: engine.rank(RankRequest(item_ids=("i1",), surface=surface), NOW, "rank"),
+            lambda surface: engine.alive(AliveRequest(item_ids=("i1",), surface=surface), NOW),
+        )
+        for ask in asked:
+            with pytest.raises(SurfaceError, match=r"no 'tab1'\. There are feed, plaza, mall;"):
+                ask("tab1")
+        engine.go_by(parse("[surfaces.tab1]\nkinds = ['video']\n"), lambda: NOW)
+        for ask in asked:
+            ask("tab1")
+        assert {item.kind for item in feed(engine, surface="tab1").items} == {Kind.VIDEO}
 
 
 def test_a_takedown_is_one_step(home: Path) -> None:

@@ -170,6 +170,8 @@ def test_a_mistake_is_told_with_its_line(text: str, where: str, tmp_path: Path) 
         ('[surfaces.feed]\nbounds = [{of = "autor", at_most = 1, window = 2}]', "feed.bounds[0].of", "'author'"),
         ('[surfaces.feed]\nbounds = [{of = "author", at_most = 1}]', "surfaces.feed.bounds[0]", "shows every key"),
         ("room_ttl = ", "TOML", "Mend its end"),
+        ("[commerce]\nsurfaces = ['fed']", "line 2: commerce.surfaces: there is no surface 'fed'", "feed, plaza, mall"),
+        ("[[rules]]\nname = 'r'\nkinds = ['room']\nsurfaces = ['tab']", "line 4: rules[0].surfaces", "[surfaces.tab]"),
         ("room_ttl = = 3", "line 1, column 12", "Mend that line"),
     ],
 )
