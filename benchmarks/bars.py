@@ -27,6 +27,7 @@ BARS = {
     "score.vs_lightgbm": Bar(">=", 15, 30),
     "score.as_served_vs_lightgbm": Bar(">=", 25, 50),
     "score.vs_best_peer": Bar(">=", 6, 15),
+    "score.load_seconds": Bar("<=", 1.5),
     "index.products_recall_at_100": Bar(">=", 0.95),
     "index.products_time_ratio": Bar("<=", 1.3),
     "index.filtered_1pct_recall": Bar(">=", 0.99),

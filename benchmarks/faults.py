@@ -38,7 +38,12 @@ TAKEN_DOWN = tuple(f"i{n}" for n in range(0, 400, 7))
 
 def run(*, quick: bool) -> Report:
     """Each fault for a while, and what came after it: 50 appends and pages a fault (500 when not quick)."""
-    report, times = Report("faults"), 50 if quick else 500
+    return measure(50, 2) if quick else measure(500, 20)
+
+
+def measure(times: int, seconds: float) -> Report:
+    """So many appends and pages a fault; then, for so long, a disk that is slow to sync."""
+    report = Report("faults")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         make_market(home, MARKET)
@@ -49,7 +54,7 @@ def run(*, quick: bool) -> Report:
             _parts(trial)
             _surroundings(trial)
         _kept(report, trial, home)
-        slow_disk(report, home, 2 if quick else 20)
+        slow_disk(report, home, seconds)
     report.ratios |= {
         "faults.pages_failed": float(trial.failed),
         "faults.pages_late": trial.late / max(trial.pages, 1),

@@ -51,6 +51,11 @@ class Heard(NamedTuple):
 
 def run(*, quick: bool) -> Report:
     """Ten thousand requests (one thousand when quick) to a server of a small market."""
+    return measure(QUICK if quick else REQUESTS)
+
+
+def measure(requests: int) -> Report:
+    """The first so many of the requests."""
     report = Report("fuzz")
     heard: dict[str, list[Heard]] = {}
     counts: Counter[str] = Counter()
@@ -59,7 +64,7 @@ def run(*, quick: bool) -> Report:
         home, said = Path(folder) / "home", Path(folder) / "said"
         make_market(home, MARKET)
         with _serving(home, said) as address:
-            for number in range(QUICK if quick else REQUESTS):
+            for number in range(requests):
                 sent = drawn(draw, number, NOW_MS)
                 try:
                     answer = ask(address, sent.wire, cut=sent.cut)

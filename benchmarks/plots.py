@@ -71,6 +71,58 @@ def of_scale(rows: Rows) -> str | None:
     return page("".join(panels), len(panels)) if panels else None
 
 
+ONE_IN = {"p50_ms": 2, "p95_ms": 20, "p99_ms": 100, "p99_9_ms": 1000}
+"""Of how many one is slower, by the name of the quantile."""
+CURVES = {
+    "feed": {
+        "huozhao": "ours, in turn with",
+        "naive": "the naive stack",
+        "feeds alone": "in process, alone",
+        "feeds with churn": "beside a writer",
+        "feeds while it swaps": "beside a swap",
+        "feed and events, 70 %, even: feed": "HTTP, 70 %, even",
+        "feed and events, 70 %, Poisson: feed": "HTTP, Poisson",
+    },
+    "http": {
+        "empty, 1 connection": "empty route",
+        "feed of 50, 1 connection": "1 connection",
+        "feed of 50, 8 connections": "8 connections",
+        "feed of 50, 70 %, even": "70 %, even",
+        "feed of 50, 70 %, Poisson": "70 %, Poisson",
+    },
+    "overload": {
+        "8 connections, each at once": "at capacity",
+        "3 times that, Poisson": "3 times that",
+    },
+    "soak": {
+        "feed and events, 70 %, Poisson: feed": "pages",
+        "feed and events, 70 %, Poisson: events": "events",
+        "effect: a room starts": "a room starts",
+        "effect: a room ends": "a room ends",
+        "effect: its price changes": "a price changes",
+    },
+}
+"""What is drawn of a benchmark's systems, and by which name."""
+
+
+def of_times(names: Mapping[str, str]) -> Callable[[Rows], str | None]:
+    """Draws the quantiles of some systems: how slow one page in so many is."""
+
+    def drawn(rows: Rows) -> str | None:
+        series: dict[str, list[Point]] = {}
+        for row in rows:
+            points = [(float(n), ms) for name, n in ONE_IN.items() if is_number(ms := row.get(name)) and ms > 0]
+            if row["system"] in names and len(points) == len(ONE_IN):
+                series[names[str(row["system"])]] = points
+        if not series:
+            return None
+        x = Axis.over("one in so many is slower", list(map(float, ONE_IN.values())))
+        y = Axis.over("ms", [ms for points in series.values() for _, ms in points])
+        return page(lines("Latency", x, y, series))
+
+    return drawn
+
+
 LOOP = {
     "expected": "Gain a page, as the world expects it",
     "entropy": "Category entropy a person, bits",
@@ -123,6 +175,7 @@ DRAWN: dict[str, Callable[[Rows], str | None]] = {
     "loop": of_loop,
     "scale": of_scale,
     "score": of_score,
+    **{name: of_times(names) for name, names in CURVES.items()},
 }
 
 

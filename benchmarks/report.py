@@ -3,45 +3,37 @@
 import os
 import platform
 import resource
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from llvmlite import binding
 
 Row = dict[str, str | float]
-PACKAGES = ("faiss-cpu", "lightgbm", "llvmlite", "numba", "numpy", "pyarrow")
+PACKAGES = (
+    "faiss-cpu", "hnswlib", "lightgbm", "litestar", "llvmlite", "msgspec", "numba", "numpy", "onnxruntime", "pyarrow",
+    "tl2cgen", "treelite", "uvloop",
+)  # fmt: skip
+"""What figures hang on, beside SQLite; peers where they are installed."""
 WIDTHS = ("avx2", "avx512f")
 """Features of a processor that decide how many rows a kernel takes at a time."""
 LOOK_S = 0.005
 
 
-@dataclass
-class Report:
-    """Rows of figures, ratios by name, and the faults that make the run fail."""
-
-    benchmark: str
-    rows: list[Row] = field(default_factory=list)
-    ratios: dict[str, float] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, object]:
-        """What ``--json`` writes."""
-        versions = {name: version(name) for name in PACKAGES}
-        return {
-            "benchmark": self.benchmark,
-            "machine": machine(),
-            "versions": versions,
-            "rows": self.rows,
-            "ratios": self.ratios,
-            "faults": self.faults,
-        }
+def versions() -> dict[str, str]:
+    """Of the packages that are installed, and of SQLite."""
+    found = {"sqlite": sqlite3.sqlite_version}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return dict(sorted(found.items()))
 
 
 def machine() -> dict[str, str | int | bool]:
@@ -63,6 +55,31 @@ def machine() -> dict[str, str | int | bool]:
 def threads() -> int:
     """Threads that this process may run at once: fewer than cores where it is pinned to some."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class Report:
+    """Rows of figures, ratios by name, and the faults that make the run fail.
+
+    The machine is told as it is when the report is begun: a load generator pins its process to a core later.
+    """
+
+    benchmark: str
+    rows: list[Row] = field(default_factory=list)
+    ratios: dict[str, float] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    began_on: dict[str, str | int | bool] = field(default_factory=machine)
+
+    def as_json(self) -> dict[str, object]:
+        """What ``--json`` writes."""
+        return {
+            "benchmark": self.benchmark,
+            "machine": self.began_on,
+            "versions": versions(),
+            "rows": self.rows,
+            "ratios": self.ratios,
+            "faults": self.faults,
+        }
 
 
 def say(what: str) -> None:

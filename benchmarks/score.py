@@ -1,9 +1,9 @@
 """The scorer beside LightGBM's own predict and what else scores the same trees, on the same rows, one thread each."""
 
-import shutil
+import multiprocessing
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import lightgbm as lgb
 import numpy as np
 
 from benchmarks.report import Report, Row, interleaved, quantiles
+from benchmarks.score_peers import Scores, peers
 from features.types import DoubleArray, FloatArray
 from ranking.trees import Forest
 
@@ -24,18 +25,17 @@ REQUESTS = 5
 
 
 class Plan(NamedTuple):
-    """Trees a head, rows they are grown on, items whose codes are kept, and times each system is asked."""
+    """Trees a head, rows they are grown on, items whose codes are kept, times each system is asked, and loads."""
 
     trees: int
     samples: int
     items: int
     times: int
+    loads: int = 1
 
 
-FULL = Plan(trees=300, samples=20_000, items=1_000_000, times=40)
+FULL = Plan(trees=300, samples=20_000, items=1_000_000, times=40, loads=5)
 QUICK = Plan(trees=60, samples=10_000, items=100_000, times=10)
-
-Scores = Callable[[], DoubleArray]
 
 
 def run(*, quick: bool) -> Report:
@@ -69,13 +69,34 @@ def measure(plan: Plan) -> Report:
         ", as served", as_served, "lightgbm, as served", lightgbm_served, lightgbm_served()
     )
     with tempfile.TemporaryDirectory() as folder:
-        for name, peer in _peers(texts, rows, Path(folder)).items():
+        for name, peer in peers(boosters, rows, Path(folder)).items():
             ratio, apart = turns.taken(f", beside {name}", floats, name, peer, lightgbm())
             exact += [ratio] if apart <= CLOSE else []
     if exact:
         report.ratios["score.vs_best_peer"] = min(exact)
     report.ratios["score.two_threads_vs_one"] = _two_threads(turns, floats)
+    row, report.ratios["score.load_seconds"] = _loading(texts, rows, plan)
+    report.rows.append(row)
     return report
+
+
+def _loading(texts: dict[str, str], rows: FloatArray, plan: Plan) -> tuple[Row, float]:
+    """How long a process that has just begun takes to make a scorer of model texts, and to its first scores."""
+    took = []
+    for _ in range(plan.loads):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+            took.append(fresh.submit(_loaded, texts, rows).result())
+    load, first = np.median(took, axis=0).tolist()
+    row: Row = {"system": "huozhao, loading in a new process", "trees": HEADS * plan.trees, "loads": plan.loads}
+    return row | {"load_seconds": load, "first_scores_seconds": first}, load
+
+
+def _loaded(texts: dict[str, str], rows: FloatArray) -> tuple[float, float]:
+    started = time.perf_counter()
+    forest = Forest.from_model_texts(texts)
+    load = time.perf_counter() - started
+    forest.raw(rows)
+    return load, time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -142,26 +163,6 @@ def _as_served(forest: Forest, rows: FloatArray, rng: np.random.Generator, items
     moving = np.asfortranarray(served)
     moving[:, ITEM] = np.nan
     return served, lambda: forest.score(forest.coded(moving, columns, kept, chosen))
-
-
-def _peers(texts: dict[str, str], rows: FloatArray, folder: Path) -> dict[str, Scores]:
-    """Each head as C code by tl2cgen with integer thresholds, compiled by gcc; nothing where either is missing."""
-    try:
-        import tl2cgen
-        import treelite
-    except ImportError as missing:
-        print(f"score: tl2cgen is left out: {missing}")
-        return {}
-    if shutil.which("gcc") is None:
-        print("score: tl2cgen is left out: no gcc")
-        return {}
-    batch, heads = tl2cgen.DMatrix(rows), []
-    for head, text in texts.items():
-        (folder / "model.txt").write_text(text)
-        model, library = treelite.frontend.load_lightgbm_model(folder / "model.txt"), folder / f"{head}.so"
-        tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"quantize": 1, "parallel_comp": 8})
-        heads.append(tl2cgen.Predictor(library, nthread=1))
-    return {"tl2cgen": lambda: np.column_stack([one.predict(batch, pred_margin=True).ravel() for one in heads])}
 
 
 def _boosters(plan: Plan) -> list[lgb.Booster]:

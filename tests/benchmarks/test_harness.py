@@ -12,7 +12,7 @@ from benchmarks import people, scale, train
 from benchmarks.__main__ import run_all
 from benchmarks.bars import BARS, Bar
 from benchmarks.doc import MARKED, PAGE, rewritten, section
-from benchmarks.plots import DRAWN, PICTURES, RESULTS, draw
+from benchmarks.plots import CURVES, DRAWN, ONE_IN, PICTURES, RESULTS, draw
 from seeds.world import Size
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +103,10 @@ REPORTS = {
         for items in (1_000, 10_000, 1_000_000)
     ],
     "score": [{"system": "huozhao", "size": "n", "p50_ms": 1.3}, {"system": "peer", "size": "n", "p50_ms": 64.0}],
+    **{
+        name: [{"system": system, **dict.fromkeys(ONE_IN, 2.0)} for system in systems]
+        for name, systems in CURVES.items()
+    },
 }
 
 
