@@ -65,7 +65,7 @@ def against_bar(name: str, value: float) -> dict[str, object]:
 def on(machine: Mapping[str, object], versions: Mapping[str, str]) -> str:
     """The machine that a result is of, in a line."""
     able = [sign for name, sign in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if machine.get(name)][:1]
-    cores = f"{machine['cores']} cores, {machine['threads']} threads"
+    cores = f"{machine['cores']} cores" + (f", {machine['threads']} threads" if "threads" in machine else "")
     facts = [str(machine["processor"]), cores, *able, str(machine["system"]), f"Python {machine['python']}"]
     facts += [f"{name} {number}" for name, number in versions.items()]
     return f"<sub>{', '.join(facts)}.</sub>"
