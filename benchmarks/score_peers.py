@@ -1,8 +1,8 @@
 """What else scores the trees of LightGBM: peers that are installed, one thread, as their makers would have them used.
 
 ``onnxruntime`` has two graphs of the same trees: ``float``, as its converters write it, which adds leaves in float32,
-and ``double``, which is slower and right to 1e-6. Both hold all heads in one operator, built here from what LightGBM
-says of its trees: the converter of its family knows no ensemble of several boosters.
+and ``double``, which is slower and right to 1e-6. They are built here from what LightGBM says of its trees: converters
+know no raw scores of a model that was trained to tell probabilities.
 """
 
 import shutil
@@ -46,7 +46,7 @@ def _tl2cgen(boosters: Sequence[lgb.Booster], rows: FloatArray, folder: Path) ->
 
 
 def _onnxruntime(boosters: Sequence[lgb.Booster], rows: FloatArray, _: Path) -> dict[str, Scores]:
-    """One graph for all heads, in floats and in doubles."""
+    """A graph for each head, in floats and in doubles."""
     import onnxruntime
     from onnx import TensorProto
 
@@ -54,9 +54,9 @@ def _onnxruntime(boosters: Sequence[lgb.Booster], rows: FloatArray, _: Path) -> 
     options.intra_op_num_threads = options.inter_op_num_threads = 1
 
     def scores(kind: int, x: FloatArray | DoubleArray) -> Scores:
-        model = _graph(boosters, kind, x.shape[1]).SerializeToString()
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return lambda: np.asarray(session.run(None, {"x": x})[0], np.float64)
+        models = [_graph(booster, kind, x.shape[1]).SerializeToString() for booster in boosters]
+        heads = [onnxruntime.InferenceSession(one, options, providers=["CPUExecutionProvider"]) for one in models]
+        return lambda: np.column_stack([head.run(None, {"x": x})[0].ravel() for head in heads]).astype(np.float64)
 
     return {
         "onnxruntime, float": scores(TensorProto.FLOAT, rows),
@@ -64,27 +64,24 @@ def _onnxruntime(boosters: Sequence[lgb.Booster], rows: FloatArray, _: Path) -> 
     }
 
 
-def _graph(boosters: Sequence[lgb.Booster], kind: int, columns: int) -> Any:  # noqa: ANN401  # onnx has no types
+def _graph(booster: lgb.Booster, kind: int, columns: int) -> Any:  # noqa: ANN401  # onnx has no types
     """A model of one operator whose numbers are of a kind of onnx."""
     from onnx import TensorProto, helper
 
     nodes, leaves = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
-    tree = 0
-    for head, booster in enumerate(boosters):
-        for one in booster.dump_model()["tree_info"]:
-            for node, feature, cut, low, high, leaf in _nodes(one["tree_structure"]):
-                nodes.append((tree, node, feature, cut, low, high, "LEAF" if low == node else "BRANCH_LEQ"))
-                if low == node:
-                    leaves.append((tree, node, head, leaf))
-            tree += 1
+    for tree, one in enumerate(booster.dump_model()["tree_info"]):
+        for node, feature, cut, low, high, leaf in _nodes(one["tree_structure"]):
+            nodes.append((tree, node, feature, cut, low, high, "LEAF" if low == node else "BRANCH_LEQ"))
+            if low == node:
+                leaves.append((tree, node, leaf))
     trees, ids, features, cuts, lows, highs, modes = map(list, zip(*nodes, strict=True))
-    of_tree, of_node, of_head, weights = map(list, zip(*leaves, strict=True))
+    of_tree, of_node, weights = map(list, zip(*leaves, strict=True))
     operator = helper.make_node(
         "TreeEnsembleRegressor",
         ["x"],
         ["y"],
         domain="ai.onnx.ml",
-        n_targets=len(boosters),
+        n_targets=1,
         nodes_treeids=trees,
         nodes_nodeids=ids,
         nodes_featureids=features,
@@ -94,11 +91,11 @@ def _graph(boosters: Sequence[lgb.Booster], kind: int, columns: int) -> Any:  # 
         nodes_falsenodeids=highs,
         target_treeids=of_tree,
         target_nodeids=of_node,
-        target_ids=of_head,
+        target_ids=[0] * len(leaves),
         target_weights_as_tensor=helper.make_tensor("weights", kind, [len(weights)], weights),
     )
     x = helper.make_tensor_value_info("x", kind, [None, columns])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, len(boosters)])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     return helper.make_model(helper.make_graph([operator], "trees", [x], [y]), opset_imports=opsets, ir_version=8)
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -22,7 +23,7 @@ TINY: dict[str, Callable[[], Report]] = {
     "replay": lambda: replay.measure(Size(users=150, hosts=20, videos=250, products=100, days=3)),
 }
 RATIOS = {
-    "score": {"score.vs_lightgbm"},
+    "score": {"score.vs_lightgbm", "score.load_seconds"},
     "index": {
         "index.products_recall_at_100",
         "index.products_time_ratio",
@@ -74,6 +75,16 @@ def test_a_run_finds_no_wrong_result_and_writes_the_documented_shape(
     assert isinstance(ratios, dict)
     assert ratios.keys() >= RATIOS[name]
     assert all(isinstance(ratio, float) and ratio > 0 for ratio in ratios.values())
+
+
+def test_peers_score_the_same_trees(reports: dict[str, Mapping[str, object]]) -> None:
+    rows = reports["score"]["rows"]
+    assert isinstance(rows, list)
+    apart = {row["system"]: row["max_difference"] for row in rows if "max_difference" in row}
+    there = {"tl2cgen"} if find_spec("tl2cgen") and which("gcc") else set()
+    there |= {"onnxruntime, float", "onnxruntime, double"} if find_spec("onnxruntime") and find_spec("onnx") else set()
+    assert {name for name in apart if not name.startswith(("huozhao", "lightgbm"))} == there
+    assert all(apart[name] < 1e-6 for name in there)
 
 
 def test_adds_are_compared_with_the_peer_that_is_there(reports: dict[str, Mapping[str, object]]) -> None:
