@@ -21,7 +21,7 @@ from huozhao import home as homes
 from huozhao import show
 from huozhao.stages import Stages, patiently
 from huozhao.times import local_day_ms, wall_ms
-from ranking.api import FeedRequest
+from ranking.api import Feed, FeedRequest
 from ranking.engine import Engine
 from seeds.constants import DAY_MS, Size
 from seeds.world import World
@@ -70,10 +70,10 @@ def demo(home: Path, *, once: bool, port: int) -> None:
         with patiently("catching up with the day"):
             for batch in _sent(world, engine.status(0).received_ms - OVERLAP_MS, wall_ms()):
                 engine.append(batch, wall_ms())
-        for user_id in people:
-            now_ms = wall_ms()
-            page = engine.feed(FeedRequest(user_id=user_id, count=PAGE), now_ms, f"demo-{user_id}-{now_ms}")
-            show.console().print(show.feed_table(page), "")
+        with patiently("making the first pages"):
+            pages = [_page(engine, user_id, wall_ms()) for user_id in people]
+    for page in pages:
+        show.console().print(show.feed_table(page), "")
     if once:
         return
     stopped = threading.Event()
@@ -87,6 +87,10 @@ def demo(home: Path, *, once: bool, port: int) -> None:
             _announce(world, address, people[0], stopped)
 
         serve(Settings(home=str(home), port=port), announce)
+
+
+def _page(engine: Engine, user_id: str, now_ms: int) -> Feed:
+    return engine.feed(FeedRequest(user_id=user_id, count=PAGE), now_ms, f"demo-{user_id}-{now_ms}")
 
 
 def _built(home: Path) -> Built | None:

@@ -74,7 +74,7 @@ def _under(account: Account, left: int) -> str:
 
 
 def _candidates(candidates: Sequence[Considered]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     for name in ("slot", "by\nvalue", "re-\nranked"):
         table.add_column(name, justify="right", no_wrap=True)
     # Where it is narrow these break into lines: a column that may not be broken is cut off, and its figures with it.
