@@ -29,8 +29,8 @@ def measure(market: Market, times: int) -> Report:
     reader.catch_up(state, state.described())
     rng = np.random.default_rng(5)
     bundle = train(market, reader, sample_rows(market, reader, state))
-    kept = ItemCodes(Forest.from_model_texts(bundle.models), reader.feature_set)
-    kept.catch_up(reader, state, np.arange(len(state.items), dtype=np.int32))
+    kept = ItemCodes(Forest.from_model_texts(bundle.models), reader)
+    kept.catch_up(state, np.arange(len(state.items), dtype=np.int32))
     matrix = rng.random((len(state.items), COLUMNS), np.float32)
     columns = np.asfortranarray(matrix)
     users_of = iter(rng.integers(1, len(state.users), 10_000).tolist())
@@ -42,7 +42,7 @@ def measure(market: Market, times: int) -> Report:
         return reader.rows(state, next(users_of), drawn(), NOW_MS, Context("feed"))
 
     def as_served() -> AnyArray:
-        return kept.coded(reader, state, next(users_of), drawn(), NOW_MS, Context("feed")).table.T
+        return kept.coded(state, next(users_of), drawn(), NOW_MS, Context("feed")).table.T
 
     def by_row() -> FloatArray:
         return matrix.take(drawn(), axis=0)

@@ -5,6 +5,7 @@ damaged: the rest of its row group goes with it. Offsets need no page, for recor
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -36,14 +37,12 @@ def readable(path: Path, first: int, end: int) -> pa.Table:
         Of ``SCHEMA``; empty where not even the file's directory can be read.
     """
     groups = [SCHEMA.empty_table()]
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            if file.schema_arrow.equals(SCHEMA) and sum(counts) == end - first:
-                starts = (first + np.cumsum([0, *counts])).tolist()
-                groups += [_group(file, group, starts[group], count) for group, count in enumerate(counts)]
-    except DAMAGE:
-        """Without its directory nothing in the file can be found."""
+    # Without its directory nothing in the file can be found.
+    with suppress(*DAMAGE), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        if file.schema_arrow.equals(SCHEMA) and sum(counts) == end - first:
+            starts = (first + np.cumsum([0, *counts])).tolist()
+            groups += [_group(file, group, starts[group], count) for group, count in enumerate(counts)]
     return pa.concat_tables(groups)
 
 

@@ -85,7 +85,7 @@ class Generation:
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
         self.reader.begin(state)
         forest = ranker.forest
-        self._item_codes = ItemCodes(forest, bundle.feature_set) if forest and forest.compiled else None
+        self._item_codes = ItemCodes(forest, self.reader) if forest and forest.compiled else None
         factors = factors_of(bundle.sha256)
 
         def kept(kind: str) -> Kept | None:
@@ -171,7 +171,7 @@ class Generation:
     def _catch_up(self, rows: RowArray) -> None:
         self.reader.catch_up(self.state, rows)
         if self._item_codes:
-            self._item_codes.catch_up(self.reader, self.state, rows)
+            self._item_codes.catch_up(self.state, rows)
         self._indexes.catch_up(rows)
 
     def query(
@@ -228,7 +228,7 @@ class Generation:
         """The codes of candidates, as of now; their feature rows to explain by, or where nothing is coded."""
         rows, codes = chosen.rows, self._item_codes
         asked = self.state, query.personalised_user, rows, query.now_ms, query.context
-        coded = codes.coded(self.reader, *asked) if codes else None
+        coded = codes.coded(*asked) if codes else None
         features = np.zeros((len(rows), 0), np.float32) if codes and not explain else self.reader.rows(*asked)
         decided = self.decisions.of(query, rows)
         # A view of no dimensions costs nothing where re-ranking reads none.

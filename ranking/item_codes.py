@@ -5,7 +5,6 @@ import numpy as np
 from features.arrays import N_ENTITIES
 from features.reader import Reader
 from features.records import Context
-from features.schema import FeatureSet
 from features.state import FeatureState
 from features.stretch import Stretch
 from features.types import ByteArray, RowArray
@@ -22,46 +21,41 @@ class ItemCodes:
     ----------
     forest : Forest
         Compiled.
-    feature_set : FeatureSet
-
-    Attributes
-    ----------
-    moving : (m,) int64
-        The features that people, events or time may change, and that some tree asks for.
+    reader : Reader
+        Of the features that the forest was trained on.
     """
 
-    def __init__(self, forest: Forest, feature_set: FeatureSet) -> None:
-        self._forest = forest
-        self._still = np.array(feature_set.still, np.int64)
-        self._columns = forest.columns_of(feature_set.still)
+    def __init__(self, forest: Forest, reader: Reader) -> None:
+        self._forest, self._reader = forest, reader
+        still = reader.feature_set.still
+        self._still = np.array(still, np.int64)
+        self._columns = forest.columns_of(still)
         self._stretch = Stretch[ByteArray]((len(self._columns),), np.uint8)
         self._table = self._stretch.array
-        moving = np.setdiff1d(np.arange(len(feature_set.columns)), self._still)
-        self.moving = moving[[len(forest.columns_of([one])) > 0 for one in moving.tolist()]]
+        moving = np.setdiff1d(np.arange(len(reader.feature_set.columns)), self._still)
+        moving = moving[[len(forest.columns_of([one])) > 0 for one in moving.tolist()]]
+        order = np.argsort(reader.basis[moving], kind="stable")
+        begins = np.searchsorted(reader.basis[moving][order], np.arange(N_ENTITIES + 3))
+        self._moving = Moving(moving[order], begins)
 
-    def catch_up(self, reader: Reader, state: FeatureState, rows: RowArray) -> None:
+    def catch_up(self, state: FeatureState, rows: RowArray) -> None:
         """Code the catalog rows ``rows`` of a state that the reader has caught up with."""
         if len(self._table) < len(state.items):
             known, self._table = len(self._table), self._stretch.reserve(len(state.items))
             # What the catalog has not described yet is as blank as row 0.
-            self._table[known:] = self._read(reader, state, np.zeros(1, np.int32))
+            self._table[known:] = self._read(state, np.zeros(1, np.int32))
         for start in range(0, len(rows), _AT_ONCE):
             some = rows[start : start + _AT_ONCE]
-            self._table[some] = self._read(reader, state, some)
+            self._table[some] = self._read(state, some)
 
-    def _read(self, reader: Reader, state: FeatureState, rows: RowArray) -> ByteArray:
-        features = reader.rows(state, 0, rows, 0, Context(), self._still)
+    def _read(self, state: FeatureState, rows: RowArray) -> ByteArray:
+        features = self._reader.rows(state, 0, rows, 0, Context(), self._still)
         return self._forest.coded(features).columns(self._columns)
 
-    def coded(
-        self, reader: Reader, state: FeatureState, user: int, rows: RowArray, now_ms: int, context: Context
-    ) -> Coded:
+    def coded(self, state: FeatureState, user: int, rows: RowArray, now_ms: int, context: Context) -> Coded:
         """Codes of items (n,) for one person, as of the state's offset and a time: what is kept, and what moves."""
-        of = reader.basis[self.moving]
-        order = np.argsort(of, kind="stable")
-        moving = Moving(self.moving[order], np.searchsorted(of[order], np.arange(N_ENTITIES + 3)))
-        coded, asked = self._forest.blank(len(rows)), reader.asked(state, user, now_ms, context)
+        coded, asked = self._forest.blank(len(rows)), self._reader.asked(state, user, now_ms, context)
         if len(rows):
             still = Still(self._table, self._columns)
-            code_live(self._forest.native, *asked, rows, moving, still, coded.table.reshape(-1))
+            code_live(self._forest.native, *asked, rows, self._moving, still, coded.table.reshape(-1))
         return coded

@@ -65,12 +65,12 @@ def code_live(
         if not len(some):
             continue
         if of == ITEM:
-            code_rows(model, asked, asker, of, items, kinds, some, codes, stride)
+            code_columns(model, asked, asker, of, items, kinds, some, codes, stride)
             continue
         group, first = grouped(keys[of], kinds)
         few, wide = keys[of][first], stride_of(len(first))
         of_groups = np.empty(model.members.place[-1] * wide, np.uint8)
-        code_rows(model, asked, asker, of, few, kinds[first], some, of_groups, wide)
+        code_columns(model, asked, asker, of, few, kinds[first], some, of_groups, wide)
         for j in some:
             first_code, stop = columns_of(model, j)
             for c in range(first_code, stop):
@@ -92,7 +92,7 @@ def copy_still(still: Still, items: RowArray, codes: ByteArray, stride: int) -> 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def code_rows(
+def code_columns(
     model: Model,
     asked: Asked,
     asker: Asker,

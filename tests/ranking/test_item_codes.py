@@ -135,13 +135,13 @@ def test_codes_made_of_distinct_rows_are_those_of_every_float(
     market: tuple[FeatureState, Reader, Forest], n: int
 ) -> None:
     state, reader, forest = market
-    kept = ItemCodes(forest, reader.feature_set)
-    kept.catch_up(reader, state, np.arange(len(state.items), dtype=np.int32))
+    kept = ItemCodes(forest, reader)
+    kept.catch_up(state, np.arange(len(state.items), dtype=np.int32))
     rng = np.random.default_rng(n)
     for user in (0, *rng.integers(1, len(state.users), 8).tolist()):
         # Row 0 is of an item that nobody described.
         rows = rng.integers(0, len(state.items), n).astype(np.int32)
         when, context = NOW_MS + int(rng.integers(0, 10**9)), Context("feed", "phone")
-        ours = kept.coded(reader, state, user, rows, when, context)
+        ours = kept.coded(state, user, rows, when, context)
         floats = forest.coded(reader.rows(state, user, rows, when, context))
         np.testing.assert_array_equal(ours.table[:, :n], floats.table[:, :n])
