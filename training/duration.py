@@ -7,7 +7,7 @@ import numpy as np
 from features.outcomes import KIND_NAMES
 from features.types import BoolArray
 from training import metrics
-from training.bootstrap import Bootstrap, Rows, Sums, added, ratio
+from training.bootstrap import Bootstrap, Difference, Rows, Sums, added, ratio
 from training.cohorts import DECILES, within_deciles
 from training.figures import OURS, Judged, Row, difference_row, row_of, sparing
 from training.watch import HEAD, Watch, watch_figures, with_watch
@@ -75,7 +75,7 @@ def _watch(on: Judged, watches: Watch, boot: Bootstrap) -> Iterator[Row]:
         chosen = of_kind & on.mature[:, column]
         rows = Rows(on.slate[chosen], on.user[chosen])
         for system, figure in watch_figures(rows, watches, chosen, boot):
-            if isinstance(figure, metrics.Difference):
+            if isinstance(figure, Difference):
                 yield difference_row(system, "watch_time", kind, figure, ours="watch_rank")
             else:
                 yield row_of(system, "watch_time", kind, figure)

@@ -8,7 +8,7 @@ import numpy as np
 
 from features.outcomes import KIND_NAMES
 from features.types import BoolArray, DoubleArray, IntArray
-from training import metrics
+from training import metrics, reliability
 from training.bootstrap import Bootstrap, Difference, Figure, Rows
 from training.labels import Labels
 from training.progress import Progress
@@ -25,11 +25,11 @@ SLICE_RESAMPLES = 200
 FEWEST = 20
 """A slice's figure of fewer positives or pairs is NaN: it would say nothing."""
 ORDERED = (metrics.auc, metrics.gauc, metrics.gauc_user)
-HELD = (metrics.logloss, metrics.ece, metrics.calibration_slope)
+HELD = (reliability.logloss, reliability.ece, reliability.calibration_slope)
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One figure. NaN (null as JSON) where it is not defined; the counts say why, as in ``training.metrics.Figure``.
+    """One figure. NaN (null as JSON) where it is not defined; the counts say why, as in ``training.bootstrap.Figure``.
 
     ``head`` is "value" for figures of the whole value by gain. ``slice`` is "all" or as in ``cohorts.cohorts_of``.
     ``p_value`` is of differences alone.
@@ -104,7 +104,7 @@ def _of_all(rows: list[Row], *, alone: bool) -> Iterator[Row]:
 def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray, boot: Bootstrap) -> Iterator[Row]:
     rows, y = Rows(on.slate[chosen], on.user[chosen]), on.labels.of(head)[chosen]
     ours = on.systems[OURS].score[chosen, column]
-    yield row_of("log", head, kind, metrics.rate(rows, y, boot))
+    yield row_of("log", head, kind, reliability.rate(rows, y, boot))
     for system, scores in on.systems.items():
         score = scores.score[chosen, column]
         for ordered in ORDERED if system in SLICED else (metrics.gauc,):
@@ -114,7 +114,7 @@ def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray,
             for held in HELD:
                 yield row_of(system, head, kind, held(rows, y, p, boot))
             if system == OURS:
-                yield row_of(system, head, kind, metrics.ece_by_chance(rows, p))
+                yield row_of(system, head, kind, reliability.ece_by_chance(rows, p))
         if system != OURS:
             yield difference_row(system, head, kind, metrics.paired_difference("gauc", rows, y, ours, score, boot))
 

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from features.types import BoolArray, DoubleArray
 from ranking.bundle import Bundle
 from ranking.ranker import BundleRanker
-from training import metrics
+from training import metrics, reliability
 from training.bootstrap import Bootstrap, Rows, Sums
 from training.stretch import Read
 
@@ -135,7 +135,7 @@ def _order(rows: Rows, read: Read, head: str, chosen: BoolArray, y: BoolArray) -
 
 def _calibration(rows: Rows, read: Read, head: str, chosen: BoolArray) -> Sums:
     p = read.probabilities[chosen, read.column(head)]
-    return metrics.calibration_error(rows, read.labels.of(head)[chosen], p)
+    return reliability.calibration_error(rows, read.labels.of(head)[chosen], p)
 
 
 def _around(value: float, draws: DoubleArray, quantile: float) -> tuple[float, float]:

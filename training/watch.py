@@ -21,7 +21,7 @@ from numba import njit
 from features.outcomes import KIND_NAMES, VIDEO
 from features.types import BoolArray, ByteArray, DoubleArray, IntArray
 from training import metrics
-from training.bootstrap import Bootstrap, Rows, Sums, added, ratio
+from training.bootstrap import Bootstrap, Figure, Rows, Sums, added, ratio
 from training.cohorts import durations_of
 from training.grower import PARAMETERS, PATIENCE, ROUNDS
 from training.heads import WORKERS
@@ -169,9 +169,7 @@ def with_watch(value: DoubleArray, percentile: DoubleArray, weight: float) -> Do
     return more
 
 
-def watch_figures(
-    rows: Rows, watches: Watch, chosen: BoolArray, boot: Bootstrap
-) -> Iterator[tuple[str, metrics.Figure]]:
+def watch_figures(rows: Rows, watches: Watch, chosen: BoolArray, boot: Bootstrap) -> Iterator[tuple[str, Figure]]:
     """XAUC and error of every system on chosen rows, and how far ``watch_rank`` is above the others in XAUC."""
     watched = watches.watched_ms[chosen]
     sums = {name: xauc(rows, watched, predicted[chosen]) for name, predicted in watches.predicted_ms.items()}

@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from features.errors import BundleError, TrainingError
 from features.types import DoubleArray
 from ranking.calibration import Calibrator, Tables, calibrate
+from training.bootstrap import Bootstrap, Rows
 from training.calibration import ISOTONIC_OUTCOMES, fit_calibrator, fit_logistic
-from training.metrics import Bootstrap, Rows, calibration_slope, ece, logloss
+from training.reliability import calibration_slope, ece, logloss
 
 
 def outcomes(

@@ -13,22 +13,10 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from features.types import DoubleArray, IntArray
-from training.bootstrap import Numbers
+from training.bootstrap import Bootstrap, Figure, MetricError, Numbers, Rows
 from training.calibration import fit_logistic
-from training.metrics import (
-    Bootstrap,
-    Figure,
-    MetricError,
-    Rows,
-    auc,
-    calibration_slope,
-    ece,
-    gauc,
-    gauc_user,
-    logloss,
-    ndcg,
-    paired_difference,
-)
+from training.metrics import auc, gauc, gauc_user, ndcg, paired_difference
+from training.reliability import calibration_slope, ece, logloss
 
 BOOT = Bootstrap(20)
 Measure = Callable[[Rows, Numbers, Numbers, Bootstrap], Figure]
