@@ -46,7 +46,11 @@ def named(path: Path, offset: int | None = None) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise LogError(f"{path}: {error}.", "Nothing was changed; mend the cause and try again.") from error
+        way_out = "Nothing was changed; mend the cause and try again."
+        if "readonly" in str(error):
+            # A log with a write-ahead file cannot even be read without its companions.
+            way_out = f"Even to read, {path.parent} must be a folder that you may write to: copy the home to one."
+        raise LogError(f"{path}: {error}.", way_out) from error
     except sqlite3.Error as error:
         where = "" if offset is None else f" from offset {offset}"
         raise LogError(f"{path} cannot be read{where}: {error}.", REPAIR) from error

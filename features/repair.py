@@ -56,7 +56,7 @@ def check(folder: Path) -> list[Fault]:
     """
     path, archive = _live(folder), Archive(folder / "archive")
     faults = [Fault(error.offset, error.what, archived=True) for _, error in archive.damaged()]
-    with closing(rows.reader(path)) as live:
+    with named(path), closing(rows.reader(path)) as live:
         found = dict(_readable(live, path, archive.end()))
         unread = [
             Fault(offset, f"{path}, offset {offset}: {'is missing' if row is None else 'is not as it was written'}.")

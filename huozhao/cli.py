@@ -9,19 +9,20 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App, CycloptsError, Group, MissingArgumentError
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliTokensError
 
 from huozhao import bundle_cli, key_cli, log_cli, page_cli, policy_cli, world_cli
 
 _WITH_PLACE = warnings.formatwarning
 WRONG, UNFORESEEN, INTERRUPTED = 2, 70, 130
-_FULL, _FORBIDDEN = "Free some space, or name a folder on another disk.", "Name a folder that you may write to."
+_FULL = "Free some space, or name a folder on another disk."
+_FORBIDDEN = "See who may read and write there, or name another place."
 WAYS_OUT = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
-    errno.EROFS: _FORBIDDEN,
+    errno.EROFS: "Name a folder that you may write to.",
 }
 """What to do about a fault of the system's; about others, to look at the path."""
 
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _fail(_missing(error) if isinstance(error, MissingArgumentError) else str(error), _help_of(error))
+        return _fail(_in_words(error), _help_of(error))
     if command in (app.help_print, app.version_print):
         command(*bound.args, **bound.kwargs)
         return 0
@@ -117,10 +118,24 @@ def _run(command: Callable[[], object]) -> int:
 
 
 def _unforeseen(error: Exception) -> int:
+    if "no locator available" in str(error):
+        what = "The compiled kernels can be kept neither beside the program nor in a cache folder of yours."
+        return _fail(what, "Set NUMBA_CACHE_DIR to a folder that you alone may write to.")
     if os.environ.get("HUOZHAO_TRACEBACK"):
         traceback.print_exception(error)
     way_out = "This is a fault of huozhao; HUOZHAO_TRACEBACK=1 shows where it happened."
     return _fail(f"{type(error).__name__}: {error}".rstrip(".: ") + ".", way_out, code=UNFORESEEN)
+
+
+def _in_words(error: CycloptsError) -> str:
+    match error:
+        case MissingArgumentError():
+            return _missing(error)
+        case UnusedCliTokensError():
+            command, unused = " ".join(error.command_chain or ()), " ".join(map(repr, error.unused_tokens or ()))
+            return f"{command} has no place for {unused}."
+        case _:
+            return str(error)
 
 
 def _missing(error: MissingArgumentError) -> str:

@@ -62,8 +62,9 @@ def import_kuairand(home: Path, folder: Path) -> None:
 def size_of(users: int, days: int) -> Size:
     """A world of so many people; videos and products in proportion, and hosts enough that rooms are on at night."""
     whole = Size.standard()
-    if not 10 <= users <= 1_000_000 or not 1 <= days <= 60:
-        raise RequestError(f"A world of {users} users and {days} days cannot be made.", "10 to 10^6, and 1 to 60.")
+    for name, given, least, most in (("users", users, 10, 1_000_000), ("days", days, 1, 60)):
+        if not least <= given <= most:
+            raise RequestError(f"--{name}: {given} is not of {least} to {most}.", "See huozhao simulate --help.")
     hosts, videos, products = (n * users // whole.users for n in (whole.hosts, whole.videos, whole.products))
     return Size(users, max(hosts, whole.hosts), max(videos, LEAST), max(products, LEAST), days)
 

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +24,8 @@ def refuse_full(home: Path) -> None:
     ------
     LogError
     """
+    if home.exists() and not home.is_dir():
+        raise LogError(f"{home} is a file.", "Name a folder with --home.")
     if (home / "log").exists():
         raise LogError(f"{home} holds a log already.", "Name another home with --home: one home, one data set.")
 
@@ -45,9 +48,15 @@ def fill(home: Path, tables: Iterable[pa.Table], policy: str = DEFAULT_TOML) -> 
         with HomeLog(draft, writer=True) as log:
             records = log.import_tables(tables)
         draft.chmod(0o755)
+        # Another process may have filled it meanwhile.
+        refuse_full(home)
         draft.rename(home / "log")
     except BaseException:
-        shutil.rmtree(draft if was_there else home)
+        shutil.rmtree(draft)
+        if not was_there:
+            # What is not empty by now is another's.
+            with suppress(OSError):
+                home.rmdir()
         raise
     if not (home / "policy.toml").exists():
         (home / "policy.toml").write_text(policy, "utf-8")

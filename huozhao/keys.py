@@ -1,5 +1,6 @@
 """What ``huozhao keys`` does."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,10 @@ def add(home: Path, name: str, scopes: Sequence[str], per_second: float) -> None
 def show(home: Path) -> None:
     """Print the keys of a home, one a line."""
     homes.refuse_missing(home)
-    for key in keys.read(home):
+    found = keys.read(home)
+    if not found:
+        print(f"huozhao: {home} has no keys.", file=sys.stderr)
+    for key in found:
         limit = f"  {key.per_second:g} a second" if key.per_second else ""
         print(f"{key.name}  {' '.join(key.scopes)}{limit}")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from huozhao.options import Flag, Home, Seed, home_of
+from huozhao.options import Flag, Home, Seed, home_of, refuse_given
 
 sources = App(name="import", help="Make a home of a public data set.")
 
@@ -54,9 +54,9 @@ def simulate(
     seed: Seed = 0,
     start: str | None = None,
     policy: Annotated[list[str] | None, Parameter(negative=())] = None,
-    seeds: int = 2,
-    retrain: int = 0,
-    out: Path = Path("simulation"),
+    seeds: int | None = None,
+    retrain: int | None = None,
+    out: Path | None = None,
 ) -> None:
     """Write the log of a simulated world of live commerce, up to now, into a home of its own; or try policies in it.
 
@@ -80,20 +80,22 @@ def simulate(
     policy
         A policy.toml to try, or `default`.
     seeds
-        In how many worlds policies are tried; with two or more the page gives intervals.
+        With --policy: in how many worlds, 2 if not given; with two or more the page gives intervals.
     retrain
-        Train anew after so many days, 0 never: 1 is daily.
+        With --policy: train anew after so many days, 1 daily; never, if not given or 0.
     out
-        The folder to write to, where policies are tried.
+        With --policy: the folder to write to; simulation, if not given.
     """
+    from huozhao import commands, simulation
+
     if policy:
-        from huozhao.simulation import Plan
-        from huozhao.simulation import simulate as try_policies
-
-        try_policies(policy, out, Plan(14 if days is None else days, 40 if users is None else users, seeds, retrain))
+        refuse_given("with --policy, which makes no home", home=home, start=start, seed=seed or None)
+        plan = simulation.Plan(_or(days, 14), _or(users, 40), _or(seeds, 2), _or(retrain, 0))
+        simulation.simulate(policy, out or Path("simulation"), plan)
         return
-    from huozhao import commands
+    refuse_given("without --policy", seeds=seeds, retrain=retrain, out=out)
+    commands.simulate(home_of(home), users=_or(users, 3300), days=_or(days, 5), seed=seed, start=start)
 
-    commands.simulate(
-        home_of(home), users=3300 if users is None else users, days=5 if days is None else days, seed=seed, start=start
-    )
+
+def _or(given: int | None, usual: int) -> int:
+    return usual if given is None else given

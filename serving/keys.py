@@ -93,18 +93,24 @@ def add(home: Path, name: str, scopes: Sequence[str], per_second: float = 0.0) -
     Raises
     ------
     KeyFileError
-        If the name is taken or no name, or a scope is none.
+        If the name is taken or no name, a scope is none, or ``per_second`` is no number that a file can hold.
     """
     keys = read(home)
     if any(key.name == name for key in keys):
         raise KeyFileError(f"There is a key {name!r} already.", "Choose another name, or revoke that one first.")
+    if not math.isfinite(per_second):
+        # As JSON it would be null, and the file of keys could be read no more.
+        raise KeyFileError(f"per_second is {per_second}.", "Give a number of requests, 0 for as often as it likes.")
     token = PREFIX + secrets.token_urlsafe(32)
     fields = {"name": name, "sha256": _hash(token), "scopes": list(dict.fromkeys(scopes)), "per_second": per_second}
     try:
         key = msgspec.convert(fields, Key)
     except msgspec.ValidationError as error:
-        way_out = f"Scopes are {', '.join(get_args(Scope))}; names are of a-z, 0-9, '.', '_' and '-'."
-        raise KeyFileError(f"This is no key: {error}.", way_out) from error
+        if "`$.name`" in str(error):
+            way_out = "Names are of a-z, 0-9, '.', '_' and '-', and begin with a letter or a digit."
+            raise KeyFileError(f"{name!r} is no name for a key.", way_out) from error
+        way_out = f"Scopes are {', '.join(get_args(Scope))}."
+        raise KeyFileError(f"A key cannot have the scopes {list(scopes)}: {error}.", way_out) from error
     _write(home, (*keys, key))
     return token
 

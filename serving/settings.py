@@ -93,11 +93,12 @@ def _is_loopback(host: str) -> bool:
 
 
 _FAULTS = (
-    (r"Expected `int` <= (\S+)", r"must be at most \1"),
-    (r"Expected `int` >= (\S+)", r"must be at least \1"),
+    (r"Expected `(?:int|float)` <= (\S+)", r"must be at most \1"),
+    (r"Expected `(?:int|float)` >= (\S+)", r"must be at least \1"),
     (r"Expected `str` of length <= (\d+)", r"must have at most \1 characters"),
     (r"Expected `str` of length >= 1", "must not be empty"),
     (r"Expected `int`, got .*", "must be a whole number"),
+    (r"Expected `float`, got .*", "must be a number"),
     (r"Expected `bool`, got .*", "must be true or false"),
     (r"Expected `str` matching .*", "has a character that no name may have"),
 )

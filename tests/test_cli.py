@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from features.errors import LogError
 from features.live import HomeLog
 from features.log import records_table
 from features.records import User
@@ -257,7 +258,12 @@ def test_every_command_has_help_of_whole_paragraphs(command: str, capsys: pytest
 
 @pytest.mark.parametrize(
     ("number", "way_out"),
-    [(errno.ENOSPC, "Free some space"), (errno.EROFS, "that you may write to"), (errno.ENOTDIR, "Check the path")],
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EACCES, "who may read and write there"),
+        (errno.EROFS, "that you may write to"),
+        (errno.ENOTDIR, "Check the path"),
+    ],
 )
 def test_a_fault_of_the_system_is_told_with_what_can_be_done(
     number: int, way_out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -299,7 +305,14 @@ def test_help_imports_nothing_heavy() -> None:
         (["simulate", "--start", "2022-06-16T12:00:00Z"], "midnight"),
         (["serve", "--home", "nowhere"], "nowhere is not a home"),
         (["train", "--since"], "--since"),
-        (["simulate", "--users", "3"], "3 users"),
+        (["simulate", "--users", "3"], "--users: 3 is not of 10 to 1000000"),
+        (["simulate", "--days", "0"], "--days: 0 is not of 1 to 60"),
+        (["simulate", "--seeds", "3"], "--seeds says nothing without --policy"),
+        (["simulate", "--policy", "default", "--home", "new"], "--home says nothing with --policy"),
+        (["simulate", "--policy", "default", "--start", "2022-06-16"], "--start says nothing with --policy"),
+        (["simulate", "--policy", "default", "--seed", "3"], "--seed says nothing with --policy"),
+        (["feed", "u1", "u2"], "feed has no place for 'u2'. See huozhao feed --help."),
+        (["models", "nope"], "models has no place for 'nope'"),
         (["demo", "--port", "99999", "--home", "new"], "65535"),
         (["simulate", "--start", "yesterday"], "--start: 'yesterday' is not a time"),
     ],
@@ -329,6 +342,10 @@ def test_a_fault_is_one_line_with_code_2(
         (["replay", "."], ". is a folder"),
         (["evaluate", "--json", "."], ". is a folder"),
         (["simulate"], "holds a log already"),
+        (["keys", "add", "a", "--per-second", "inf"], "per_second is inf"),
+        (["keys", "add", "b c"], "'b c' is no name for a key"),
+        (["keys", "add", "a", "--scope", "reed"], "Scopes are read, events, catalog, admin"),
+        (["serve", "--share", "3"], "shadow_share must be at most 1.0"),
         (["serve", "--port", "99999"], "port must be at most 65535"),
         (["serve", "--host", "no.such.invalid"], "no.such.invalid is not a loopback address"),
         (["serve", "--host", "no.such.invalid", "--allow-remote"], "another with --host"),
@@ -372,6 +389,44 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(home: Path, capsys: pyte
     with HomeLog(home / "log", writer=True):
         assert "Another writer holds the log" in fault(capsys, "serve", "--port", "0", "--home", str(home))
         assert page(capsys, "u1", "--home", str(home)).items
+
+
+def test_a_file_is_no_home_to_make(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    for command in (["simulate", "--users", "10", "--days", "1"], ["import", "kuairand", "nowhere"]):
+        assert "file is a file. Name a folder" in fault(capsys, *command, "--home", str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_of_two_who_make_a_home_at_once_the_second_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    def overtaken() -> Iterator[pa.Table]:
+        assert fill(tmp_path / "new", [table]) == 1
+        yield table
+
+    table = records_table([(MIDNIGHT_MS, User("u1", MIDNIGHT_MS))])
+    with pytest.raises(LogError, match="holds a log already"):
+        fill(tmp_path / "new", overtaken())
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"log", "policy.toml"}
+    with HomeLog(tmp_path / "new" / "log", writer=False) as log:
+        assert log.end() == 1
+
+
+def test_kernels_that_can_be_kept_nowhere_are_told_with_what_to_set(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("cannot cache function 'fold': no locator available for file 'counters.py'")
+
+    monkeypatch.setattr("huozhao.home.open_reader", broken)
+    assert "Set NUMBA_CACHE_DIR" in fault(capsys, "feed", "u1", "--home", str(home))
+
+
+def test_a_home_without_keys_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "list", "--home", str(home)]) == 0
+    assert capsys.readouterr() == ("", f"huozhao: {home} has no keys.\n")
+    assert main(["keys", "add", "app", "--per-second", "2.5", "--home", str(home)]) == 0
+    assert main(["keys", "list", "--home", str(home)]) == 0
+    assert capsys.readouterr().out.endswith("\napp  read  2.5 a second\n")
 
 
 def test_an_import_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -49,3 +49,14 @@ def test_a_log_is_checked_repaired_and_whole_but_for_what_was_lost(
 def test_a_path_that_is_no_home_is_called_so(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["log", command, "--home", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is not a home" in capsys.readouterr().err
+
+
+def test_a_live_part_that_cannot_be_opened_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(_path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr("features.rows.reader", forbidden)
+    assert main(["log", "check", "--home", str(home)]) == 2
+    assert f"{home}/log/live.sqlite: unable to open database file" in capsys.readouterr().err
