@@ -1,5 +1,6 @@
 """What an engine writes down: records that come in, pages that go out, and who is erased."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,10 @@ from ranking.intake import acknowledged, checked
 
 SERVED_KEPT = 256
 """Served pages wait in memory for the next append; the one that makes it so many writes them all down."""
+MOST_SERVED = 64 * SERVED_KEPT
+"""So many wait where the log takes nothing; then pages are refused, as memory has an end and each page a record."""
+
+_log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -72,14 +77,26 @@ class Journal:
         return offsets
 
     def write_down(self, page: Served, decision: Decision | None) -> None:
-        """Let a page wait for the log, with what is kept of its decision right behind it."""
+        """Let a page wait for the log, with what is kept of its decision right behind it.
+
+        Raises
+        ------
+        LogError
+            If more wait than may, and the log takes none of them.
+        """
+        if len(self._served) >= MOST_SERVED:
+            # Before it counts as served: who asked is refused.
+            self.flush()
         with self._lock:
             self._served.append(self._without_erased(page, decision))
             waiting = len(self._served)
         # While another bundle is taken up pages go on, and wait for the log a little longer.
-        if waiting >= SERVED_KEPT and self.writing.acquire(blocking=waiting >= 64 * SERVED_KEPT):
+        if waiting % SERVED_KEPT == 0 and self.writing.acquire(blocking=False):
             try:
                 self.flush()
+            except LogError:
+                # A full disk is no reason to show nothing; what is sent meanwhile is refused by name.
+                _log.exception("Pages that were served could not be written down yet")
             finally:
                 self.writing.release()
 

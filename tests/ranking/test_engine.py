@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.faults import full_disk
 from features.errors import BundleError, LogError, RequestError, SurfaceError
-from features.log import DAY_MS
-from features.records import Action, Control, Event, Item, Kind, Record, User
+from features.live import HomeLog
+from features.log import DAY_MS, from_batch
+from features.records import Action, Control, Event, Item, Kind, Record, Served, User
 from ranking import Engine, Feed, FeedRequest, RankRequest
 from ranking.api import Alive, AliveRequest
 from ranking.journal import SERVED_KEPT
@@ -366,3 +368,22 @@ def test_pages_of_an_earlier_moment_are_answered_and_kept_however_many(home: Pat
         for number in range(SERVED_KEPT + 1):
             engine.feed(FeedRequest(count=1), NOW, f"early-{number}")
         assert engine.status(NOW).offset >= SERVED_KEPT
+
+
+def test_a_full_disk_keeps_no_page_back_until_too_many_wait_and_what_was_refused_is_in_no_log(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    most = SERVED_KEPT + 10
+    monkeypatch.setattr("ranking.journal.MOST_SERVED", most)
+    with Engine.open(home) as engine:
+        with full_disk(64 << 10):
+            for number in range(most):
+                assert engine.feed(FeedRequest(user_id="u1"), NOW, f"full-{number}").items
+            with pytest.raises(LogError, match=r"live\.sqlite"):
+                engine.feed(FeedRequest(user_id="u1"), NOW, "refused")
+        assert "could not be written down yet" in caplog.text
+        assert engine.feed(FeedRequest(user_id="u1"), NOW, "after").items
+    with HomeLog(home / "log", writer=False) as log:
+        records = [one.record for batch in log.read() for one in from_batch(batch)]
+    names = [record.request_id for record in records if isinstance(record, Served)]
+    assert names == [*(f"full-{number}" for number in range(most)), "after"]
