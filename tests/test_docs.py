@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -130,3 +131,20 @@ def test_every_link_within_the_pages_leads_somewhere() -> None:
         if not (page.parent / link).exists()
     ]
     assert dead == []
+
+
+def test_every_decision_has_its_number_its_day_and_how_it_stands() -> None:
+    bad = []
+    for page in sorted((ROOT / "docs" / "adr").glob("*.md")):
+        title, _, day, *_ = page.read_text("utf-8").splitlines()
+        if not (title.startswith(f"# {int(page.name[:3])}. ") and re.match(r"20\d\d-\d\d-\d\d\W", day)):
+            bad.append(page.name)
+    assert bad == []
+
+
+def test_every_experiment_has_its_day_the_newest_first() -> None:
+    heads = [line for line in (ROOT / "docs" / "log.md").read_text("utf-8").splitlines() if line.startswith("## ")]
+    days = [re.search(r" \((\d+) ([A-Z][a-z]+)\)$", head) for head in heads]
+    assert [head for head, day in zip(heads, days, strict=True) if day is None] == []
+    pairs = [(one, other) for one, other in pairwise(day for day in days if day) if one[2] == other[2]]
+    assert [other.string for one, other in pairs if int(one[1]) < int(other[1])] == []

@@ -145,7 +145,8 @@ def _folded(
     progress("reading the log", 1, 1)
     test = (labels.begins >= since_ms) & (labels.begins < (until_ms if before_ms is None else before_ms))
     if not test.any():
-        raise TrainingError("No slate began in the stretch to judge on.", "Choose another --since or --until.")
+        way_out = "Choose another --since or --until, or judge a bundle whose training ended earlier."
+        raise TrainingError("No slate began in the stretch to judge on.", way_out)
     learned = (labels.begins >= bundle.trained.since_ms) & (labels.begins < bundle.trained.until_ms)
     fits = _fits(baselines)
     keep = test | learned if fits else test

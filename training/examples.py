@@ -102,7 +102,8 @@ def slices_of(history: History, since_ms: int | None, until_ms: int) -> Slices:
     shown = shown[(shown >= since_ms) & (shown < until_ms)]
     if len(shown) < LEAST_IMPRESSIONS:
         what = f"{len(shown)} impressions lie before the end of training, {LEAST_IMPRESSIONS} are the least."
-        raise TrainingError(what, "Choose a later --until or an earlier --since.")
+        way_out = "Choose a later --until (the last day's midnight, if not given), an earlier --since, or a longer log."
+        raise TrainingError(what, way_out)
     stop, calibrate = (int(shown[int(len(shown) * (1 - held * HELD_OUT))]) for held in (2, 1))
     return Slices(since_ms, stop, calibrate, until_ms)
 

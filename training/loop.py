@@ -25,8 +25,6 @@ MINUTE_MS = 60_000
 SESSION_MS = 30 * MINUTE_MS
 REMEMBERED = 64
 """Items of a session that tire a person, the last ones."""
-PEOPLE_ASKED = 48
-"""What an item is worth to everybody is the mean over so many people."""
 
 
 class Visits(Protocol):

@@ -60,7 +60,8 @@ class Stretch:
         begins = np.minimum.reduceat(received, starts)[slates.slate] if len(starts) else received
         keep = (begins >= since_ms) & (slates.read_offset >= (before.offset if before else 0))
         if not keep.any():
-            raise TrainingError("No slate began in the stretch to judge on.", "Choose another --since or --until.")
+            way_out = "Choose another --since or --until, or judge a bundle whose training ended earlier."
+            raise TrainingError("No slate began in the stretch to judge on.", way_out)
         return cls(log, history, slates, keep, since_ms, known_until(log, history, until_ms))
 
     def only(self, marked: BoolArray) -> "Stretch":
