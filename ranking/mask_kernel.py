@@ -16,13 +16,16 @@ from numba import njit
 from features.lanes import prefetch
 from features.types import BoolArray, ByteArray, DoubleArray, HashArray, IntArray
 from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_features, worth_folding
-from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, add_leaves, at_most, leaf_planes, split, turn_in, turn_out
+from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, at_most, leaf_planes, split, turn_in, turn_out
+from ranking.mask_leaves import IN_REGISTERS, ORDER, add_leaves
 from ranking.mask_model import LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, aligned, stride_of
 
 BAND = 32
 """Trees of a head that are added at a time: a large market's tests would not all stay in the second cache."""
 AHEAD = 8
 """So many trees before it is walked a tree is fetched: after other work none of it is in the caches."""
+PLACE = np.argsort(np.array(ORDER))
+"""Where a row of 64 has its score; see ``ranking.mask_leaves``."""
 
 
 class Scratch(NamedTuple):
@@ -126,11 +129,10 @@ def add_trees(nodes: Nodes, age: int, until: int, blocks: int, scratch: Scratch,
             for i in range(size):
                 split(rows, i, nodes.records, start - t + i, tests)
             leaf_planes(rows, LEAF_SLOT, (size + 8) >> 3, planes)
-            for lane in range(blocks):
-                if size < 64:
-                    add_leaves(planes, lane, 6, nodes.leaves, start, scores, head * TILE + lane * BLOCK)
-                else:
-                    add_leaves(planes, lane, 8, nodes.leaves, start, scores, head * TILE + lane * BLOCK)
+            if size < IN_REGISTERS:
+                add_leaves(planes, blocks, 6, nodes.leaves, start, scores, head * TILE)
+            else:
+                add_leaves(planes, blocks, 8, nodes.leaves, start, scores, head * TILE)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -184,6 +186,7 @@ def raw_scores(model: Model, codes: ByteArray, n: int, limit: int) -> DoubleArra
         here = min(TILE, n - start)
         score_tile(model, nodes, codes, stride, start, here, limit, which, open_sets, scratch, scores)
         for j in range(here):
+            at = j - j % BLOCK + PLACE[j % BLOCK]
             for head in range(heads):
-                out[start + j, head] = scores[head * TILE + j]
+                out[start + j, head] = scores[head * TILE + at]
     return out

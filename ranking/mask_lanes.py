@@ -13,15 +13,14 @@ from numba.core import cgutils
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
-from features.types import ByteArray, DoubleArray, FloatArray, HashArray, IntArray
+from features.types import ByteArray, FloatArray, HashArray, IntArray
 
 BLOCK = 64  # rows of one word
 LANES = 8  # words of one slot: an AVX-512 register, and wide enough to hide latency elsewhere
 SLOT_BYTES = LANES * BLOCK // 8
 
 _I1, _I8, _I16, _I32, _I64 = (ir.IntType(width) for width in (1, 8, 16, 32, 64))
-_BYTES, _BITS = ir.VectorType(_I8, BLOCK), ir.VectorType(_I1, BLOCK)
-_WORDS, _DOUBLES = ir.VectorType(_I64, LANES), ir.VectorType(ir.DoubleType(), LANES)
+_BYTES, _WORDS = ir.VectorType(_I8, BLOCK), ir.VectorType(_I64, LANES)
 _FLOATS = ir.VectorType(ir.FloatType(), 16)
 _NO_ROWS = ir.Constant(_WORDS, [0] * LANES)
 
@@ -33,14 +32,21 @@ class _ArrayStruct(Protocol):
 class _Context(Protocol):
     def make_array(self, kind: types.Type) -> Callable[["_Context", ir.IRBuilder, ir.Value], _ArrayStruct]: ...
     def get_dummy_value(self) -> ir.Value: ...
+    def codegen(self) -> "_Target": ...
+
+
+class _Target(Protocol):
+    def magic_tuple(self) -> tuple[str, str, str]: ...
 
 
 _Codegen: TypeAlias = Callable[[_Context, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]
-_Typed: TypeAlias = tuple[Signature, _Codegen]
+Typed: TypeAlias = tuple[Signature, _Codegen]
+declared = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgutils.get_or_insert_function)
+"""``(module, kind, name)``: a function that LLVM knows by its name."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
     """One call of an operation, while its instructions are written."""
 
     context: _Context
@@ -66,42 +72,50 @@ class _Call:
         """The numbers of 8 bytes at eight addresses."""
         pointers, mask, kind = (ir.VectorType(one, LANES) for one in (unit.as_pointer(), _I1, unit))
         name = f"llvm.masked.gather.v8{'f' if unit == ir.DoubleType() else 'i'}64.v8p0"
-        gather = _declared(self.build.module, ir.FunctionType(kind, [pointers, _I32, mask, kind]), name)
+        gather = declared(self.build.module, ir.FunctionType(kind, [pointers, _I32, mask, kind]), name)
         always, undefined = ir.Constant(mask, [1] * LANES), ir.Constant(kind, ir.Undefined)
         where = self.build.inttoptr(addresses, pointers)
         return self.build.call(gather, [where, ir.Constant(_I32, 8), always, undefined])
 
+    def can(self, feature: str) -> bool:
+        """Whether the processor that is compiled for has a feature, such as ``+avx512f``."""
+        return feature in self.context.codegen().magic_tuple()[2].split(",")
+
     def union(self, words: list[ir.Value]) -> ir.Value:
+        """The bits that any of some words has."""
         total = words[0]
         for word in words[1:]:
             total = self.build.or_(total, word)
         return total
 
 
-def _lowered(write: Callable[[_Call], ir.Value | None]) -> _Codegen:
+def lowered(write: Callable[[Call], ir.Value | None]) -> _Codegen:
+    """What numba calls to have an operation written."""
+
     def codegen(context: _Context, builder: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
-        value = write(_Call(context, builder, signature, arguments))
+        value = write(Call(context, builder, signature, arguments))
         return context.get_dummy_value() if value is None else value
 
     return codegen
 
 
-def _number(value: int) -> ir.Constant:
+def number(value: int) -> ir.Constant:
+    """A whole number of eight bytes."""
     return ir.Constant(_I64, value)
 
 
 @intrinsic
-def _at_most(typing: object, codes: types.Type, offset: types.Type, most: types.Type) -> _Typed:
-    def write(call: _Call) -> ir.Value:
+def _at_most(typing: object, codes: types.Type, offset: types.Type, most: types.Type) -> Typed:
+    def write(call: Call) -> ir.Value:
         _, offset, most = call.arguments
         rows = call.build.load(call.at(0, offset, _BYTES), align=1)
         passes = call.build.icmp_unsigned("<=", rows, call.every(most, _BYTES))
         return call.build.bitcast(passes, _I64)
 
-    return types.uint64(codes, types.intp, types.uint8), _lowered(write)
+    return types.uint64(codes, types.intp, types.uint8), lowered(write)
 
 
-def _turned(call: _Call, rows: list[ir.Value], shift: int) -> list[ir.Value]:
+def _turned(call: Call, rows: list[ir.Value], shift: int) -> list[ir.Value]:
     """Eight rows of words after three steps of a transposition of bits: by 4, 2 and 1 times a shift."""
     build = call.build
     for apart in (4, 2, 1):
@@ -119,132 +133,92 @@ def _turned(call: _Call, rows: list[ir.Value], shift: int) -> list[ir.Value]:
 @intrinsic
 def _turn_in(
     typing: object, words: types.Type, first: types.Type, places: types.Type, row: types.Type, half: types.Type
-) -> _Typed:
-    def write(call: _Call) -> None:
+) -> Typed:
+    def write(call: Call) -> None:
         build, (_, first, _, row, _) = call.build, call.arguments
         base, rows = call.every(build.ptrtoint(call.at(0, first, _I8), _I64), _WORDS), []
         for k in range(8):
-            slot = build.mul(build.add(row, _number(k)), _number(LANES))
+            slot = build.mul(build.add(row, number(k)), number(LANES))
             place = build.load(call.at(2, slot, _WORDS), align=8)
             rows.append(call.gather(_I64, build.add(base, build.shl(place, ir.Constant(_WORDS, [3] * LANES)))))
         for k, word in enumerate(_turned(call, rows, 1)):
-            build.store(word, call.at(4, build.mul(build.add(row, _number(k)), _number(LANES)), _WORDS), align=8)
+            build.store(word, call.at(4, build.mul(build.add(row, number(k)), number(LANES)), _WORDS), align=8)
 
-    return types.void(words, types.intp, places, types.intp, half), _lowered(write)
+    return types.void(words, types.intp, places, types.intp, half), lowered(write)
 
 
 @intrinsic
 def _turn_out(
     typing: object, half: types.Type, row: types.Type, numbers: types.Type, first: types.Type, tests: types.Type
-) -> _Typed:
-    def write(call: _Call) -> None:
+) -> Typed:
+    def write(call: Call) -> None:
         build, (_, row, _, first, _) = call.build, call.arguments
-        places = [build.add(row, _number(8 * k)) for k in range(8)]
-        rows = [build.load(call.at(0, build.mul(place, _number(LANES)), _WORDS), align=8) for place in places]
+        places = [build.add(row, number(8 * k)) for k in range(8)]
+        rows = [build.load(call.at(0, build.mul(place, number(LANES)), _WORDS), align=8) for place in places]
         for place, word in zip(places, _turned(call, rows, 8), strict=True):
             test = build.load(call.at(2, build.add(first, place), _I64), align=8)
-            build.store(word, call.at(4, build.mul(test, _number(LANES)), _WORDS), align=8)
+            build.store(word, call.at(4, build.mul(test, number(LANES)), _WORDS), align=8)
 
-    return types.void(half, types.intp, numbers, types.intp, tests), _lowered(write)
+    return types.void(half, types.intp, numbers, types.intp, tests), lowered(write)
 
 
 @intrinsic
-def _count_below(typing: object, cuts: types.Type, offset: types.Type, value: types.Type) -> _Typed:
-    def write(call: _Call) -> ir.Value:
+def _count_below(typing: object, cuts: types.Type, offset: types.Type, value: types.Type) -> Typed:
+    def write(call: Call) -> ir.Value:
         _, offset, value = call.arguments
         row = call.build.load(call.at(0, offset, _FLOATS), align=4)
         below = call.build.bitcast(call.build.fcmp_ordered("<", row, call.every(value, _FLOATS)), _I16)
         return call.build.zext(call.build.ctpop(below), _I64)
 
-    return types.intp(cuts, types.intp, types.float32), _lowered(write)
+    return types.intp(cuts, types.intp, types.float32), lowered(write)
 
 
 @intrinsic
 def _split(
     typing: object, rows: types.Type, node: types.Type, records: types.Type, record: types.Type, tests: types.Type
-) -> _Typed:
-    def write(call: _Call) -> None:
+) -> Typed:
+    def write(call: Call) -> None:
         build, (_, node, _, record, _) = call.build, call.arguments
 
         def slot(array: int, offset: ir.Value) -> ir.Value:
             return call.at(array, offset, _WORDS, _I8)
 
         packed = build.load(call.at(2, record, _I64), align=8)
-        test, left = build.lshr(packed, _number(32)), build.and_(build.lshr(packed, _number(16)), _number(0xFFFF))
-        here = build.load(slot(0, build.mul(node, _number(SLOT_BYTES))), align=8)
+        test, left = build.lshr(packed, number(32)), build.and_(build.lshr(packed, number(16)), number(0xFFFF))
+        here = build.load(slot(0, build.mul(node, number(SLOT_BYTES))), align=8)
         passes = build.and_(here, build.load(slot(4, test), align=8))
         build.store(passes, slot(0, left), align=8)
-        build.store(build.xor(here, passes), slot(0, build.and_(packed, _number(0xFFFF))), align=8)
+        build.store(build.xor(here, passes), slot(0, build.and_(packed, number(0xFFFF))), align=8)
 
-    return types.void(rows, types.intp, records, types.intp, tests), _lowered(write)
+    return types.void(rows, types.intp, records, types.intp, tests), lowered(write)
 
 
 @intrinsic
-def _leaf_planes(typing: object, rows: types.Type, first: types.Type, groups: types.Type, planes: types.Type) -> _Typed:
-    def write(call: _Call) -> None:
+def _leaf_planes(typing: object, rows: types.Type, first: types.Type, groups: types.Type, planes: types.Type) -> Typed:
+    def write(call: Call) -> None:
         build, (_, first, groups, _) = call.build, call.arguments
         entry, loop, done = build.block, build.append_basic_block("leaves"), build.append_basic_block("planes")
         build.branch(loop)
         build.position_at_end(loop)
         group, before = build.phi(_I64), [build.phi(_WORDS) for _ in range(8)]
-        start = build.mul(build.add(first, build.mul(group, _number(8))), _number(LANES))
-        leaf = [build.load(call.at(0, build.add(start, _number(i * LANES)), _WORDS), align=8) for i in range(8)]
+        start = build.mul(build.add(first, build.mul(group, number(8))), number(LANES))
+        leaf = [build.load(call.at(0, build.add(start, number(i * LANES)), _WORDS), align=8) for i in range(8)]
         after = [call.union([before[b], *(leaf[i] for i in range(8) if i >> b & 1)]) for b in range(3)]
         some = call.union(leaf)
         for b in range(3, 8):  # these bits are the group's number, the same for its eight leaves
-            bit = build.and_(build.lshr(group, _number(b - 3)), _number(1))
+            bit = build.and_(build.lshr(group, number(b - 3)), number(1))
             after.append(build.or_(before[b], build.and_(some, call.every(build.neg(bit), _WORDS))))
-        following = build.add(group, _number(1))
+        following = build.add(group, number(1))
         build.cbranch(build.icmp_signed("<", following, groups), loop, done)
-        for old, initial, new in zip([group, *before], [_number(0), *[_NO_ROWS] * 8], [following, *after], strict=True):
+        for old, initial, new in zip([group, *before], [number(0), *[_NO_ROWS] * 8], [following, *after], strict=True):
             old.add_incoming(initial, entry)
             old.add_incoming(new, loop)
         build.position_at_end(done)
         for b, plane in enumerate(after):
-            build.store(plane, call.at(3, _number(b * LANES), _WORDS), align=8)
+            build.store(plane, call.at(3, number(b * LANES), _WORDS), align=8)
 
-    return types.void(rows, types.intp, types.intp, planes), _lowered(write)
+    return types.void(rows, types.intp, types.intp, planes), lowered(write)
 
-
-def _leaf_numbers(call: _Call, planes: int, lane: ir.Value, bits: int) -> ir.Value:
-    """A byte for each row of a lane, from its bit of each plane."""
-    number = none = ir.Constant(_BYTES, [0] * BLOCK)
-    for b in range(bits):
-        word = call.build.load(call.at(planes, call.build.add(lane, _number(b * LANES)), _I64), align=8)
-        bit = call.build.select(call.build.bitcast(word, _BITS), ir.Constant(_BYTES, [1 << b] * BLOCK), none)
-        number = call.build.or_(number, bit)
-    return number
-
-
-@intrinsic(prefer_literal=True)
-def _add_leaves(
-    typing: object,
-    planes: types.Type,
-    lane: types.Type,
-    bits: types.IntegerLiteral,
-    leaves: types.Type,
-    start: types.Type,
-    scores: types.Type,
-    offset: types.Type,
-) -> _Typed:
-    width = int(bits.literal_value)
-
-    def write(call: _Call) -> None:
-        build, (_, lane, _, _, start, _, offset) = call.build, call.arguments
-        number = _leaf_numbers(call, 0, lane, width)
-        base = call.every(build.ptrtoint(call.at(3, start, _I8), _I64), _WORDS)
-        for row in range(0, BLOCK, LANES):
-            some = ir.Constant(ir.VectorType(_I32, LANES), list(range(row, row + LANES)))
-            eight = build.zext(build.shuffle_vector(number, ir.Constant(_BYTES, ir.Undefined), some), _WORDS)
-            address = build.add(base, build.shl(eight, ir.Constant(_WORDS, [3] * LANES)))
-            value = call.gather(ir.DoubleType(), address)
-            place = call.at(5, build.add(offset, _number(row)), _DOUBLES)
-            build.store(build.fadd(build.load(place, align=8), value), place, align=8)
-
-    return types.void(planes, types.intp, bits, leaves, types.intp, scores, types.intp), _lowered(write)
-
-
-_declared = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgutils.get_or_insert_function)
 
 at_most = cast("Callable[[ByteArray, int, int], int]", _at_most)
 """``(codes, offset, most)``: a word whose bit j says ``codes[offset + j] <= most``."""
@@ -265,6 +239,3 @@ split = cast("Callable[[HashArray, int, HashArray, int, HashArray], None]", _spl
 
 leaf_planes = cast("Callable[[HashArray, int, int, HashArray], None]", _leaf_planes)
 """``(rows, first, groups, planes)``: eight slots of the bits of each row's leaf, of 8 * groups leaves from a slot."""
-
-add_leaves = cast("Callable[[HashArray, int, int, DoubleArray, int, DoubleArray, int], None]", _add_leaves)
-"""``(planes, lane, bits, leaves, start, scores, offset)``: add the values of a lane's leaves to its 64 scores."""

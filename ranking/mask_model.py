@@ -68,7 +68,7 @@ class Nodes(NamedTuple):
     head_start : (h + 1,) int64 trees of each head
     leaf_start : (t + 1,) int64 leaves of each tree, whose nodes start at ``leaf_start[t] - t``
     records : (n,) uint64: byte offsets of a node's test, left and right slot in 32, 16 and 16 bits; a slot is 8 words
-    leaves : (leaves,) float64 values
+    leaves : (leaves + 64,) float64 values, so that 64 can be read from the first of any tree on
     """
 
     test_column: NDArray[np.int32]

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from features.errors import BundleError
 from features.types import DoubleArray, FloatArray, HashArray, IntArray
 from ranking.mask_lanes import BLOCK, SLOT_BYTES
+from ranking.mask_leaves import IN_REGISTERS
 from ranking.mask_model import LEAF_SLOT, MAX_CUTS, MAX_LEAVES, Members, Model, Nodes, Ranks
 from ranking.mask_native import native_model
 
@@ -144,7 +145,7 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     nodes = Nodes(
         *(table[:, 0].astype(np.int32), table[:, 1].astype(np.int32)),
         *(_starts([len(head) for head in heads]), _starts(sizes + 1)),
-        *(records, _joined((t.leaves for t in trees), np.float64)),
+        *(records, np.pad(_joined((t.leaves for t in trees), np.float64), (0, IN_REGISTERS))),
     )
     rank_tests = np.flatnonzero(table[:, 0] < len(ranks.missing_code))
     arrays = Model(ranks, members, nodes, np.bincount(node_test, minlength=len(table)), test_age, rank_tests)
