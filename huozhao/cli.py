@@ -44,7 +44,7 @@ app = App(
 )
 COMMANDS: dict[str, tuple[App | Callable[..., None], ...]] = {
     "A home to begin with": (world_cli.demo, world_cli.simulate, world_cli.sources),
-    "Pages": (page_cli.serve, page_cli.feed, page_cli.why),
+    "Pages": (page_cli.serve, page_cli.feed, page_cli.why, page_cli.shown),
     "Bundles": (
         bundle_cli.train,
         bundle_cli.evaluate,

@@ -30,6 +30,8 @@ from training import evaluate_retrieval as judge_retrieval
 from training import rolling as judge_rolling
 from training import to_json
 from training.baselines import BASELINES
+from training.exposure import FIGURES as SHOWN
+from training.exposure import exposure_of
 
 LEAST = 20
 _PRODUCTS = '    { of = "product", at_most = 3, window = 10 },\n'
@@ -130,6 +132,20 @@ def evaluate(
     if baselines or rolling is not None:
         parts = (standings.standings(rows), standings.cold(rows), standings.calibration(rows))
         show.console().print(*(part for one in parts for part in ("", one)), sep="\n")
+
+
+def shown(home: Path, *, since: str | None, until: str | None, json: bool) -> None:
+    """Print whom a home's pages showed."""
+    since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
+    with homes.open_log(home) as log, patiently("reading the log"):
+        found = exposure_of(log, since_ms, until_ms)
+    figures = found._asdict()
+    if json:
+        print(msgspec.json.encode(figures).decode())
+        return
+    print(f"{found.slots:,} slots of {home}:")
+    for name, words in SHOWN.items():
+        print(f"  {figures[name]:.3f}  {words}" if figures[name] == figures[name] else f"      –  {words}")
 
 
 def serve(home: Path, given: Mapping[str, str | float | bool | None]) -> None:

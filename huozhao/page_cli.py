@@ -86,6 +86,25 @@ def feed(
     commands.feed(home_of(home), user, json=json, count=count, surface=surface, now=now)
 
 
+def shown(*, home: Home = None, since: str | None = None, until: str | None = None, json: Flag = False) -> None:
+    """Say whom the pages of a home showed: how evenly, what is new, merchants, and beyond followers.
+
+    Parameters
+    ----------
+    home
+        The home that served them; it is only read.
+    since
+        Pages asked for from then on; the first, if not given.
+    until
+        Nothing received from then on; the log's end, if not given.
+    json
+        Print the figures as JSON.
+    """
+    from huozhao import commands
+
+    commands.shown(home_of(home), since=since, until=until, json=json)
+
+
 def why(
     request_id: str,
     /,

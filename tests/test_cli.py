@@ -157,6 +157,17 @@ def test_someone_not_known_gets_a_page_and_is_told_why(home: Path, capsys: pytes
     assert "Nothing is known" not in capsys.readouterr().out
 
 
+def test_whom_a_home_showed_is_told_in_words_and_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["shown", "--home", str(home)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main(["shown", "--json", "--home", str(home)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert lines[0] == f"{found['slots']:,} slots of {home}:"
+    assert [line.split()[0] for line in lines[1:]] == [f"{found[name]:.3f}" for name in list(found)[1:]]
+    assert 0.5 < found["beyond_followers"] < 1
+    assert "No page was served" in fault(capsys, "shown", "--since", "2030-01-01", "--home", str(home))
+
+
 def test_a_feed_appends_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in (home / "log").rglob("*.parquet")}
     with HomeLog(home / "log", writer=False) as log:
@@ -225,6 +236,7 @@ COMMANDS = [
     "serve",
     "feed",
     "why",
+    "shown",
     "train",
     "evaluate",
     "report",

@@ -12,11 +12,10 @@ from features.log import DAY_MS
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
 from features.records import Item, Kind
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
-from training.exposure import brands_begun, gini, owner_of, top_share
+from training.exposure import FIGURES as EXPOSED
+from training.exposure import NEW_BRAND_MS, brands_begun, gini, owner_of, top_share
 from training.loop import Shown
 
-NEW_BRAND_MS = 7 * DAY_MS
-"""A brand is new for so long after the first of its products appeared."""
 NEVER_MS = -(1 << 60)
 LATELY = 50
 """A category is new to a person who did not see it among so many slots before."""
@@ -110,10 +109,7 @@ FIGURES = {
     "distance": "distance within a page",
     "new_category": "share of slots in a category new to the person",
     "majority": "share of a person's commonest category",
-    "gini": "Gini of exposure over owners",
-    "top_1pct": "share of slots of the hundredth of owners shown most",
-    "new_brands": "share of slots for brands under 7 days",
-    "merchants": "share of rooms' slots for merchants' rooms",
+    **{name: EXPOSED[name] for name in ("gini", "top_1pct", "new_brands", "merchants")},
     "cold": "share of slots for items under 24 h",
     "load": "share of slots for products",
     "explored": "share of slots drawn by lot",

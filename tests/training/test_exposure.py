@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from features.records import Item, Kind, Served, Slot
-from training.exposure import exposure, top_share
+from features.errors import TrainingError
+from features.live import HomeLog
+from features.records import Action, Event, Item, Kind, Served, Slot
+from training.exposure import exposure, exposure_of, top_share
 
 DAY = 86_400_000
 CATALOG = {
@@ -35,6 +39,25 @@ def test_nothing_served_is_nobodys() -> None:
     found = exposure([], CATALOG, new_ms=DAY)
     assert found.slots == 0
     assert all(np.isnan(part) for part in found[1:])
+
+
+def test_a_slot_is_beyond_followers_until_the_person_follows_its_author(tmp_path: Path) -> None:
+    like, follow = (Event(action, DAY, "r1", action, "u") for action in (Action.LIKE, Action.FOLLOW))
+    pages = [
+        Served("1", DAY, 6, "u", slots=(Slot("r1"), Slot("p1"))),
+        Served("2", DAY, 8, "u", slots=(Slot("r1"), Slot("v"), Slot("r2"), Slot("p2"))),
+        Served("3", DAY, 8, "other", slots=(Slot("r1"),)),
+        Served("4", DAY, 8, slots=(Slot("r1"),)),
+    ]
+    with HomeLog(tmp_path, writer=True) as log:
+        log.append([*CATALOG.values(), like, pages[0], follow, *pages[1:]], DAY)
+        found = exposure_of(log)
+        assert found.slots == 8
+        # Of the slots with an author and a person, five in all, one was followed.
+        assert found.beyond_followers == pytest.approx(4 / 5)
+        assert exposure_of(log, since_ms=DAY).slots == 8
+        with pytest.raises(TrainingError, match="No page was served"):
+            exposure_of(log, since_ms=DAY + 1)
 
 
 def test_the_most_shown_hundredth_is_counted_by_owners() -> None:
