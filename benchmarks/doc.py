@@ -26,11 +26,10 @@ def section(name: str) -> str:
     if not file.exists():
         return "Not measured at full size yet, so no figure stands here.\n"
     report = json.loads(file.read_text("utf-8"))
+    # What goes by day, and what a system finds by its effort, is drawn.
+    rows = [row for row in report["rows"] if "day" not in row and row.get("filter") != "front"]
     parts = [
-        table([row for row in report["rows"] if tuple(row) == columns])
-        for columns in dict.fromkeys(tuple(row) for row in report["rows"])
-        # What goes by day is drawn.
-        if "day" not in columns
+        table([row for row in rows if tuple(row) == columns]) for columns in dict.fromkeys(tuple(row) for row in rows)
     ]
     if report["ratios"]:
         parts.append(table([against_bar(ratio, value) for ratio, value in report["ratios"].items()]))

@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from features.errors import LogError
+from features.guards import locked
 from features.log import SCHEMA, from_batch
 from features.records import Item, Record
 from huozhao import home as homes
@@ -104,6 +105,9 @@ def _build(home: Path, world: World) -> None:
     if home.exists():
         if not (home / "demo.json").exists():
             raise LogError(f"{home} was not made by the demo.", "Name another with --home: it would be overwritten.")
+        if (home / "log").is_dir():
+            # Another day's may still be served.
+            locked(home / "log").close()
         shutil.rmtree(home)
     home.mkdir(parents=True)
     (home / "demo.json").write_bytes(msgspec.json.encode(Built(world.start_ms, whole=False)))

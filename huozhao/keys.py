@@ -19,7 +19,7 @@ def show(home: Path) -> None:
     homes.refuse_missing(home)
     found = keys.read(home)
     if not found:
-        print(f"huozhao: {home} has no keys.", file=sys.stderr)
+        print(f"huozhao: {home} has {_none(home)}.", file=sys.stderr)
     for key in found:
         limit = f"  {key.per_second:g} a second" if key.per_second else ""
         print(f"{key.name}  {' '.join(key.scopes)}{limit}")
@@ -30,3 +30,11 @@ def revoke(home: Path, name: str) -> None:
     homes.refuse_missing(home)
     keys.revoke(home, name)
     print(f"Key {name} is revoked.")
+    if not keys.read(home):
+        print(f"huozhao: {home} has {_none(home)}.", file=sys.stderr)
+
+
+def _none(home: Path) -> str:
+    """What it means that a home has no key: one that never had any asks for none."""
+    had = (home / keys.FILE).exists()
+    return "no key any more: its server refuses everybody until one is added" if had else "no keys"

@@ -218,6 +218,15 @@ def test_the_demo_does_not_overwrite_a_home_of_another(home: Path, capsys: pytes
     assert (home / "log").is_dir()
 
 
+def test_the_demo_does_not_take_its_home_from_under_a_server_of_yesterday(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "demo.json").write_text('{"start_ms": 0, "whole": true}')
+    with HomeLog(home / "log", writer=True):
+        assert "Another writer holds the log" in fault(capsys, "demo", "--once", "--home", str(home))
+    assert (home / "bundles" / "current.json").is_file()
+
+
 def test_help_needs_no_home_and_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
@@ -439,6 +448,10 @@ def test_a_home_without_keys_says_so(home: Path, capsys: pytest.CaptureFixture[s
     assert main(["keys", "add", "app", "--per-second", "2.5", "--home", str(home)]) == 0
     assert main(["keys", "list", "--home", str(home)]) == 0
     assert capsys.readouterr().out.endswith("\napp  read  2.5 a second\n")
+    assert main(["keys", "revoke", "app", "--home", str(home)]) == 0
+    said = capsys.readouterr()
+    assert said.out == "Key app is revoked.\n"
+    assert "refuses everybody until one is added" in said.err
 
 
 def test_an_import_that_is_cut_short_leaves_nothing_behind(tmp_path: Path) -> None:
