@@ -27,8 +27,8 @@ from training.declared import read_features, read_objective
 from training.drift import REFERENCE
 from training.findings import Findings
 from training.grower import Growth
-from training.pipeline import learn
-from training.publish import REPORT, findings_of, publish, report_of
+from training.pipeline import Learned, learn
+from training.publish import REPORT, Published, findings_of, publish, report_of
 from training.recipe import Recipe
 from training.served import Held, served
 
@@ -70,6 +70,11 @@ def train(
         )
     if tracker is not None:
         tracker.log(learned, made)
+    _say_what_became_of(learned, made, home)
+
+
+def _say_what_became_of(learned: Learned, made: Published, home: Path) -> None:
+    """What was trained, and whether it is served; a bundle that is held back is an error, so that a script stops."""
     version = learned.bundle.version
     show.console().print(show.trained_table(learned))
     if made.findings is not None:

@@ -55,3 +55,10 @@ def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(small_home: Path, tmp_path: Path) -> Path:
     """A copy of ``small_home``."""
     return shutil.copytree(small_home, tmp_path / "home")
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may find the home of whoever runs it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HUOZHAO_HOME", raising=False)
