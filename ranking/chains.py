@@ -1,7 +1,8 @@
-"""Which rows stand in which list: chains of chunks that grow, shrink and are read in place.
+"""Which rows stand in which list, and their bytes: chains of chunks that grow, shrink and are read in place.
 
-A row that comes is written behind the last of its list; one that goes leaves its place to the last.
-Either costs a few writes, however many there are. Nothing here knows vectors.
+A row that comes is written behind the last of its list; one that goes leaves its slot to the last.
+Either costs a few writes, however many there are. The bytes of a chunk's rows lie side by side, so that whoever reads a
+list reads stretches of memory. What the bytes say is not known here.
 What searches read is ``Chains.pool``, for kernels that do more in one go than find rows.
 """
 
@@ -10,10 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.types import BoolArray, IntArray, RowArray
+from features.lanes import prefetch
+from features.stretch import Stretch
+from features.types import BoolArray, ByteArray, IntArray, RowArray
 
 CHUNK = 64
 """Rows that stand side by side: 4 lines of the processor's cache."""
+AHEAD = 32
+"""So many rows before its slot is read a row's is fetched."""
 NONE = -1
 
 
@@ -23,6 +28,9 @@ class Pool(NamedTuple):
     Attributes
     ----------
     rows : (chunks · CHUNK,) int32
+        The row in each slot.
+    codes : (chunks · CHUNK, width) uint8
+        The bytes of the row in each slot.
     before, owner : (chunks,) int32
         The chunk that a list has filled before, or that is free too; the list of a chunk.
     last, sizes : (lists,) int32
@@ -32,6 +40,7 @@ class Pool(NamedTuple):
     """
 
     rows: RowArray
+    codes: ByteArray
     before: RowArray
     owner: RowArray
     last: RowArray
@@ -45,12 +54,16 @@ class Chains:
     Parameters
     ----------
     lists : int
+    width : int
+        Bytes of a row.
     """
 
-    def __init__(self, lists: int) -> None:
+    def __init__(self, lists: int, width: int = 0) -> None:
         rows, before, owner, self._place = (np.zeros(0, np.int32) for _ in range(4))
+        # Nobody waits for the bytes of all rows to be copied.
+        self._stretch = Stretch[ByteArray]((width,), np.uint8)
         last, sizes = np.full(lists, NONE, np.int32), np.zeros(lists, np.int32)
-        self.pool = Pool(rows, before, owner, last, sizes, np.array([NONE, 0], np.int32))
+        self.pool = Pool(rows, self._stretch.array, before, owner, last, sizes, np.array([NONE, 0], np.int32))
 
     def __len__(self) -> int:
         """How many lists there are."""
@@ -63,8 +76,14 @@ class Chains:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in use and room to grow."""
-        return sum(array.nbytes for array in self.pool) + self._place.nbytes
+        """Bytes in use and room to grow, but for those of rows."""
+        pool = self.pool
+        return sum(len(array) * array.itemsize for array in (*pool, self._place) if array is not pool.codes)
+
+    @property
+    def bytes_of_rows(self) -> int:
+        """Bytes of rows in chunks that were ever taken."""
+        return int(self.pool.free[1]) * CHUNK * self.pool.codes.shape[1]
 
     def put(self, rows: RowArray, lists: IntArray) -> None:
         """Have rows (n,), 0 or more, stand in lists (n,); whatever list they stood in before."""
@@ -81,9 +100,14 @@ class Chains:
         rows = np.flatnonzero(self._place).astype(np.int32)
         return rows, self.pool.owner[(self._place[rows] - 1) // CHUNK]
 
+    def slots(self, rows: RowArray) -> RowArray:
+        """Where rows (n,) and their bytes stand; -1 for those in no list."""
+        return slots_of(self._place, rows)
+
     def of(self, lists: IntArray, allowed: BoolArray | None) -> RowArray:
         """The rows of some lists, those under a mask by row if one is given; it says no beyond its end."""
-        return rows_of(self.pool, lists, np.zeros(0, np.bool_) if allowed is None else allowed, allowed is not None)
+        mask = np.zeros(0, np.bool_) if allowed is None else allowed
+        return found_in(self.pool, lists, mask, allowed is not None)[1]
 
     def _reserve(self, more: int, rows: int) -> None:
         """Room for more rows, each of which may take a chunk, and for the places of rows below a number."""
@@ -93,6 +117,7 @@ class Chains:
             short = chunks - len(pool.owner)
             grown = (
                 np.pad(pool.rows, (0, CHUNK * short)),
+                self._stretch.reserve(CHUNK * chunks),
                 np.pad(pool.before, (0, short)),
                 np.pad(pool.owner, (0, short)),
             )
@@ -137,6 +162,7 @@ def _take_out(pool: Pool, place: RowArray, row: int) -> None:
     pool.sizes[at] -= 1
     within, chunk = pool.sizes[at] % CHUNK, pool.last[at]
     moved = pool.rows[chunk * CHUNK + within]
+    pool.codes[slot] = pool.codes[chunk * CHUNK + within]
     pool.rows[slot], place[moved], place[row] = moved, slot + 1, 0
     if within == 0:
         pool.last[at] = pool.before[chunk]
@@ -144,24 +170,31 @@ def _take_out(pool: Pool, place: RowArray, row: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def rows_of(pool: Pool, lists: IntArray, allowed: BoolArray, filtered: bool) -> RowArray:
-    """See ``Chains.of``; without a filter the mask means nothing."""
+def slots_of(place: RowArray, rows: RowArray) -> RowArray:
+    """See ``Chains.slots``."""
+    out, size = np.empty(rows.shape[0], np.int32), rows.shape[0]
+    for i in range(size):
+        prefetch(place, int(min(max(rows[min(i + AHEAD, size - 1)], 0), place.shape[0] - 1)))
+        row = rows[i]
+        out[i] = place[row] - 1 if 0 <= row < place.shape[0] else -1
+    return out
+
+
+@njit(nogil=True, cache=True)
+def found_in(pool: Pool, lists: IntArray, allowed: BoolArray, filtered: bool) -> tuple[RowArray, RowArray]:
+    """The slots and rows of some lists; if it is ``filtered``, those under a mask by row alone."""
     total = 0
     for at in lists:
         total += pool.sizes[at]
-    out, n, end = np.empty(total + 1, np.int32), 0, allowed.shape[0]
+    slots, rows, n, end = np.empty(total + 1, np.int32), np.empty(total + 1, np.int32), 0, allowed.shape[0]
     for at in lists:
         chunk, left = pool.last[at], pool.sizes[at]
         while left > 0:
             size, first = (left - 1) % CHUNK + 1, chunk * CHUNK
-            if filtered:
-                for slot in range(first, first + size):
-                    row = pool.rows[slot]
-                    # Written first and counted or not, since a branch could not be foreseen.
-                    out[n] = row
-                    n += row < end and allowed[row]
-            else:
-                out[n : n + size] = pool.rows[first : first + size]
-                n += size
+            for slot in range(first, first + size):
+                # Written first and counted or not, since a branch could not be foreseen.
+                row = pool.rows[slot]
+                slots[n], rows[n] = slot, row
+                n += not filtered or (row < end and allowed[row])
             chunk, left = pool.before[chunk], left - size
-    return out[:n]
+    return slots[:n], rows[:n]

@@ -13,7 +13,7 @@ import numpy as np
 from features.types import BoolArray, FloatArray, RowArray
 from ranking.exact import Answer, ExactIndex, spread
 from ranking.kept import Kept
-from ranking.lists import TRIED, Lists, wider
+from ranking.lists import TRIED, Lists
 from ranking.refit import Refit
 
 SPARSE = 64
@@ -229,5 +229,5 @@ class ListedIndex:
         """The best of some rows; of many, those that their bytes leave over are scored exactly."""
         lists = self._lists
         if lists is not None and 0 < k * CROWDED <= len(rows) > ROUGH:
-            rows = lists.rough.best(vector, wider(k), rows)
+            rows = lists.best(vector, k, rows)
         return self._exact.best(vector, k, rows)

@@ -1,6 +1,6 @@
 """Inverted lists, mutable in place: how they are fitted and filled, and what they find.
 
-A list holds rows; a row's vector stands in the exact index, and a byte a number of it in ``ranking.rough``. Fitting and
+A list holds rows and a byte a number of their vectors, which stand in the exact index. Fitting and
 filling go in chunks of fractions of a second, and call ``pause`` between them, so that whoever runs them can give up.
 They read the exact index as it is while others change it: a vector read half-changed is finite, and its row is renewed
 later, with all that changed meanwhile.
@@ -14,7 +14,7 @@ from numba import njit
 
 from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray, ShortArray
 from ranking.centroids import CHUNK, Nearest, Pause, Tiles, k_means, products_of
-from ranking.chains import Chains, Pool, rows_of
+from ranking.chains import Chains, Pool, found_in
 from ranking.exact import ExactIndex
 from ranking.rough import Rough, rough_scores
 from ranking.scan import highest
@@ -61,17 +61,15 @@ class Lists:
     centroids : array (lists, dims) float32
     ranges : array (2 · dims,) float32
         The least of each number, then how far it reaches.
-    rows : int
-        The highest row that is known, and one.
     """
 
-    def __init__(self, centroids: FloatArray, ranges: FloatArray, rows: int) -> None:
+    def __init__(self, centroids: FloatArray, ranges: FloatArray) -> None:
         self.centroids = centroids
         self._ranges = ranges
         self._nearest = Nearest(centroids)
         self._placed = self._nearest.placed
-        self._chains = Chains(len(centroids))
-        self.rough = Rough(ranges.reshape(2, -1), rows)
+        self._rough = Rough(ranges.reshape(2, -1))
+        self._chains = Chains(len(centroids), self._rough.width)
         self.visits, self.farther = 1, FARTHER
         self.size = 0
         self.balance = 1.0
@@ -90,7 +88,7 @@ class Lists:
         for start in range(0, len(rows), CHUNK):
             some, chunk = rows[start : start + CHUNK], vectors[start : start + CHUNK]
             self._chains.put(some, self._nearest(chunk) if lists is None else lists[start : start + CHUNK])
-            self.rough.put(some, chunk)
+            self._rough.put(self._chains.pool.codes, self._chains.slots(some), chunk)
 
     def renew(self, exact: ExactIndex, rows: RowArray) -> None:
         """File rows anew that an exact index has changed, or drop those it holds no more."""
@@ -103,7 +101,7 @@ class Lists:
 
         ``allowed`` is a mask by row.
         """
-        weights, mask = self.rough.weights(vector), np.zeros(0, np.bool_) if allowed is None else allowed
+        weights, mask = self._rough.weights(vector), np.zeros(0, np.bool_) if allowed is None else allowed
         return _probe(
             np.ascontiguousarray(vector, np.float32),
             self._placed,
@@ -112,9 +110,13 @@ class Lists:
             mask,
             allowed is not None,
             weights,
-            self.rough.codes,
             wider(k),
         )
+
+    def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
+        """Of many rows those of highest rough score, half as many again as ``k``, and those in no list."""
+        slots, weights = self._chains.slots(rows), self._rough.weights(vector)
+        return _best(self._chains.pool.codes, slots, rows, weights, wider(k))
 
     def fitted(self, exact: ExactIndex) -> Fitted:
         """What another start can begin from."""
@@ -123,9 +125,9 @@ class Lists:
         return Fitted(self.centroids, self._ranges, self.visits, self.size, placed, self.farther)
 
     def memory(self) -> dict[str, int]:
-        """Bytes by part; of bytes by row as far as they are used."""
-        used = self.rough.nbytes * int(self._chains.sizes.sum())
-        return {"rough": used, "lists": self._chains.nbytes, "centroids": 2 * self.centroids.nbytes}
+        """Bytes by part."""
+        chains = self._chains
+        return {"rough": chains.bytes_of_rows, "lists": chains.nbytes, "centroids": 2 * self.centroids.nbytes}
 
 
 def wider(k: int) -> int:
@@ -144,7 +146,7 @@ def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
     centroids = k_means(sample, centroids, ROUNDS, Nearest, pause)
     least, reach = sample.min(axis=0), np.ptp(sample, axis=0)
     ranges = np.concatenate([least - BEYOND * reach, (1 + 2 * BEYOND) * reach])
-    lists = Lists(centroids, ranges, int(rows.max(initial=-1)) + 1)
+    lists = Lists(centroids, ranges)
     lists.size = n
     return lists
 
@@ -227,7 +229,6 @@ def _probe(
     mask: BoolArray,
     filtered: bool,
     weights: ShortArray,
-    codes: ByteArray,
     count: int,
 ) -> RowArray:
     """See ``Lists.probe``: all in one go, so that a training that holds the interpreter is waited for once."""
@@ -235,14 +236,19 @@ def _probe(
     products, near = np.empty(lists, np.float32), np.empty(visits, np.int32)
     products_of(vector, placed, products)
     highest(products, np.arange(lists).astype(np.int32), near)
-    rows = rows_of(pool, near.astype(np.int64), mask, filtered)
-    for row in rows:
-        # What has no bytes comes first, and takes nobody's place.
-        count += row >= codes.shape[0]
+    slots, rows = found_in(pool, near.astype(np.int64), mask, filtered)
+    return _best(pool.codes, slots, rows, weights, count)
+
+
+@njit(nogil=True, cache=True)
+def _best(codes: ByteArray, slots: RowArray, rows: RowArray, weights: ShortArray, count: int) -> RowArray:
+    """The rows whose slots score highest, ties by row; one that has no slot is among them and takes nobody's place."""
+    for slot in slots:
+        count += slot < 0
     if len(rows) <= count:
         return rows
     scores, best = np.empty(len(rows), np.float32), np.empty(count, np.int32)
-    rough_scores(codes, rows, weights, scores)
+    rough_scores(codes, slots, weights, scores)
     highest(scores, rows, best)
     return best
 

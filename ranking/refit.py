@@ -89,7 +89,7 @@ class Refit:
     def _run(self) -> None:
         fitted = self._kept.load(self._exact.dims) if self._kept and not self._again else None
         if fitted is not None and len(self._rows) < 2 * fitted.size:
-            lists = Lists(fitted.centroids, fitted.ranges, int(self._rows.max(initial=-1)) + 1)
+            lists = Lists(fitted.centroids, fitted.ranges)
             lists.visits, lists.farther, lists.size = fitted.visits, fitted.farther, fitted.size
             fill(lists, self._exact, self._rows, fitted.placed, self._pause)
         else:

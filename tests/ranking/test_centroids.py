@@ -7,7 +7,7 @@ from features.types import FloatArray
 from ranking.centroids import Nearest
 from ranking.exact import ExactIndex
 from ranking.index import ListedIndex
-from ranking.rough import Rough
+from ranking.rough import Rough, rough_scores
 
 
 def _mixture(n: int, dims: int, seed: int) -> FloatArray:
@@ -39,19 +39,18 @@ def test_centroids_that_are_equal_are_all_filed_somewhere() -> None:
 @pytest.mark.parametrize("dims", [3, 16, 50])
 def test_rough_scores_keep_the_best(dims: int) -> None:
     vectors, query = _mixture(5000, dims, 5), _mixture(1, dims, 6)[0]
-    rough = Rough(np.stack([vectors.min(axis=0), np.ptp(vectors, axis=0)]), 4000)
-    rough.put(np.arange(5000, dtype=np.int32), vectors)
+    rough = Rough(np.stack([vectors.min(axis=0), np.ptp(vectors, axis=0)]))
+    codes, scores = np.zeros((5000, rough.width), np.uint8), np.zeros(2501, np.float32)
+    rough.put(codes, np.arange(5000, dtype=np.int32)[::-1], vectors)
     rows = np.arange(0, 5000, 2, dtype=np.int32)
     best = rows[np.argsort(-(vectors[rows] @ query))[:50]]
-    found = rough.best(query, 91, rows)
-    assert 91 <= len(found) < 200
-    assert len(np.intersect1d(found, best)) >= 49
+    rough_scores(codes, np.append(4999 - rows, np.int32(-1)), rough.weights(query), scores)
+    assert scores[-1] == np.inf
+    assert len(np.intersect1d(rows[np.argsort(-scores[:-1])[:91]], best)) >= 49
 
 
-def test_vectors_beyond_the_end_of_the_bytes_are_left_out_and_still_found() -> None:
+def test_rows_far_beyond_those_that_lists_were_made_of_are_found() -> None:
     vectors = _mixture(12_000, 16, 7)
-    rough = Rough(np.stack([vectors.min(axis=0), np.ptp(vectors, axis=0)]), 1)
-    rough.put(np.array([0, len(rough), 11_999], np.int32), vectors[:3])
     index, exact = ListedIndex(16, threshold=3000), ExactIndex(16)
     for both in (index, exact):
         both.put(np.arange(3000, dtype=np.int32), vectors[:3000])

@@ -306,7 +306,7 @@ def test_memory_is_told_by_part() -> None:
     parts = index.memory()
     assert parts.keys() == {"vectors", "mask", "rough", "lists", "centroids"}
     # Bytes of a row are filled up to 32, which are multiplied in one go.
-    assert parts["rough"] == 2000 * 32
+    assert 2000 * 32 <= parts["rough"] < 2 * 2000 * 32
     assert sum(parts.values()) < 2000 * 1024
 
 
