@@ -26,7 +26,7 @@ from ranking.api import Feed, FeedRequest
 from ranking.engine import Engine
 from seeds.constants import DAY_MS, Size
 from seeds.world import World
-from serving import Settings, serve
+from serving import Settings, check_address, serve
 from training import Recipe, train
 
 SEED = 618
@@ -60,7 +60,16 @@ class Built(msgspec.Struct, frozen=True):
 
 
 def demo(home: Path, *, once: bool, port: int) -> None:
-    """Build the world unless today's is there, print three people's feeds, and serve until stopped."""
+    """Build the world unless today's is there, print three people's feeds, and serve until stopped.
+
+    Raises
+    ------
+    SettingsError
+        If the port is taken; nothing is built then.
+    """
+    settings = Settings(home=str(home), port=port)
+    if not once:
+        check_address(settings)
     world = World.create(SEED, SIZE, local_day_ms(wall_ms()) - DAYS_BEFORE * DAY_MS)
     if _built(home) != Built(world.start_ms, whole=True):
         _build(home, world)
@@ -87,7 +96,7 @@ def demo(home: Path, *, once: bool, port: int) -> None:
             told.close()
             _announce(world, address, people[0], stopped)
 
-        serve(Settings(home=str(home), port=port), announce)
+        serve(settings, announce)
 
 
 def _page(engine: Engine, user_id: str, now_ms: int) -> Feed:

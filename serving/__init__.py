@@ -12,7 +12,7 @@ from features.deferred import deferred
 if TYPE_CHECKING:
     from serving.foreign import ForeignPackageError, check_packages
     from serving.http import create_app
-    from serving.run import serve
+    from serving.run import check_address, serve
     from serving.settings import Settings, SettingsError
 else:
     __getattr__ = deferred(
@@ -21,10 +21,19 @@ else:
             "ForeignPackageError": "serving.foreign",
             "Settings": "serving.settings",
             "SettingsError": "serving.settings",
+            "check_address": "serving.run",
             "check_packages": "serving.foreign",
             "create_app": "serving.http",
             "serve": "serving.run",
         },
     )
 
-__all__ = ["ForeignPackageError", "Settings", "SettingsError", "check_packages", "create_app", "serve"]
+__all__ = [
+    "ForeignPackageError",
+    "Settings",
+    "SettingsError",
+    "check_address",
+    "check_packages",
+    "create_app",
+    "serve",
+]

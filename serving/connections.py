@@ -4,8 +4,10 @@ The parsers behind have no such bounds, and every connection that only waits tak
 """
 
 import asyncio
+from importlib.util import find_spec
 from typing import Protocol
 
+from litestar.types import HTTPScope
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 REQUEST_S = 30.0
@@ -18,6 +20,14 @@ class Cycle(Protocol):
     """A request as the server's parser keeps it."""
 
     more_body: bool
+
+
+class Refusing(Protocol):
+    """Turns requests away before anything is begun for them; ``serving.turnstile`` has one."""
+
+    def refusal(self, scope: HTTPScope, body: bytes) -> tuple[bytes, bytes] | None:
+        """Of a request's head and its whole body the answer's head but for its end, and its body; None to go on."""
+        ...
 
 
 class Prompt(asyncio.Protocol):
@@ -68,6 +78,16 @@ class Prompt(asyncio.Protocol):
             self._overdue = None
 
 
-def prompt_protocol() -> type[asyncio.Protocol]:
-    """The protocol of the quickest parser that is installed, made prompt."""
-    return type("PromptProtocol", (Prompt, AutoHTTPProtocol), {})
+def prompt_protocol(turnstile: Refusing | None = None) -> type[asyncio.Protocol]:
+    """The protocol of the quickest parser that is installed, made prompt.
+
+    Parameters
+    ----------
+    turnstile : Refusing, optional
+        Asked first. The slower parser asks nobody: the application turns away itself.
+    """
+    if turnstile is None or find_spec("httptools") is None:
+        return type("PromptProtocol", (Prompt, AutoHTTPProtocol), {})
+    from serving.early import Early  # noqa: PLC0415  # an extra
+
+    return type("EarlyProtocol", (Prompt, Early), {"turnstile": turnstile})

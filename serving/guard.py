@@ -34,14 +34,15 @@ class Guard:
         self._lesser = ThreadPoolExecutor(1, "lesser page")
 
     async def first(
-        self, make: Callable[[Claim], Made], lesser: Callable[[Claim], Made], due_ms: float, last_ms: float
+        self, make: Callable[[Claim], Made], lesser: Callable[[Claim], Made] | None, due_ms: float, last_ms: float
     ) -> Made:
         """What is made in a thread, or the lesser one that is begun where it is not there when it is due.
 
         Parameters
         ----------
         make, lesser : callable
-            Given what claims to be the answer; raises ``AnsweredError`` where another was quicker.
+            Given what claims to be the answer; raises ``AnsweredError`` where another was quicker. Without a lesser
+            one the first is waited for until the last moment.
         due_ms, last_ms : float
             By ``elapsed_ms``: when the lesser one is begun, and when neither is waited for any more.
 
@@ -57,7 +58,8 @@ class Guard:
             return page.result()
         if begun.cancel():
             raise OverloadedError("No thread was free until this request was due.", "Come again later.")
-        return await _answer({page, _awaited(self._lesser.submit(copy_context().run, lesser, claim))}, claim, last_ms)
+        pages = {page} if lesser is None else {page, _awaited(self._lesser.submit(copy_context().run, lesser, claim))}
+        return await _answer(pages, claim, last_ms)
 
 
 async def _answer(pages: set[asyncio.Future[Made]], claim: Claim, last_ms: float) -> Made:

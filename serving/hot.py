@@ -57,12 +57,11 @@ class Hot:
             return
         status, media_type, more = 200, b"application/json", dict[str, str]()
         try:
-            self._admit(scope)
+            self.admit(scope)
             route = self._routes.get((scope["method"], scope["path"]))
             if route is None:
                 await self._contract(scope, receive, send)
                 return
-            _check_media_type(scope)
             body = await route(await _body(receive))
         except Exception as error:  # noqa: BLE001  # whatever it was, the person who asked is answered
             found = problem(error, ASKED.get().route)
@@ -73,7 +72,8 @@ class Hot:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _admit(self, scope: HTTPScope) -> None:
+    def admit(self, scope: HTTPScope) -> None:
+        """Raise unless a request may be made, by its head alone."""
         path = scope["path"]
         if path != "/" and (path.endswith("/") or "//" in path):
             # The framework would forgive it, and answer without what is looked at here.
@@ -81,6 +81,8 @@ class Hot:
         if (wanted := scope_of(scope["method"], scope["path"])) is not None:
             headers = dict(reversed(list(scope["headers"])))
             self._door.check(headers.get(b"authorization", b""), wanted, headers.get(b"host", b""))
+        if (scope["method"], path) in self._routes:
+            _check_media_type(scope)
 
 
 def scope_of(method: str, path: str) -> KeyScope | None:

@@ -1,4 +1,4 @@
-"""The contract under /v1: thin handlers over the engine; ``serving.hot`` calls those of the hot routes itself."""
+"""The contract under /v1: thin handlers over the engine; ``serving.routes`` has those of the hot routes once more."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,7 +9,6 @@ from litestar import Litestar, MediaType, Response, Router, delete, get, post, p
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.params import JSONBody, Parameter
-from litestar.types import ASGIApp
 
 from features.errors import LogError
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
@@ -18,24 +17,29 @@ from ranking.ladder import Budget
 from serving import clock, errors
 from serving.api import Acks, Health, Similar
 from serving.archiver import Archiver
-from serving.asked import ASKED, about
-from serving.batch import EVENTS, ITEMS, USERS, Events, Items, Users, keep, read_events, read_rows
+from serving.asked import ASKED
+from serving.batch import EVENTS, ITEMS, USERS, Events, Items, Users, keep
 from serving.contract import document
 from serving.decisions import Decisions, why
-from serving.hot import MAX_BODY_BYTES, Hot, Route
+from serving.hot import MAX_BODY_BYTES, Hot
 from serving.keys import Door
 from serving.lane import Lane
 from serving.metrics import METRICS_TYPE, Metrics
 from serving.page import page
 from serving.policies import Policies
 from serving.promotion import Promotions
+from serving.routes import READS, hot_routes
 from serving.settings import SNAPSHOT_RECORDS
 from serving.snapshots import Snapshots
 from serving.telemetry import Observed, Routes, Telemetry, Tracing
+from serving.turnstile import Turnstile
 from serving.watch import Watch
 from serving.writer import Writer
 
-PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE_HEADERS = {"content-security-policy": PAGE_POLICY}
 PATIENCE_S = 5
 """How long the log may take for an empty write before the server is called not ready."""
 
@@ -120,7 +124,8 @@ async def similar(
     deadline_ms: Deadline = 50,
 ) -> Similar:
     """Items of the same kind near one, nearest first."""
-    return await lane.compute(deadline_ms, lambda _: Similar(item_id, engine.similar(item_id, k, now_ms)))
+    found = await lane.compute(deadline_ms, lambda _: engine.similar(item_id, k, now_ms), has_rungs=False)
+    return Similar(item_id, found)
 
 
 @get("/healthz", sync_to_thread=False)
@@ -176,7 +181,7 @@ def create_app(
     beside: Sequence[Watch] = (),
     *,
     any_host: bool = True,
-) -> ASGIApp:
+) -> Observed:
     """The application over an engine, whose past days it archives and which it closes when it shuts down.
 
     Parameters
@@ -229,59 +234,10 @@ def create_app(
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
-    hot = Hot(contract, _hot_routes(engine, writer, telemetry, lane, now_ms), Door(engine.home, any_host=any_host))
-    return Observed(hot, telemetry, Routes(route.path_format for route in contract.routes), request_id)
-
-
-def _hot_routes(
-    engine: Engine, writer: Writer, telemetry: Telemetry, lane: Lane, now_ms: clock.Clock
-) -> dict[tuple[str, str], Route]:
-    """The handlers that the contract declares, given what they ask for."""
-    feed_request, rank_request = msgspec.json.Decoder(FeedRequest), msgspec.json.Decoder(RankRequest)
-    alive_request = msgspec.json.Decoder(AliveRequest)
-    encode = msgspec.json.Encoder().encode
-
-    async def computed(deadline_ms: float, make: Callable[[Budget], Feed]) -> bytes:
-        def answer(budget: Budget) -> tuple[bytes, Feed, Budget]:
-            made = make(budget)
-            return encode(made), made, budget
-
-        body, made, budget = await lane.compute(deadline_ms, answer)
-        telemetry.page(made, budget)
-        return body
-
-    async def answer_feed(body: bytes) -> bytes:
-        asked, name = feed_request.decode(body), _request_id()
-        about(asked.user_id)
-        return await computed(asked.deadline_ms, lambda budget: engine.feed(asked, now_ms(), name, budget))
-
-    async def answer_rank(body: bytes) -> bytes:
-        asked, name = rank_request.decode(body), _request_id()
-        about(asked.user_id)
-        return await computed(asked.deadline_ms, lambda budget: engine.rank(asked, now_ms(), name, budget))
-
-    async def answer_alive(body: bytes) -> bytes:
-        asked = alive_request.decode(body)
-        about(asked.user_id)
-        return await lane.compute(asked.deadline_ms, lambda _: encode(engine.alive(asked, now_ms())))
-
-    async def answer_events(body: bytes) -> bytes:
-        return encode(await send_events.fn(writer, telemetry, read_events(body)))
-
-    async def answer_items(body: bytes) -> bytes:
-        return encode(await put_items.fn(writer, telemetry, read_rows(body)))
-
-    async def answer_users(body: bytes) -> bytes:
-        return encode(await put_users.fn(writer, telemetry, read_rows(body)))
-
-    return {
-        ("POST", "/v1/feed"): answer_feed,
-        ("POST", "/v1/rank"): answer_rank,
-        ("POST", "/v1/alive"): answer_alive,
-        ("POST", "/v1/events"): answer_events,
-        ("PUT", "/v1/items"): answer_items,
-        ("PUT", "/v1/users"): answer_users,
-    }
+    hot = Hot(contract, hot_routes(engine, writer, telemetry, lane, now_ms), Door(engine.home, any_host=any_host))
+    turnstile = Turnstile(lane, READS, hot.admit, telemetry, request_id)
+    routes = Routes(route.path_format for route in contract.routes)
+    return Observed(hot, telemetry, routes, request_id, turnstile)
 
 
 def _request_id() -> str:

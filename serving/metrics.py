@@ -45,6 +45,7 @@ class Metrics:
 
         self._answers = counter("answers", "Answers, by route and status.", "route", "status")
         self._answer_s = timer("answer", "From the head of a request to its answer.", "route")
+        self._of_answers = dict[tuple[str, int], tuple[Counter, Histogram]]()
         self._page_s = timer("page", "Making a page, by rung of the ladder.", "rung")
         self._stage_s = timer("stage", "Stages of a page.", "stage")
         self._degraded = counter("degraded", "Pages that were not made in full, by cause.", "cause")
@@ -85,8 +86,12 @@ class Metrics:
 
     def answered(self, route: str, status: int, took_s: float) -> None:
         """Count an answer."""
-        self._answers.labels(route, status).inc()
-        self._answer_s.labels(route).observe(took_s)
+        found = self._of_answers.get((route, status))
+        if found is None:
+            # Asking for a child by its labels costs more than all that is counted with it.
+            found = self._of_answers[route, status] = self._answers.labels(route, status), self._answer_s.labels(route)
+        found[0].inc()
+        found[1].observe(took_s)
 
     def text(self) -> str:
         """All of it, as of now."""

@@ -75,7 +75,7 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
         gc.freeze()
         config = uvicorn.Config(
             app,
-            http=prompt_protocol(),
+            http=prompt_protocol(app.turnstile),
             ws="none",
             log_config=None,
             access_log=False,
@@ -124,6 +124,17 @@ def _opened(settings: Settings, clock_ms: clock.Clock) -> Engine:
         what = f"The log of {home} ends {(last_ms - now_ms) / 1000:.0f} s ahead of the clock."
         raise SettingsError(what, "Set the clock, or serve a home whose log is of the past.")
     return engine
+
+
+def check_address(settings: Settings) -> None:
+    """Refuse an address that cannot be served on as things stand, before anything is done that takes long.
+
+    Raises
+    ------
+    SettingsError
+        If it is taken, or is none of this machine's.
+    """
+    _bound(settings).close()
 
 
 def _bound(settings: Settings) -> socket.socket:

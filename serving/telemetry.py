@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import Protocol
 
 from litestar.enums import ScopeType
@@ -13,6 +14,7 @@ from ranking.api import Ack, Feed
 from ranking.ladder import Budget
 from serving.asked import ASKED, Asked, person_of
 from serving.clock import elapsed_ms, now_ns
+from serving.connections import Refusing
 from serving.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -89,6 +91,12 @@ class Telemetry:
         if _log.isEnabledFor(logging.INFO):
             _log.info("answered", extra={"fields": {"route": asked.route, "status": status, "ms": round(took_ms, 2)}})
 
+    def turned_away(self, asked: Asked, took_ms: float) -> None:
+        """Tell of a request for which nothing was begun: it has no context of its own to be named by in the log."""
+        before = ASKED.set(asked)
+        self.answered(asked, HTTPStatus.TOO_MANY_REQUESTS, took_ms)
+        ASKED.reset(before)
+
     def stop(self) -> None:
         """Return when all is told."""
         if self._traces:
@@ -105,13 +113,18 @@ class Observed:
     routes : Routes
     request_id : callable
         Names requests.
+    turnstile : Refusing
+        For the server, which asks it before this application.
     """
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, routes: Routes, request_id: Callable[[], str]) -> None:
+    def __init__(
+        self, app: ASGIApp, telemetry: Telemetry, routes: Routes, request_id: Callable[[], str], turnstile: Refusing
+    ) -> None:
         self._app = app
         self._telemetry = telemetry
         self._routes = routes
         self._request_id = request_id
+        self.turnstile = turnstile
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live one lifespan."""

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -203,6 +204,17 @@ def test_the_demo_does_not_take_its_home_from_under_a_server_of_yesterday(
     with HomeLog(home / "log", writer=True):
         assert "Another writer holds the log" in fault(capsys, "demo", "--once", "--home", str(home))
     assert (home / "bundles" / "current.json").is_file()
+
+
+def test_the_demo_says_that_its_port_is_taken_before_it_builds_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = fault(capsys, "demo", "--port", str(port), "--home", str(tmp_path / "demo"))
+    assert f"127.0.0.1:{port}" in said
+    assert "--port" in said
+    assert not (tmp_path / "demo").exists()
 
 
 def test_help_needs_no_home_and_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

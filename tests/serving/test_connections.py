@@ -8,7 +8,7 @@ from socket import create_server
 import pytest
 import uvicorn
 from litestar.enums import ScopeType
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving import connections
@@ -121,3 +121,62 @@ def test_the_last_piece_of_a_body_is_not_counted_as_a_head(protocol: type[asynci
         assert await answered(line)
 
     tried(protocol, use)
+
+
+class Strict:
+    """Turns away whoever asks for /busy."""
+
+    def refusal(self, scope: HTTPScope, body: bytes) -> tuple[bytes, bytes] | None:
+        return (
+            (b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 4\r\n", body * 2) if scope["path"] == "/busy" else None
+        )
+
+
+BUSY = WHOLE.replace(b"POST /", b"POST /busy")
+NO = b"{}{}"
+
+
+async def heard(line: Line) -> tuple[bytes, bytes]:
+    """The status and the body of an answer."""
+    head = await line[0].readuntil(b"\r\n\r\n")
+    length = next(int(one.split(b": ")[1]) for one in head.split(b"\r\n") if one.startswith(b"content-length"))
+    assert b"\r\ndate: " in head
+    return head.split(b" ")[1], await line[0].readexactly(length)
+
+
+def test_who_is_turned_away_does_not_reach_the_application_and_keeps_the_connection() -> None:
+    async def use(line: Line) -> None:
+        for wire, said in ((BUSY, (b"429", NO)), (WHOLE, (b"200", b"ok")), (BUSY, (b"429", NO)), (BUSY, (b"429", NO))):
+            line[1].write(wire)
+            assert await heard(line) == said
+
+    tried(prompt_protocol(Strict()), use)
+
+
+def test_a_request_in_pieces_or_behind_another_or_the_last_goes_to_the_application() -> None:
+    closing = BUSY.replace(b"host: x", b"connection: close")
+
+    async def use(line: Line) -> None:
+        line[1].write(BUSY[:-1])
+        await asyncio.sleep(0.05)
+        line[1].write(BUSY[-1:])
+        assert await heard(line) == (b"200", b"ok")
+        line[1].write(BUSY + WHOLE + BUSY * 1000)
+        assert [await heard(line) for _ in range(3)] == [(b"429", NO), (b"200", b"ok"), (b"200", b"ok")]
+        for _ in range(999):
+            assert await heard(line) == (b"200", b"ok")
+        line[1].write(closing)
+        assert await heard(line) == (b"200", b"ok")
+        assert await is_cut_off(line)
+
+    tried(prompt_protocol(Strict()), use)
+
+
+def test_what_follows_and_is_no_request_ends_the_connection() -> None:
+    async def use(line: Line) -> None:
+        line[1].write(BUSY)
+        assert await heard(line) == (b"429", NO)
+        line[1].write(BUSY + b"nonsense\r\n\r\n")
+        assert await is_cut_off(line)
+
+    tried(prompt_protocol(Strict()), use)

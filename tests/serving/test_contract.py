@@ -8,7 +8,6 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from litestar.testing import TestClient
-from litestar.types import ASGIApp
 
 from ranking.engine import Engine
 from serving import create_app
@@ -18,6 +17,7 @@ from serving.contract import BY_QUERY, document, paths
 from serving.errors import KINDS
 from serving.hot import MAX_BODY_BYTES, scope_of
 from serving.http import ROUTES
+from serving.telemetry import Observed
 from tests.small_home import NOW
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.fixture
-def client(home: Path) -> Iterator[TestClient[ASGIApp]]:
+def client(home: Path) -> Iterator[TestClient[Observed]]:
     app = create_app(Engine.open(home), lambda: NOW, lambda: "page")
     with TestClient(app, raise_server_exceptions=False) as client:
         client.post("/v1/feed", json={"explain": True, "deadline_ms": 60_000})
@@ -61,7 +61,7 @@ def test_every_operation_is_documented_whole() -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_request_that_the_contract_shows_is_taken_and_answered_as_it_says(
-    client: TestClient[ASGIApp], name: str
+    client: TestClient[Observed], name: str
 ) -> None:
     method, path, operation = OPERATIONS[name]
     shown = {one["name"]: one["example"] for one in operation["parameters"]}

@@ -10,7 +10,6 @@ import httpx
 import msgspec
 import pytest
 from litestar.testing import TestClient
-from litestar.types import ASGIApp
 
 from features.log import DAY_MS
 from huozhao.cli import main
@@ -20,11 +19,12 @@ from ranking.api import Feed
 from ranking.pointer import current
 from ranking.re_decide import Reach, re_decide
 from serving import create_app, decisions
+from serving.telemetry import Observed
 from tests.serving.conftest import served
 from tests.serving.test_parity import under_load
 from tests.small_home import NOW
 
-Client = TestClient[ASGIApp]
+Client = TestClient[Observed]
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def stuck(held: threading.Event, ended: list[str]) -> Callable[[Claim], str]:
 
 
 def first(
-    guard: Guard, make: Callable[[Claim], str], lesser: Callable[[Claim], str], due_ms: float, last_ms: float
+    guard: Guard, make: Callable[[Claim], str], lesser: Callable[[Claim], str] | None, due_ms: float, last_ms: float
 ) -> str:
     now_ms = elapsed_ms()
     return asyncio.run(guard.first(make, lesser, now_ms + due_ms, now_ms + last_ms))
@@ -88,6 +88,21 @@ def test_where_neither_comes_an_error_says_so_in_time_and_neither_counts(held: t
     assert first(guard, page("after"), page("lesser"), LONG_MS, LONG_MS) == "after"
     while len(ended) < 2:
         held.wait(0.01)
+
+
+def test_what_has_no_lesser_form_is_waited_for_and_not_begun_again(held: threading.Event) -> None:
+    guard, made = Guard(1), list[str]()
+
+    def slow(claim: Claim) -> str:
+        threading.Timer(0.05, held.set).start()
+        held.wait()
+        return noted(made, "whole")(claim)
+
+    assert first(guard, slow, None, 10, LONG_MS) == "whole"
+    assert made == ["whole"]
+    held.clear()
+    with pytest.raises(OverloadedError, match="A part of the page"):
+        first(guard, stuck(held, made), None, 10, 20)
 
 
 def test_what_has_not_begun_when_it_is_due_is_turned_away_and_never_made(held: threading.Event) -> None:

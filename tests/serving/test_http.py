@@ -6,6 +6,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import msgspec
 import pytest
 from litestar.testing import TestClient
-from litestar.types import ASGIApp
 
 from features.archive import Archive
 from features.live import HomeLog
@@ -24,9 +24,10 @@ from ranking.engine import Engine
 from serving import create_app
 from serving.batch import EVENTS, MAX_RECORDS, read_piece, read_rows
 from serving.hot import MAX_BODY_BYTES
+from serving.telemetry import Observed
 from tests.small_home import FEATURES, NOW
 
-Client = TestClient[ASGIApp]
+Client = TestClient[Observed]
 JSON = {"content-type": "application/json"}
 
 
@@ -36,6 +37,19 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now_ms
+
+
+class Elements(HTMLParser):
+    """What a page of HTML is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names, self.attributes, self.links = set[str](), set[str](), set[str | None]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links |= {value for name, value in attrs if name == "href"}
 
 
 @pytest.fixture
@@ -525,3 +539,18 @@ def test_the_contract_is_a_page_and_a_document_that_need_no_network(client: Clie
     assert page.headers["content-type"].startswith("text/html")
     assert "//" not in page.text
     assert "/v1/feed" in page.text
+
+
+def test_the_contract_shows_itself_within_what_its_policy_allows_a_browser(client: Client) -> None:
+    page = client.get("/schema")
+    allowed = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+    assert allowed.pop("style-src") == "'unsafe-inline'"
+    assert set(allowed.values()) == {"'none'"}
+    elements = Elements()
+    elements.feed(page.text)
+    # Nothing is fetched and nothing runs: of what a browser would load there is a style that stands in the page.
+    assert elements.names <= {"html", "meta", "title", "style", "h1", "h2", "p", "a", "code", "pre", "details"}
+    assert elements.attributes <= {"lang", "charset", "href", "id"}
+    assert elements.links == {"/schema/openapi.json"}
+    assert "@import" not in page.text
+    assert "url(" not in page.text

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from litestar.testing import TestClient
-from litestar.types import ASGIApp
 
 from ranking.engine import Engine
 from serving import Settings, SettingsError, create_app, keys
 from serving.keys import Bucket, KeyFileError
+from serving.telemetry import Observed
 from tests.small_home import NOW
 
-Client = TestClient[ASGIApp]
+Client = TestClient[Observed]
 Call = tuple[str, str, object]
 LIKE = {"event_id": "e", "ts_ms": NOW, "item_id": "i1", "action": "like", "user_id": "u"}
 CALLS: dict[str, list[Call]] = {

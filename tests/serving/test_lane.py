@@ -69,6 +69,35 @@ def test_what_would_wait_too_long_is_turned_away_at_once(time: Time) -> None:
     assert asyncio.run(asked(lane, time, 1, 1.5, 0)) == [b"0"]
 
 
+def test_the_loop_is_looked_at_between_pages_but_half_as_often_while_some_are_turned_away(time: Time) -> None:
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        asyncio.get_running_loop().call_soon(look)
+
+    async def run(more_ms: float) -> list[int]:
+        lane, seen = Lane(1), list[int]()
+
+        def page(_: Budget) -> None:
+            time.ms += 10
+            seen.append(looks)
+
+        look()
+        await asyncio.gather(*(lane.compute(1e9, page) for _ in range(100)))
+        seen.clear()
+        pages = asyncio.gather(*(lane.compute(1e9, page) for _ in range(7)))
+        while not pages.done():
+            await asyncio.sleep(0)
+            if len(seen) == 1:
+                lane.too_long(more_ms)
+        return [seen.count(at) for at in dict.fromkeys(seen)]
+
+    assert asyncio.run(run(1e9)) == [1] * 7
+    assert asyncio.run(run(1)) == [1, 2, 2, 1, 1]
+
+
 def test_a_turn_that_was_given_up_goes_to_the_next(time: Time) -> None:
     async def run() -> bytes:
         lane = Lane(1)

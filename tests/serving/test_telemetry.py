@@ -9,7 +9,6 @@ from urllib.parse import quote
 import msgspec
 import pytest
 from litestar.testing import TestClient
-from litestar.types import ASGIApp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,11 +16,11 @@ from ranking.engine import Engine
 from serving import create_app
 from serving.asked import ASKED, Asked, person_of
 from serving.logs import HIDDEN, Format, Lines
-from serving.telemetry import Routes
+from serving.telemetry import Observed, Routes
 from serving.traces import Traces
 from tests.small_home import NOW
 
-Client = TestClient[ASGIApp]
+Client = TestClient[Observed]
 ALERTS = Path(__file__).parents[2] / "docs" / "examples" / "alerts.yml"
 OPERATIONS = ALERTS.parents[1] / "operations.md"
 ASK = {"user_id": "u1", "count": 5, "deadline_ms": 60_000}
