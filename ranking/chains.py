@@ -78,12 +78,13 @@ class Chains:
     def nbytes(self) -> int:
         """Bytes in use and room to grow, but for those of rows."""
         pool = self.pool
-        return sum(len(array) * array.itemsize for array in (*pool, self._place) if array is not pool.codes)
+        parts = (pool.rows, pool.before, pool.owner, pool.last, pool.sizes, pool.free, self._place)
+        return sum(part.nbytes for part in parts)
 
     @property
     def bytes_of_rows(self) -> int:
         """Bytes of rows in chunks that were ever taken."""
-        return int(self.pool.free[1]) * CHUNK * self.pool.codes.shape[1]
+        return int(self.pool.free[1] * CHUNK * self.pool.codes.shape[1])
 
     def put(self, rows: RowArray, lists: IntArray) -> None:
         """Have rows (n,), 0 or more, stand in lists (n,); whatever list they stood in before."""

@@ -4,6 +4,8 @@ What the person and the moment decide is the same for all candidates, so about a
 ask a question whose answer is known. Such a node is its child; the other side is never reached.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -31,10 +33,24 @@ FEW_ROWS = 2 * TILE
 """So few are not looked at: three quarters of the nodes would have to be known."""
 
 
+class Same(NamedTuple):
+    """What rows have in common.
+
+    Attributes
+    ----------
+    low, high : (c,) uint8: the least and the highest rank in each column
+    places : (f,) int64: the one place in each feature of categories, -1 where there are several
+    """
+
+    low: ByteArray
+    high: ByteArray
+    places: IntArray
+
+
 @njit(nogil=True, cache=True)
-def known_outcomes(model: Model, codes: ByteArray, stride: int, n: int, used: int) -> OutcomeArray:
-    """Outcomes (used,) of the tests of n > 0 rows."""
-    nodes, members, ranks = model.nodes, model.members, len(model.ranks.missing_code)
+def same_of(model: Model, codes: ByteArray, stride: int, n: int) -> Same:
+    """What n > 0 rows have in common."""
+    members, ranks = model.members, len(model.ranks.missing_code)
     low, high = np.zeros(ranks, np.uint8), np.zeros(ranks, np.uint8)
     for c in range(ranks):
         column = codes[c * stride : c * stride + n]
@@ -42,17 +58,24 @@ def known_outcomes(model: Model, codes: ByteArray, stride: int, n: int, used: in
     places = np.empty(len(members.feature), np.int64)
     for i in range(len(places)):
         places[i] = one_place(members, i, codes, stride, n)
+    return Same(low, high, places)
+
+
+@njit(nogil=True, cache=True)
+def known_outcomes(model: Model, same: Same, used: int) -> OutcomeArray:
+    """Outcomes (used,) of the tests of rows."""
+    nodes, members, ranks = model.nodes, model.members, len(same.low)
     outcomes = np.empty(used, np.int8)
     for p in range(used):
         c, most = nodes.test_column[p], nodes.test_most[p]
         if c < ranks:
-            outcomes[p] = PASS if high[c] <= most else FAIL if low[c] > most else OPEN
-        elif places[c - ranks] < 0:
+            outcomes[p] = PASS if same.high[c] <= most else FAIL if same.low[c] > most else OPEN
+        elif same.places[c - ranks] < 0:
             outcomes[p] = OPEN
         else:
             i = c - ranks
             wide = members.known_start[i + 1] - members.known_start[i] + 1
-            word = members.word_start[i] + (most // BLOCK - members.chunk_start[i]) * wide + places[i]
+            word = members.word_start[i] + (most // BLOCK - members.chunk_start[i]) * wide + same.places[i]
             outcomes[p] = PASS if members.words[word] >> np.uint64(most % BLOCK) & np.uint64(1) else FAIL
     return outcomes
 
@@ -80,13 +103,15 @@ def open_features(members: Members, outcomes: OutcomeArray) -> BoolArray:
 
 
 @njit(nogil=True, cache=True)
-def worth_folding(test_nodes: IntArray, outcomes: OutcomeArray, n: int) -> bool:
-    """Whether the pass over all nodes costs less than it saves in the tiles."""
-    known, total = 0, 0
-    for p in range(len(outcomes)):
-        total += test_nodes[p]
-        known += test_nodes[p] if outcomes[p] < 0 else 0
-    return known * -(-n // TILE) > FOLD_FROM * total
+def worth_folding(nodes_below: IntArray, same: Same, n: int) -> bool:
+    """Whether the pass over all nodes costs less than it saves in the tiles; see ``Model.nodes_below``."""
+    known, ranks = 0, len(same.low)
+    for c in range(ranks):
+        below = nodes_below[c]
+        known += below[same.low[c]] + below[-1] - below[same.high[c]]
+    for i in range(len(same.places)):
+        known += nodes_below[ranks + i, -1] if same.places[i] >= 0 else 0
+    return bool(known * -(-n // TILE) > FOLD_FROM * nodes_below[:, -1].sum())
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

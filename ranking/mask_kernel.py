@@ -15,7 +15,7 @@ from numba import njit
 
 from features.lanes import prefetch
 from features.types import BoolArray, ByteArray, DoubleArray, HashArray, IntArray
-from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_features, worth_folding
+from ranking.mask_fold import FEW_ROWS, folded, known_outcomes, open_features, same_of, worth_folding
 from ranking.mask_lanes import BLOCK, LANES, SLOT_BYTES, at_most, leaf_planes, split, turn_in, turn_out
 from ranking.mask_leaves import IN_REGISTERS, ORDER, add_leaves
 from ranking.mask_model import LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, aligned, stride_of
@@ -173,8 +173,9 @@ def raw_scores(model: Model, codes: ByteArray, n: int, limit: int) -> DoubleArra
     nodes, heads, stride = model.nodes, len(model.nodes.head_start) - 1, stride_of(n)
     open_sets, which = np.ones(len(model.members.feature), np.bool_), model.rank_tests
     if n > FEW_ROWS:
-        outcomes = known_outcomes(model, codes, stride, n, int(np.searchsorted(model.test_age, limit)))
-        if worth_folding(model.test_nodes, outcomes, n):
+        same = same_of(model, codes, stride, n)
+        if worth_folding(model.nodes_below, same, n):
+            outcomes = known_outcomes(model, same, int(np.searchsorted(model.test_age, limit)))
             nodes = folded(nodes, outcomes, limit)
             which = which[: np.searchsorted(which, len(outcomes))]
             which = which[outcomes[which] >= 0]

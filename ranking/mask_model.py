@@ -84,17 +84,18 @@ class Model(NamedTuple):
 
     Attributes
     ----------
-    test_nodes, test_age : (p,) int64: how many nodes make each test; ascending, the place within its head of the first
-        tree that uses it
+    test_age : (p,) int64, ascending: the place within its head of the first tree that uses each test
     rank_tests : flat int64, ascending: the tests of ranks
+    nodes_below : (columns, 257) int64: how many nodes ask a column of ranks, or from ``len(missing_code)`` on a feature
+        of categories, for a most below so many; of a feature all stand in the last
     """
 
     ranks: Ranks
     members: Members
     nodes: Nodes
-    test_nodes: IntArray
     test_age: IntArray
     rank_tests: IntArray
+    nodes_below: IntArray
 
 
 @njit(nogil=True, cache=True)

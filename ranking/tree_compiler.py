@@ -148,7 +148,8 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
         *(records, np.pad(_joined((t.leaves for t in trees), np.float64), (0, IN_REGISTERS))),
     )
     rank_tests = np.flatnonzero(table[:, 0] < len(ranks.missing_code))
-    arrays = Model(ranks, members, nodes, np.bincount(node_test, minlength=len(table)), test_age, rank_tests)
+    below = _nodes_below(table[node_test], len(ranks.missing_code), len(members.feature))
+    arrays = Model(ranks, members, nodes, test_age, rank_tests, below)
     return Compiled(arrays, native_model(arrays))
 
 
@@ -241,6 +242,13 @@ def _in_chunks(features: IntArray, sets: list[IntArray], table: IntArray, first:
         *(np.array(chunks, np.int64), _starts([len(part) for part in words])),
         *(_joined(words, np.uint64), _joined(chunk_tests, np.int64)),
     )
+
+
+def _nodes_below(tests: IntArray, ranks: int, features: int) -> IntArray:
+    """``Model.nodes_below`` by the test of each node."""
+    counts = np.zeros((ranks + features, MAX_CUTS + 2), np.int64)
+    np.add.at(counts, (tests[:, 0], np.where(tests[:, 0] < ranks, tests[:, 1] + 1, MAX_CUTS + 1)), 1)
+    return counts.cumsum(axis=1)
 
 
 def _in_order_of_use(tests: IntArray, ages: IntArray) -> tuple[IntArray, IntArray, IntArray]:
