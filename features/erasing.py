@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from msgspec import json
 
-from features import people
+from features import blocks, people
 from features.erase import Erasure, after_all, digest, scrubbed
 from features.records import Decision, Event, Record, Served, decode, encode, encoded
 from features.rows import crc
@@ -13,11 +13,12 @@ from features.rows import crc
 SCRUBBED = 1_000
 """Records that one transaction scrubs at most."""
 DUE = "SELECT user_id, after, stop FROM erasures ORDER BY rowid"
+_FIRST = "SELECT min(offset) FROM records"
 _AT = "SELECT received_ms, body FROM records WHERE offset = ?"
 _OF_PEOPLE = """
 SELECT offset FROM (
     SELECT offset, substr(body, instr(body, :key) + :begin) AS rest FROM records
-    WHERE offset < :stop AND instr(body, :key))
+    WHERE offset >= :low AND offset < :high AND instr(body, :key))
 WHERE CAST(substr(rest, 1, instr(rest, :quote) - 1) AS TEXT) IN (SELECT value FROM json_each(:names)) ORDER BY offset"""
 
 
@@ -30,16 +31,17 @@ def begin(live: sqlite3.Connection, erasure: Erasure) -> None:
 def of_people(live: sqlite3.Connection, erasures: Sequence[Erasure]) -> list[int]:
     """The offsets of the records to scrub, in order, and of some whose person's id is alike up to a quote.
 
-    One read of the live part, however many people there are: a list of each person's records would have to be kept at
-    every append.
+    One read of the stretches of the live part that may name any of them, however many people there are.
     """
     # A quote within a text is escaped: the first such key of a record is its own.
     key, quote = b'"user_id":', b'"'
     names = {encoded(erasure.name)[1:].split(quote)[0].decode() for erasure in erasures}
+    wanted = {"key": key + quote, "begin": len(key) + 1, "quote": quote, "names": json.encode(names).decode()}
+    first = live.execute(_FIRST).fetchone()[0] or 0
     stop = max(erasure.stop for erasure in erasures)
-    wanted = {"key": key + quote, "begin": len(key) + 1, "quote": quote, "stop": stop}
-    found = live.execute(_OF_PEOPLE, wanted | {"names": json.encode(names).decode()}).fetchall()
-    return [offset for (offset,) in found]
+    stretches = blocks.naming(live, {erasure.name for erasure in erasures}, first, stop)
+    found = [live.execute(_OF_PEOPLE, wanted | {"low": low, "high": high}).fetchall() for low, high in stretches]
+    return [offset for some in found for (offset,) in some]
 
 
 def scrub(live: sqlite3.Connection, erasures: Sequence[Erasure], offsets: Sequence[int]) -> None:

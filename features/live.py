@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import erasing, people, rows
+from features.blocks import Blocks
 from features.erase import Erasure
 from features.errors import LogError, RecordError
 from features.guards import locked, named, written
@@ -61,6 +62,7 @@ class HomeLog(LogReader):
         self._end = self._last_ms = 0
         self._names: dict[str, str] = {}
         self._dropped_day = -1
+        self._blocks = Blocks()
         self.has_scrubbed = False
         if writer:
             self._open(durability)
@@ -140,6 +142,10 @@ class HomeLog(LogReader):
                 names = self._named({user_id for one in kept if (user_id := people.who(one.record))})
                 bodies = [people.named(one, names) for one in kept]
                 offsets = rows.put(live, self._end, now_ms, kept, bodies)
+                theirs = [names.get(people.who(one.record), "") for one in kept]
+                self._blocks.take(
+                    live, self._end, [name for name, at in zip(theirs, offsets, strict=True) if at is not None]
+                )
                 for offset, one in zip(offsets, kept, strict=True):
                     if isinstance(one.record, Control) and one.record.command == "clear_history" and offset is not None:
                         erasing.begin(live, Erasure(names[one.record.user_id], "", offset))

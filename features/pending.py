@@ -99,7 +99,8 @@ def _enrol_items(items: Ids, columns: Sequence[pa.Array], named: Sequence[tuple[
             items.enrol([pa.array(names, pa.string())])
             start = at + 1
     parts.append(items.enrol([column.slice(start) for column in columns]))
-    return np.concatenate(parts, axis=1)
+    # Rows that lie together whatever they were made of: a kernel is compiled for each way in which arrays may lie.
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
 def _hashes(ids: pa.Array) -> HashArray:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from features import people
+from features import blocks, people
 from features.erase import DIGEST, digest
 from features.errors import LogError, RecordError
 from features.guards import REPAIR, named
@@ -76,6 +76,7 @@ def opened(
                 _upgrade(live, found, archived())
         if found == 1:
             live.execute("VACUUM")
+        live.execute(blocks.TABLE)
     except BaseException:
         live.close()
         raise
@@ -214,7 +215,9 @@ def stored(path: Path, found: Sequence[Row]) -> list[Stored]:
 def drop_archived(live: sqlite3.Connection) -> bool:
     """Delete a piece of the records that are archived; whether there was one."""
     piece = "DELETE FROM records WHERE offset < min((SELECT stop FROM archived), (SELECT min(offset) FROM records) + ?)"
-    return live.execute(piece, (PIECE,)).rowcount > 0
+    more = live.execute(piece, (PIECE,)).rowcount > 0
+    blocks.drop_archived(live)
+    return more
 
 
 def drop_old_ids(live: sqlite3.Connection, after: str, since_ms: int) -> str | None:

@@ -31,6 +31,7 @@ from serving.promotion import Promotions
 from serving.routes import READS, hot_routes
 from serving.settings import SNAPSHOT_RECORDS
 from serving.snapshots import Snapshots
+from serving.stalls import Stalls
 from serving.telemetry import Observed, Routes, Telemetry, Tracing
 from serving.turnstile import Turnstile
 from serving.watch import Watch
@@ -204,10 +205,10 @@ def create_app(
     snapshots = Snapshots(engine, snapshot_records)
     writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
     promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
-    watches: list[Watch] = [archiver, promotions, policies, snapshots, *beside]
     decisions, lane = Decisions(engine.home), Lane(threads)
     metrics = Metrics(lambda: engine.status(now_ms()), lambda: engine.generation.recall.names, lambda: lane.waiting)
     telemetry = Telemetry(metrics, traces)
+    watches: list[Watch] = [archiver, promotions, policies, snapshots, Stalls(metrics.late), *beside]
     of_contract = [Router(prefix, route_handlers=of) for prefix, of in ROUTES.items()]
     contract = Litestar(
         [*of_contract, contract_page, contract_document],

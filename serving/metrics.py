@@ -55,6 +55,7 @@ class Metrics:
         self._relaxed = counter("relaxed", "Bounds that gave way, by name.", "bound")
         self._records = counter("records", "Records that were sent, by what became of them.", "status")
         self._keep_s = timer("keep", "From a batch of records to its acknowledgement.")
+        self._loop_late_s = timer("loop_late", "How late the event loop came to what was due: everybody waits for it.")
         gauge = Gauge("huozhao_pages_waiting", "Pages that wait for their turn.", registry=registry)
         gauge.set_function(waiting)
         registry.register(Standing(status))
@@ -92,6 +93,10 @@ class Metrics:
             found = self._of_answers[route, status] = self._answers.labels(route, status), self._answer_s.labels(route)
         found[0].inc()
         found[1].observe(took_s)
+
+    def late(self, late_s: float) -> None:
+        """Count how late the event loop came."""
+        self._loop_late_s.observe(late_s)
 
     def text(self) -> str:
         """All of it, as of now."""

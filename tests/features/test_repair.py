@@ -102,7 +102,7 @@ def test_of_an_archived_file_whose_end_is_gone_every_record_is_lost_and_the_file
 def test_a_damaged_page_takes_the_records_behind_it_in_its_row_group_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("features.archive.BATCH_ROWS", 20)
+    monkeypatch.setattr("features.archive.GROUP_ROWS", 20)
     path = archived(tmp_path, 100)
     with pq.ParquetFile(path) as file:
         chunk = file.metadata.row_group(2).column(SCHEMA.get_field_index("event_id"))
