@@ -14,12 +14,12 @@ from features.counters import ROOM_END, ROOM_START, fold, push
 from features.errors import LogError
 from features.ids import Ids
 from features.layout import ENTITIES, ITEM_NUMBERS, Layout
-from features.log import SCHEMA
+from features.log import SCHEMA, Stored, to_batch
 from features.native import native_arrays, native_slots
 from features.outcomes import KIND_NAMES, ROOM_TYPE_CODES, SHOP_CODES
 from features.payloads import Payloads
 from features.pending import Pending, prepare
-from features.records import Control, Erase, Item, Record, User, decode
+from features.records import Action, Control, Erase, Event, Item, Record, User, decode
 from features.storage import arrays_of, forms, slot_arrays
 from features.stretch import Stretch, room_for
 from features.types import AnyArray, RowArray
@@ -269,3 +269,8 @@ def _text(value: str | float | None) -> str:
 
 def _number(value: str | float | None) -> float:
     return float(value) if isinstance(value, int | float) else np.nan
+
+
+def rehearse(layout: Layout) -> None:
+    """Fold an event into a state of nobody: the kernel is compiled, or read from its cache, before anybody waits."""
+    FeatureState(layout).fold(to_batch([Stored(0, 0, Event("e", 0, "i", Action.CLICK, "u"))]))

@@ -16,7 +16,7 @@ from features.arrays import Steps
 from features.counters import ROOM_PULSE
 from features.reader import Reader
 from features.records import Context
-from features.state import NO_ROWS, FeatureState
+from features.state import NO_ROWS, FeatureState, rehearse
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, RowArray
 from ranking import exploration, suppression
 from ranking.api import Indexed
@@ -154,6 +154,19 @@ class Generation:
         if self.policy.counts_served:
             self.load.fold(batch)
         self.recall.follow(np.concatenate([changed, steps.item, steps.via]))
+
+    def rehearse(self) -> None:
+        """Do for one item of each kind what a batch of the log would ask for; nothing changes by it.
+
+        Kernels are compiled then, or read from their caches, before pages wait for it. The caller holds the mutex.
+        """
+        rehearse(self.state.layout)
+        rows = self.state.described()
+        some = rows[np.unique(self.state.arrays.items.categories[rows, 4], return_index=True)[1]]
+        self._catch_up(some)
+        self.on_air.follow(some)
+        self._legality.follow(some)
+        self.recall.follow(some)
 
     @property
     def indexes(self) -> dict[int, VectorIndex]:

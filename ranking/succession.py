@@ -37,8 +37,10 @@ class Succession:
         self.bundle_since_ms = self.policy_since_ms = 0
 
     def warm(self, now_ms: int) -> None:
-        """Make some pages that nobody asked for, and the lists that pages in a hurry are made of."""
+        """Fold and index, make some pages that nobody asked for, and the lists that pages in a hurry are made of."""
         with self._journal.writing:
+            with self._shared.mutex:
+                self._shared.generation.rehearse()
             warm(self._shared.generation, now_ms, self._ledger)
         self._answers.refresh(now_ms)
 
