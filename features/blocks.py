@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from features.people import MARK
+from features.types import AnyArray
 
 BLOCK = 1_000
 """Records of one stretch: its marks fit into one page of the file."""
@@ -70,8 +71,16 @@ def _without(live: sqlite3.Connection, names: Collection[str], stop: int) -> set
     return {
         block
         for block, marks, check in live.execute(_READ, (stop // BLOCK,))
-        if check == _crc(block, marks) and not np.isin(np.frombuffer(marks, "<u4"), sought).any()
+        if check == _crc(block, marks) and not _has_any(np.frombuffer(marks, "<u4"), sought)
     }
+
+
+def _has_any(marks: AnyArray, sought: AnyArray) -> bool:
+    """Whether marks, which are sorted, hold one that is sought."""
+    if not len(marks):
+        return False
+    found: bool = (marks.take(np.searchsorted(marks, sought), mode="clip") == sought).any().item()
+    return found
 
 
 def _mark(name: str) -> int:
