@@ -15,7 +15,7 @@ import pyarrow as pa
 from features.arrays import Steps
 from features.counters import ROOM_PULSE
 from features.reader import Reader
-from features.records import Context
+from features.records import Context, Item, Kind
 from features.state import NO_ROWS, FeatureState, rehearse
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, RowArray
 from ranking import exploration, suppression
@@ -161,6 +161,7 @@ class Generation:
         Kernels are compiled then, or read from their caches, before pages wait for it. The caller holds the mutex.
         """
         rehearse(self.state.layout)
+        self.reader.factors.vectors_of([Item("", 0, Kind.VIDEO, title="an item that nobody knew")])
         rows = self.state.described()
         some = rows[np.unique(self.state.arrays.items.categories[rows, 4], return_index=True)[1]]
         self._catch_up(some)
