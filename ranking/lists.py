@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from features.stretch import Stretch
 from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray, ShortArray
 from ranking.centroids import CHUNK, Nearest, Pause, Tiles, k_means, products_of
 from ranking.chains import Chains, Pool, found_in
@@ -70,6 +71,7 @@ class Lists:
         self._placed = self._nearest.placed
         self._rough = Rough(ranges.reshape(2, -1))
         self._chains = Chains(len(centroids), self._rough.width)
+        self._by_row = Stretch[ByteArray]((self._rough.width,), np.uint8)
         self.visits, self.farther = 1, FARTHER
         self.size = 0
         self.balance = 1.0
@@ -88,7 +90,10 @@ class Lists:
         for start in range(0, len(rows), CHUNK):
             some, chunk = rows[start : start + CHUNK], vectors[start : start + CHUNK]
             self._chains.put(some, self._nearest(chunk) if lists is None else lists[start : start + CHUNK])
-            self._rough.put(self._chains.pool.codes, self._chains.slots(some), chunk)
+            codes = self._by_row.reserve(int(some.max()) + 1)
+            self._rough.put(codes, some, chunk)
+            # Twice, since where a filter leaves few rows, to look their slots up costs as much as their bytes.
+            self._chains.pool.codes[self._chains.slots(some)] = codes[some]
 
     def renew(self, exact: ExactIndex, rows: RowArray) -> None:
         """File rows anew that an exact index has changed, or drop those it holds no more."""
@@ -114,9 +119,8 @@ class Lists:
         )
 
     def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
-        """Of many rows those of highest rough score, half as many again as ``k``, and those in no list."""
-        slots, weights = self._chains.slots(rows), self._rough.weights(vector)
-        return _best(self._chains.pool.codes, slots, rows, weights, wider(k))
+        """Of many rows those of highest rough score, half as many again as ``k``, and those that have no bytes."""
+        return _best(self._by_row.array, rows, rows, self._rough.weights(vector), wider(k))
 
     def fitted(self, exact: ExactIndex) -> Fitted:
         """What another start can begin from."""
@@ -125,9 +129,9 @@ class Lists:
         return Fitted(self.centroids, self._ranges, self.visits, self.size, placed, self.farther)
 
     def memory(self) -> dict[str, int]:
-        """Bytes by part."""
-        chains = self._chains
-        return {"rough": chains.bytes_of_rows, "lists": chains.nbytes, "centroids": 2 * self.centroids.nbytes}
+        """Bytes by part; of bytes by row as far as they are used."""
+        chains, by_row = self._chains, self._rough.width * int(self._chains.sizes.sum())
+        return {"rough": by_row + chains.bytes_of_rows, "lists": chains.nbytes, "centroids": 2 * self.centroids.nbytes}
 
 
 def wider(k: int) -> int:
@@ -242,9 +246,9 @@ def _probe(
 
 @njit(nogil=True, cache=True)
 def _best(codes: ByteArray, slots: RowArray, rows: RowArray, weights: ShortArray, count: int) -> RowArray:
-    """The rows whose slots score highest, ties by row; one that has no slot is among them and takes nobody's place."""
+    """The rows whose slots score highest, ties by row; one without bytes is among them and takes nobody's place."""
     for slot in slots:
-        count += slot < 0
+        count += slot >= codes.shape[0]
     if len(rows) <= count:
         return rows
     scores, best = np.empty(len(rows), np.float32), np.empty(count, np.int32)

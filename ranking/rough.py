@@ -1,7 +1,7 @@
 """A byte a number for each row: a quarter of what vectors take from memory when few of many rows are scored.
 
-A score of bytes orders rows roughly; who asks scores the best of them anew, exactly. Who keeps the bytes gives them
-slots: see ``ranking.chains``.
+A score of bytes orders rows roughly; who asks scores the best of them anew, exactly. Bytes stand by row, for whoever
+asks for some rows, and by list, for whoever asks for lists: see ``ranking.chains``.
 """
 
 import numpy as np
@@ -57,9 +57,9 @@ def _encode(codes: ByteArray, slots: RowArray, vectors: FloatArray, least: Float
 
 @njit(nogil=True, cache=True)
 def rough_scores(codes: ByteArray, slots: RowArray, weights: ShortArray, out: FloatArray) -> None:
-    """Write the weighted sums (n,) of slots' bytes; no bound for a slot of -1, which has none."""
-    width, size, flat = weights.shape[0], slots.shape[0], codes.reshape(-1)
+    """Write the weighted sums (n,) of slots' bytes; no bound for slots beyond the end, which have none."""
+    width, size, end, flat = weights.shape[0], slots.shape[0], codes.shape[0], codes.reshape(-1)
     for i in range(-AHEAD, size):
-        prefetch(flat, np.intp(max(slots[min(i + AHEAD, size - 1)], 0)) * width)
+        prefetch(flat, np.intp(min(slots[min(i + AHEAD, size - 1)], end - 1)) * width)
         if i >= 0:
-            out[i] = byte_sum(flat, np.intp(slots[i]) * width, weights) if slots[i] >= 0 else np.inf
+            out[i] = byte_sum(flat, np.intp(slots[i]) * width, weights) if slots[i] < end else np.inf

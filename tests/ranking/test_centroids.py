@@ -44,7 +44,7 @@ def test_rough_scores_keep_the_best(dims: int) -> None:
     rough.put(codes, np.arange(5000, dtype=np.int32)[::-1], vectors)
     rows = np.arange(0, 5000, 2, dtype=np.int32)
     best = rows[np.argsort(-(vectors[rows] @ query))[:50]]
-    rough_scores(codes, np.append(4999 - rows, np.int32(-1)), rough.weights(query), scores)
+    rough_scores(codes, np.append(4999 - rows, np.int32(5000)), rough.weights(query), scores)
     assert scores[-1] == np.inf
     assert len(np.intersect1d(rows[np.argsort(-scores[:-1])[:91]], best)) >= 49
 
