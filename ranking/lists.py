@@ -90,10 +90,15 @@ class Lists:
         for start in range(0, len(rows), CHUNK):
             some, chunk = rows[start : start + CHUNK], vectors[start : start + CHUNK]
             self._chains.put(some, self._nearest(chunk) if lists is None else lists[start : start + CHUNK])
-            codes = self._by_row.reserve(int(some.max()) + 1)
+            codes = self._room(int(some.max()) + 1)
             self._rough.put(codes, some, chunk)
             # Twice, since where a filter leaves few rows, to look their slots up costs as much as their bytes.
             self._chains.pool.codes[self._chains.slots(some)] = codes[some]
+
+    def _room(self, rows: int) -> ByteArray:
+        """Bytes by row for so many rows, and for as many again: what grows by little is not kept in huge pages."""
+        codes = self._by_row.array
+        return codes if rows <= len(codes) else self._by_row.grow(2 * rows)
 
     def renew(self, exact: ExactIndex, rows: RowArray) -> None:
         """File rows anew that an exact index has changed, or drop those it holds no more."""
@@ -119,8 +124,13 @@ class Lists:
         )
 
     def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
-        """Of many rows those of highest rough score, half as many again as ``k``, and those that have no bytes."""
-        return _best(self._by_row.array, rows, rows, self._rough.weights(vector), wider(k))
+        """Of many rows those of highest rough score, half as many again as ``k``, their equals, and who has no bytes."""
+        count, scores = wider(k), np.empty(len(rows), np.float32)
+        if len(rows) <= count:
+            return rows
+        rough_scores(self._by_row.array, rows, self._rough.weights(vector), scores)
+        high: RowArray = rows[scores >= np.partition(scores, -count)[-count]]
+        return high
 
     def fitted(self, exact: ExactIndex) -> Fitted:
         """What another start can begin from."""
@@ -246,9 +256,7 @@ def _probe(
 
 @njit(nogil=True, cache=True)
 def _best(codes: ByteArray, slots: RowArray, rows: RowArray, weights: ShortArray, count: int) -> RowArray:
-    """The rows whose slots score highest, ties by row; one without bytes is among them and takes nobody's place."""
-    for slot in slots:
-        count += slot >= codes.shape[0]
+    """The rows whose slots score highest, ties by row."""
     if len(rows) <= count:
         return rows
     scores, best = np.empty(len(rows), np.float32), np.empty(count, np.int32)
