@@ -124,7 +124,7 @@ class Lists:
         )
 
     def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
-        """Of many rows those of highest rough score, half as many again as ``k``, their equals, and who has no bytes."""
+        """Of many rows those of highest rough score, half as many again as ``k``; their equals; who has no bytes."""
         count, scores = wider(k), np.empty(len(rows), np.float32)
         if len(rows) <= count:
             return rows
