@@ -19,10 +19,12 @@ from features.plan import (
     LENGTH,
     RATE,
     RECENCY,
+    TASTE,
     USER_CATEGORY,
     USER_NUMBER,
     Plan,
 )
+from features.taste_of import TasteView, person_taste
 from features.types import DoubleArray, FloatArray, IntArray, RowArray, TickArray
 
 COSINE_OF = (ITEM, AUTHOR, CATEGORY)
@@ -50,6 +52,7 @@ class View(NamedTuple):
     plan: Plan
     codes: FloatArray
     vectors: Vectors
+    tastes: TasteView
 
 
 class Asked(NamedTuple):
@@ -68,10 +71,11 @@ class Asked(NamedTuple):
 
 
 class Asker(NamedTuple):
-    """The person's unit vector, whether they have one, and room for what a tile counted."""
+    """The person's unit vector, whether they have one, their taste, and room for what a tile counted."""
 
     vector: FloatArray
     known: bool
+    taste: FloatArray
     counters: Counters
 
 
@@ -138,7 +142,9 @@ def new_asker(asked: Asked) -> Asker:
     arrays, view = asked.arrays, asked.learned
     vector = np.empty(view.vectors.item.shape[1], np.float32)
     known = user_vector(arrays, view, asked.user, asked.now_ms, vector)
-    return Asker(vector, known, new_counters(arrays, view.plan))
+    taste = np.empty(view.tastes.item.shape[1], np.float32)
+    person_taste(arrays, view.tastes, asked.user, asked.now_ms, taste)
+    return Asker(vector, known, taste, new_counters(arrays, view.plan))
 
 
 @njit(nogil=True, cache=True)
@@ -154,7 +160,9 @@ def write_column(asked: Asked, asker: Asker, keys: RowArray, kinds: TickArray, j
     arrays, view, user, now_ms = asked.arrays, asked.learned, asked.user, asked.now_ms
     plan, vectors = view.plan, view.vectors
     op, which, rows = plan.op[j], plan.a[j], keys[plan.of[j]]
-    if op >= COSINE:
+    if op == TASTE:
+        product(asker.taste, True, view.tastes.item, rows, False, out)
+    elif op >= COSINE:
         matrix = vectors.item if which == 0 else vectors.author if which == 1 else vectors.category
         if op == LENGTH:
             length(matrix, rows, out)

@@ -143,7 +143,21 @@ class Length(msgspec.Struct, frozen=True, tag="length"):
         return f"length({self.of})"
 
 
-Feature = Column | Category | Age | InContext | Rate | Count | Recency | Cosine | Product | Length
+class Taste(msgspec.Struct, frozen=True, tag="taste"):
+    """By how much the log-odds that the person clicks the item are expected to be above everybody's; NaN without.
+
+    What hosts and categories showed the person, and what of it they clicked, is counted over ``half_life``.
+    """
+
+    half_life: str = "7d"
+
+    @property
+    def name(self) -> str:
+        """The column's name in a training table."""
+        return f"taste@{self.half_life}"
+
+
+Feature = Column | Category | Age | InContext | Rate | Count | Recency | Cosine | Product | Length | Taste
 
 
 def is_category(column: Feature) -> bool:
@@ -197,3 +211,5 @@ def check(column: Feature) -> None:
             _known("vector", right, FACTORS, place)
         case Length(of=of):
             _known("vector", of, FACTORS, place)
+        case Taste(half_life=half_life):
+            half_life_ms(half_life)

@@ -7,7 +7,7 @@ and its known products' parts. It is a function of the item's record and the fac
 import hashlib
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,11 +16,17 @@ from numba import njit
 
 from features.errors import FeatureError
 from features.ids import Ids
+from features.layout import USER_CATEGORIES
 from features.records import Item, Kind
 from features.types import FloatArray, RowArray
 
 BUCKETS = 1 << 13
 GRAMS = (1, 2, 3)
+TASTE_DIMS = 16
+"""Fifteen numbers that are multiplied, and a constant: how often a person clicks at all."""
+COUNTED = ("author", "category")
+NAMED = (*COUNTED, *USER_CATEGORIES)
+"""The columns whose names have vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +61,23 @@ def _hashed(text: str) -> dict[int, float]:
     return {bucket: sums[bucket] / length for bucket in sorted(sums) if sums[bucket]}
 
 
+def version_of(parts: Iterable[tuple[Sequence[str], FloatArray]]) -> str:
+    """Twelve hexadecimal digits over names and matrices."""
+    digest = hashlib.sha256()
+    for names, matrix in parts:
+        digest.update("\0".join(names).encode())
+        digest.update(np.ascontiguousarray(matrix).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()[:12]
+
+
 @dataclass(frozen=True)
 class Factors:
     """What one fit learned; all matrices float32 with ``dims`` columns, one row a name.
 
     ``items`` are whole vectors; ``authors``, ``categories``, ``products`` and ``words`` (BUCKETS rows) are the parts
     that sum to the vector of an item that is not in ``items``. ``directions`` says that lengths mean nothing and every
-    vector is read with length 1, as those of bundles of format 1 were learned.
+    vector is read with length 1, as those of bundles of format 1 were learned. ``carts`` says that a new room is also
+    what it sells; ``tastes`` are what people like beyond what others do, where they were fitted.
     """
 
     item_ids: tuple[str, ...]
@@ -72,6 +88,8 @@ class Factors:
     categories: FloatArray
     words: FloatArray
     directions: bool = False
+    carts: bool = True
+    tastes: "Tastes | None" = None
 
     @property
     def dims(self) -> int:
@@ -81,16 +99,15 @@ class Factors:
     @cached_property
     def version(self) -> str:
         """Twelve hexadecimal digits over all that is learned."""
-        digest = hashlib.sha256()
-        for names, matrix in (
-            (self.item_ids, self.items),
-            (self.author_ids, self.authors),
-            (self.category_ids, self.categories),
-            ((), self.words),
-        ):
-            digest.update("\0".join(names).encode())
-            digest.update(np.ascontiguousarray(matrix).reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()[:12]
+        return version_of([*self.parts, *(self.tastes.parts if self.tastes else ())])
+
+    @property
+    def parts(self) -> Iterator[tuple[Sequence[str], FloatArray]]:
+        """All that was learned: names and what is learned of them."""
+        yield self.item_ids, self.items
+        yield self.author_ids, self.authors
+        yield self.category_ids, self.categories
+        yield (), self.words
 
     @classmethod
     def empty(cls, dims: int = 8) -> "Factors":
@@ -134,7 +151,7 @@ class Factors:
                 out[row] += self.authors[author]
             if (category := categories.get(item.category)) is not None:
                 out[row] += self.categories[category]
-            if item.kind is Kind.ROOM and item.products:
+            if self.carts and item.kind is Kind.ROOM and item.products:
                 sold = self._known.find_all(item.products)
                 for product in sold[sold > 0].tolist():
                     out[row] += self.items[product - 1] / np.float32((sold > 0).sum())
@@ -161,6 +178,48 @@ def unit(vectors: FloatArray) -> FloatArray:
     out = np.ascontiguousarray(vectors, np.float32).copy()
     _normalise(out)
     return out
+
+
+@dataclass(frozen=True)
+class Tastes:
+    """What one fit learned; all matrices float32 with ``TASTE_DIMS`` columns.
+
+    ``of_items`` gives items their vectors. ``vectors`` has a matrix for each column of ``NAMED``, a row for each of its
+    ``names``: of authors and categories what they showed, in the mean; of the others what such people like beyond what
+    people do. ``precision`` (TASTE_DIMS,) says how near people are to that.
+    """
+
+    of_items: Factors
+    names: dict[str, tuple[str, ...]]
+    vectors: dict[str, FloatArray]
+    precision: FloatArray
+
+    @classmethod
+    def empty(cls) -> "Tastes":
+        """Tastes that know nothing: everybody likes what others do."""
+        vectors = {column: np.zeros((0, TASTE_DIMS), np.float32) for column in NAMED}
+        return cls(Factors.empty(TASTE_DIMS), dict.fromkeys(NAMED, ()), vectors, np.ones(TASTE_DIMS, np.float32))
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, int]]:
+        return {column: {name: row for row, name in enumerate(names)} for column, names in self.names.items()}
+
+    def of(self, column: str, names: Sequence[str]) -> FloatArray:
+        """The vectors (n, TASTE_DIMS) of names of a column; zeros for unknown ones."""
+        known, matrix = self._rows[column], self.vectors[column]
+        out = np.zeros((len(names), TASTE_DIMS), np.float32)
+        for row, name in enumerate(names):
+            if (at := known.get(name)) is not None:
+                out[row] = matrix[at]
+        return out
+
+    @property
+    def parts(self) -> Iterator[tuple[Sequence[str], FloatArray]]:
+        """All that was learned: names and what is learned of them."""
+        yield from self.of_items.parts
+        for column in NAMED:
+            yield self.names[column], self.vectors[column]
+        yield (), self.precision
 
 
 @njit(nogil=True, cache=True)

@@ -72,4 +72,4 @@ def native_slots(slots: SlotArrays) -> SlotArrays:
 @njit(cache=True)
 def native_view(view: View) -> View:
     """A reader's arrays as one object that only kernels can read."""
-    return _view(view.plan, view.codes, view.vectors)
+    return _view(view.plan, view.codes, view.vectors, view.tastes)

@@ -18,7 +18,8 @@ from features.types import DoubleArray, RowArray
     COSINE,
     PRODUCT,
     LENGTH,
-) = range(13)
+    TASTE,
+) = range(14)
 
 
 class Plan(NamedTuple):

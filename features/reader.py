@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
+from features.arrays import ITEM
 from features.assemble import COSINE_OF, Asked, Vectors, View, assemble, context_row, user_vector
 from features.columns import (
     CONTEXT_CATEGORIES,
@@ -21,10 +22,11 @@ from features.columns import (
     Product,
     Rate,
     Recency,
+    Taste,
     is_category,
 )
 from features.errors import FeatureError
-from features.factors import Factors
+from features.factors import Factors, Tastes
 from features.layout import ENTITIES, ITEM_TIMES, PAIRS, USER_TIMES, Layout, half_life_ms
 from features.native import native_view
 from features.plan import (
@@ -38,6 +40,7 @@ from features.plan import (
     PRODUCT,
     RATE,
     RECENCY,
+    TASTE,
     USER_AGE,
     USER_CATEGORY,
     USER_NUMBER,
@@ -48,6 +51,7 @@ from features.schema import FeatureSet
 from features.state import FeatureState
 from features.storage import aligned
 from features.stretch import Stretch
+from features.taste_rows import TasteRows
 from features.types import FloatArray, IntArray, RowArray
 
 CHUNK = 10_000
@@ -91,7 +95,9 @@ class Reader:
         self._coded = [0] * len(self.feature_set.columns)
         self._stretches = tuple(Stretch[FloatArray]((self.factors.dims,), np.float32) for _ in Vectors._fields)
         table = np.zeros((max(len(self.feature_set.categorical), 1), 64), np.float32)
-        self._view = View(self._plan, table, Vectors._make(one.reserve(1) for one in self._stretches))
+        self._tastes = TasteRows(self.feature_set, self.factors.tastes or Tastes.empty())
+        vectors = Vectors._make(one.reserve(1) for one in self._stretches)
+        self._view = View(self._plan, table, vectors, self._tastes.view)
         self._native = native_view(self._view)
 
     @property
@@ -121,10 +127,11 @@ class Reader:
             known = [(row, found) for row in some.tolist() if (found := state.item(row))]
             if known:
                 item[[row for row, _ in known]] = self.factors.vectors_of([found for _, found in known])
+            self._tastes.catch_up(state, known)
         author = self._learn("author", 1, state, self.factors.authors_of)
         category = self._learn("category", 2, state, self.factors.categories_of)
-        view = View(before.plan, self._coded_names(state), Vectors(item, author, category))
-        if any(
+        view = View(before.plan, self._coded_names(state), Vectors(item, author, category), self._tastes.view)
+        if view.tastes is not before.tastes or any(
             new is not old
             for new, old in zip((view.codes, *view.vectors), (before.codes, *before.vectors), strict=True)
         ):
@@ -233,12 +240,11 @@ def _operation(column: Feature, layout: Layout) -> tuple[int, int, int, int, int
             return COUNT, layout.slot(of, action, half_life), 0, entities.index(of), 0, 0, life, 0.0
         case Recency(of=of, action=action):
             return RECENCY, layout.recency(of, action), 0, entities.index(of), 0, 0, 0, 0.0
-        case Cosine(right=right):
-            return COSINE, FACTORS.index(right), 0, COSINE_OF[FACTORS.index(right)], 0, 0, 0, 0.0
-        case Product(right=right):
-            return PRODUCT, FACTORS.index(right), 0, COSINE_OF[FACTORS.index(right)], 0, 0, 0, 0.0
-        case Length(of=of):
-            return LENGTH, FACTORS.index(of), 0, COSINE_OF[FACTORS.index(of)], 0, 0, 0, 0.0
+        case Taste():
+            return TASTE, 0, 0, ITEM, 0, 0, 0, 0.0
+        case Cosine(right=of) | Product(right=of) | Length(of=of):
+            op = COSINE if isinstance(column, Cosine) else PRODUCT if isinstance(column, Product) else LENGTH
+            return op, FACTORS.index(of), 0, COSINE_OF[FACTORS.index(of)], 0, 0, 0, 0.0
 
 
 def _stored(column: Feature, source: str, layout: Layout) -> tuple[int, int, int, int, int, int, int, float]:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import msgspec
 
-from features.columns import Category, Column, Count, Feature, Length, Rate, Recency, check, is_category
+from features.columns import Category, Column, Count, Feature, Length, Rate, Recency, Taste, check, is_category
 from features.errors import FeatureError
 from features.layout import (
     ACTION_CODE,
@@ -29,6 +29,9 @@ TRENDING_ACTIONS = ("impression", "click", "complete", "long_view", "like", "ord
 EVIDENCE_HALF_LIFE = "7d"
 EVIDENCE_ACTIONS = ("impression", "complete")
 EVIDENCE_OF = ("item", "author", "brand", "category", "kind")
+TASTED = ("author", "category", "kind", *PAIRS)
+TASTE_ACTIONS = ("click", "impression")
+"""What a person's taste is told by: of these, counted so."""
 QUALITY_HALF_LIFE = "7d"
 QUALITY_ACTIONS = ("order", "refund", "complaint")
 QUALITY_OF = ("item", "merchant", "kind")
@@ -106,6 +109,9 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
                     counters[of].add((action, half_life))
                 case Recency(of=of, action=action):
                     recencies[of].add(action)
+                case Taste(half_life=half_life):
+                    for of in TASTED:
+                        counters[of] |= {(action, half_life) for action in TASTE_ACTIONS}
         # What charts read of every item, newcomers are judged by and policies go by, whatever the columns are.
         counters["item"] |= {(action, TRENDING_HALF_LIFE) for action in TRENDING_ACTIONS}
         for of in EVIDENCE_OF:

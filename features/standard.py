@@ -15,6 +15,7 @@ from features.columns import (
     Product,
     Rate,
     Recency,
+    Taste,
 )
 from features.layout import PAIRS, USER_CATEGORIES
 from features.schema import FeatureSet
@@ -54,6 +55,7 @@ def standard(item_attributes: dict[str, type], user_attributes: dict[str, type])
         *(Cosine("user.factors", right) for right in FACTORS),
         Product("user.factors", "item.factors"),
         Length("item.factors"),
+        Taste(),
     ]
     for entity, attributes in (("item", item_attributes), ("user", user_attributes)):
         for name, form in sorted(attributes.items()):

@@ -18,11 +18,11 @@ import msgspec
 import numpy as np
 
 from features.errors import BundleError
-from features.factors import Factors
+from features.factors import NAMED, Factors, Tastes
 from features.log import sync_folder
 from features.reader import Codes
 from features.schema import FeatureSet
-from features.types import DoubleArray
+from features.types import DoubleArray, FloatArray
 from ranking.calibration import Calibrator
 from ranking.matrices import Piece, from_npy, to_npy
 from ranking.model_text import check_model
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 FORMAT, READ = 2, (1, 2)
 """What is written, and what is read. 2: items' vectors keep their lengths; those of format 1 are directions."""
+TASTE_NAMES = "tastes/names.json"
 MATRICES = ("items", "authors", "categories", "words")
 
 
@@ -63,6 +64,15 @@ class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     authors: tuple[str, ...]
     categories: tuple[str, ...]
     directions: bool = False
+
+
+class TasteNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The names of the rows of tastes: of items and their parts, and of each column that has vectors."""
+
+    items: tuple[str, ...]
+    authors: tuple[str, ...]
+    categories: tuple[str, ...]
+    named: dict[str, tuple[str, ...]]
 
 
 class Formatted(msgspec.Struct, frozen=True):
@@ -161,6 +171,29 @@ class Bundle:
             yield f"heads/{head}.txt", [text.encode()]
         for name in MATRICES:
             yield f"factors/{name}.npy", to_npy(getattr(factors, name))
+        if factors.tastes:
+            yield from _taste_parts(factors.tastes)
+
+
+def _taste_parts(tastes: Tastes) -> Iterator[tuple[str, list[Piece]]]:
+    """Every file of tastes, by its path."""
+    of_items = tastes.of_items
+    names = TasteNames(of_items.item_ids, of_items.author_ids, of_items.category_ids, tastes.names)
+    yield TASTE_NAMES, [msgspec.json.encode(names)]
+    for name in MATRICES:
+        yield f"tastes/{name}.npy", to_npy(getattr(of_items, name))
+    for column in NAMED:
+        yield f"tastes/of_{column}.npy", to_npy(tastes.vectors[column])
+    yield "tastes/precision.npy", to_npy(tastes.precision[None])
+
+
+def _tastes(place: Path, names: "TasteNames") -> Tastes:
+    def matrix(name: str) -> FloatArray:
+        return from_npy(place / f"tastes/{name}.npy")
+
+    items, authors, categories, words = (matrix(name) for name in MATRICES)
+    of_items = Factors(names.items, items, names.authors, authors, names.categories, categories, words, carts=False)
+    return Tastes(of_items, names.named, {column: matrix(f"of_{column}") for column in NAMED}, matrix("precision")[0])
 
 
 def _digest(pieces: Iterable[Piece]) -> str:
@@ -271,6 +304,7 @@ def _assembled(place: Path, manifest: Manifest) -> Bundle:
             categories=matrices[2],
             words=matrices[3],
             directions=names.directions or manifest.format == 1,
+            tastes=_tastes(place, part(TASTE_NAMES, TasteNames)) if TASTE_NAMES in manifest.sha256 else None,
         ),
         bins=part("bins.json", tuple[tuple[float, ...], ...]),
         models=models,

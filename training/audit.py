@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,8 +18,10 @@ from features.records import Record
 from features.replay import Moment, Readers, read_moments
 from features.schema import FeatureSet
 from features.types import FloatArray
+from training.answers import Answers
 from training.examples import choose_codes
 from training.factors import Interactions, fit
+from training.tastes import fit_tastes
 
 SLATES = 64
 
@@ -106,7 +109,9 @@ def audit_factors(log: EventLog, fitted: Sequence[tuple[int, Factors]], utc_offs
     """
     start_ms, factors = fitted[int(np.random.default_rng(seed).integers(len(fitted)))]
     history = read_history(log, start_ms)
-    if fit(Interactions.of(history), history.catalog, start_ms, seed).version != factors.version:
+    anew = fit(Interactions.of(history), history.catalog, start_ms, seed)
+    tastes = fit_tastes(Answers.of(history), history.catalog, history.people, start_ms, seed)
+    if replace(anew, tastes=tastes).version != factors.version:
         day = dt.datetime.fromtimestamp((start_ms + utc_offset_ms) / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M")
         what = f"The factors that serve from {day} are not those of the log before it."
         raise TrainingError(what, "Fit them from what was received before: they leak.")

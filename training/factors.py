@@ -9,7 +9,7 @@ References
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -25,8 +25,10 @@ from features.records import Item
 from features.replay import Progress as Part
 from features.state import HISTORY_STRENGTH
 from features.types import DoubleArray, FloatArray, IntArray, RowArray
+from training.answers import Answers
 from training.labels import WATCH, Catalog, watched
 from training.least_squares import solved
+from training.tastes import fit_tastes
 
 DIMS = 32
 HALF_LIFE_MS = 14 * DAY_MS
@@ -151,10 +153,12 @@ def fit_by_day(
     first = int(received[0]) if len(received) else until_ms
     midnight = (first + utc_offset_ms) // DAY_MS * DAY_MS - utc_offset_ms
     starts = [*range(midnight, until_ms, DAY_MS), until_ms]
-    interactions, fitted = Interactions.of(history), []
+    interactions, answers, fitted = Interactions.of(history), Answers.of(history), []
     for done, start in enumerate(starts):
         progress(done, len(starts))
-        fitted.append((start, fit(interactions, history.catalog_before(start), start, seed)))
+        catalog, people = history.catalog_before(start), history.people_before(start)
+        tastes = fit_tastes(answers, catalog, people, start, seed)
+        fitted.append((start, replace(fit(interactions, catalog, start, seed), tastes=tastes)))
     progress(len(starts), len(starts))
     return fitted
 

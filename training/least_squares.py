@@ -8,6 +8,7 @@ Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets"
 import numpy as np
 from numba import njit
 
+from features.cholesky import solve
 from features.types import DoubleArray, RowArray
 
 
@@ -55,23 +56,4 @@ def _solve(
                 x[i] += c * y[i]
                 for j in range(i + 1):
                     a[i, j] += (c - 1.0) * y[i] * y[j]
-        _cholesky(a, x)
-
-
-@njit(nogil=True, cache=True)
-def _cholesky(a: DoubleArray, x: DoubleArray) -> None:
-    """Solve a·z = x in place for a symmetric positive definite, of which the lower half is read and overwritten."""
-    k = len(x)
-    for i in range(k):
-        for j in range(i + 1):
-            total = a[i, j]
-            for m in range(j):
-                total -= a[i, m] * a[j, m]
-            a[i, j] = np.sqrt(total) if i == j else total / a[j, j]
-        for m in range(i):
-            x[i] -= a[i, m] * x[m]
-        x[i] /= a[i, i]
-    for i in range(k - 1, -1, -1):
-        for m in range(i + 1, k):
-            x[i] -= a[m, i] * x[m]
-        x[i] /= a[i, i]
+        solve(a, x)

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from features.arrays import PAIR_ENTRIES
 from features.columns import Count, Recency, is_category
 from features.counters import exp2_neg
-from features.factors import BUCKETS, Factors
+from features.factors import BUCKETS, NAMED, TASTE_DIMS, Factors, Tastes
 from features.log import Stored, to_batch
 from features.outcomes import is_complete, is_long_view
 from features.reader import Codes, Reader
@@ -35,7 +36,17 @@ def some_factors(seed: int = 0, dims: int = 8) -> Factors:
         return rng.normal(size=(rows, dims)).astype(np.float32)
 
     names = [tuple(f"{letter}{i}" for i in range(20)) for letter in "iac"]
-    return Factors(names[0], matrix(20), names[1], matrix(20), names[2], matrix(20), matrix(BUCKETS))
+    found = Factors(names[0], matrix(20), names[1], matrix(20), names[2], matrix(20), matrix(BUCKETS))
+    return found if dims == TASTE_DIMS else replace(found, tastes=some_tastes(seed))
+
+
+def some_tastes(seed: int) -> Tastes:
+    rng = np.random.default_rng(seed)
+    of_items = replace(some_factors(seed, TASTE_DIMS), carts=False)
+    known = (of_items.author_ids, of_items.category_ids, ("20-24",), ("f", "m"), ("1",))
+    names = dict(zip(NAMED, known, strict=True))
+    vectors = {name: rng.normal(size=(len(one), TASTE_DIMS)).astype(np.float32) for name, one in names.items()}
+    return Tastes(of_items, names, vectors, np.full(TASTE_DIMS, 4, np.float32))
 
 
 def reader_of(feature_set: FeatureSet) -> Reader:
