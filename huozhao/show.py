@@ -11,6 +11,7 @@ from rich.text import Text
 from huozhao.times import iso
 from ranking.api import Feed
 from training import Learned, Row
+from training.figures import PLAIN
 
 WIDTH = 120
 TOP_TERMS = 3
@@ -81,7 +82,7 @@ def trained_table(result: Learned) -> RenderableType:
 def figures_table(rows: Sequence[Row]) -> RenderableType:
     """One line a head: the pairwise GAUC of every system with its interval, then ours less each of the others.
 
-    The last line is NDCG@5 of the value by gain.
+    The last two are NDCG@5 of the value by gain and by the gain without scales.
     """
     whole = {(row.metric, row.head, row.system): row for row in rows if row.kind == "all" and row.slice == "all"}
     systems = [system for system in SYSTEMS if any(row.system == system for row in rows)]
@@ -92,7 +93,9 @@ def figures_table(rows: Sequence[Row]) -> RenderableType:
         table.add_column(name, justify="right", style="dim", no_wrap=True)
     for name in (*systems, *(f"ours − {other}" for other in systems[1:])):
         table.add_column(name, justify="right", no_wrap=True)
-    for metric, head in dict.fromkeys((metric, head) for metric, head, _ in whole if metric in ("gauc", "ndcg5")):
+    for metric, head in dict.fromkeys(
+        (metric, head) for metric, head, _ in whole if metric in ("gauc", "ndcg5", PLAIN)
+    ):
         found = [whole[metric, head, system] for system in systems]
         above = [whole.get((f"{metric}_diff_vs_{other}", head, systems[0])) for other in systems[1:]]
         figures = [_figure(row) for row in found] + [_figure(row, "+") for row in above]

@@ -15,7 +15,7 @@ from features.replay import Readers, replay
 from features.schema import FeatureSet
 from features.types import BoolArray, FloatArray
 from ranking.bundle import Bundle
-from ranking.value import gain
+from ranking.value import gain, plain_gain
 from training.baselines import UNFITTED, needed, scored
 from training.bootstrap import Bootstrap
 from training.cohorts import cohorts_of
@@ -186,11 +186,13 @@ def _judged(
     slates, labels = on.slates.take(on.test), on.labels.take(on.test)
     systems |= others
     heads = tuple(bundle.heads)
-    got = gain(labels.y.astype(np.float64), heads, labels.kind, bundle.scales_of(heads), bundle.weights)
+    outcomes = labels.y.astype(np.float64)
+    got = gain(outcomes, heads, labels.kind, bundle.scales_of(heads), bundle.weights)
+    plain = plain_gain(outcomes, heads, bundle.weights)
     mature = np.stack([labels.mature(head, on.until_ms) for head in heads], axis=1)
     user = on.history.events.user[slates.event].astype(np.int64)
     cohorts = cohorts_of(on.history, slates, labels.kind, bundle.trained.until_ms) if baselines else {}
-    return Judged(user, slates.slate, labels, mature, got, systems, cohorts, watches)
+    return Judged(user, slates.slate, labels, mature, got, plain, systems, cohorts, watches)
 
 
 def _readers_by_day(bundle: Bundle, columns: FeatureSet, history: History, test: Slates, progress: Part) -> Readers:

@@ -1,7 +1,7 @@
 """From scores to figures: a row each, of every system, head, kind and slice, with counts and an interval."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -25,6 +25,8 @@ SLICE_RESAMPLES = 200
 FEWEST = 20
 """A slice's figure of fewer positives or pairs is NaN: it would say nothing."""
 ORDERED = (metrics.auc, metrics.gauc, metrics.gauc_user)
+PLAIN = "ndcg5_plain"
+"""Of the gain without scales: told beside the other, never decided by."""
 HELD = (reliability.logloss, reliability.ece, reliability.calibration_slope)
 
 
@@ -54,7 +56,7 @@ class Judged:
     """Rows to judge on: who they belong to, their labels and gain, and the systems' scores; (n,) each.
 
     ``mature`` (n, heads) says which heads a row counts for; it counts for the gain if it does for all. ``slices``
-    says by name which rows a slice holds; ``watch`` holds predicted watch times.
+    says by name which rows a slice holds; ``watch`` holds predicted watch times. ``plain`` is the gain without scales.
     """
 
     user: IntArray
@@ -62,6 +64,7 @@ class Judged:
     labels: Labels
     mature: BoolArray
     gain: DoubleArray
+    plain: DoubleArray
     systems: dict[str, Scores]
     slices: Mapping[str, BoolArray] = field(default_factory=dict)
     watch: Watch | None = None
@@ -120,11 +123,12 @@ def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray,
 
 
 def _value_rows(on: Judged, kind: str, chosen: BoolArray, boot: Bootstrap) -> Iterator[Row]:
-    rows, got = Rows(on.slate[chosen], on.user[chosen]), on.gain[chosen]
+    rows, got, plain = Rows(on.slate[chosen], on.user[chosen]), on.gain[chosen], on.plain[chosen]
     ours = on.systems[OURS].value[chosen]
     for system, scores in on.systems.items():
         value = scores.value[chosen]
         yield row_of(system, "value", kind, metrics.ndcg(rows, got, value, boot))
+        yield row_of(system, "value", kind, replace(metrics.ndcg(rows, plain, value, boot), metric=PLAIN))
         if system != OURS:
             yield difference_row(system, "value", kind, metrics.paired_difference("ndcg", rows, got, ours, value, boot))
 

@@ -90,7 +90,7 @@ def get(path: Path, digest: str) -> Judged | None:
 
 def _arrays(on: Judged) -> Arrays:
     labels = on.labels
-    found: Arrays = {"user": on.user, "slate": on.slate, "mature": on.mature, "gain": on.gain}
+    found: Arrays = {"user": on.user, "slate": on.slate, "mature": on.mature, "gain": on.gain, "plain": on.plain}
     found |= {"y": labels.y, "kind": labels.kind, "begins": labels.begins, "ends": labels.ends}
     for number, scores in enumerate(on.systems.values()):
         found |= {f"score{number}": scores.score, f"value{number}": scores.value}
@@ -110,6 +110,7 @@ def _judged(names: Contents, held: Arrays) -> Judged:
         labels=Labels(held["y"], held["kind"], held["begins"], held["ends"], names.windows_ms),
         mature=held["mature"],
         gain=held["gain"],
+        plain=held["plain"],
         systems={
             name: Scores(held[f"score{number}"], held[f"value{number}"], held.get(f"probabilities{number}"))
             for number, name in enumerate(names.systems)

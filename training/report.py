@@ -14,7 +14,7 @@ import numpy as np
 from training import chapters, pictures
 from training.compare import Changes
 from training.drift import MOVED
-from training.figures import OURS, Row
+from training.figures import OURS, PLAIN, Row
 from training.findings import Findings
 from training.gate import Verdict
 from training.markup import figure, grid, interval, scrolled, titles
@@ -25,7 +25,7 @@ FEWEST = 20
 LEAST_PAIRS = 50
 """A part with fewer would come first by chance."""
 WORST, MOST_MOVED, DRAWN, LOOKED_AT = 14, 14, 6, 8
-METRICS = ("gauc", "ndcg5", "auc", "gauc_user", "logloss", "ece", "slope", "ratio")
+METRICS = ("gauc", "ndcg5", PLAIN, "auc", "gauc_user", "logloss", "ece", "slope", "ratio")
 
 
 def page(found: Findings, utc_offset_ms: int) -> bytes:
@@ -118,7 +118,7 @@ def _whole(rows: Iterable[Row], metric: str) -> list[Row]:
 
 
 def _enough(row: Row) -> bool:
-    return row.positives >= FEWEST and (row.pairs >= FEWEST or row.metric not in ("gauc", "ndcg5", "gauc_user"))
+    return row.positives >= FEWEST and (row.pairs >= FEWEST or row.metric not in ("gauc", "ndcg5", PLAIN, "gauc_user"))
 
 
 def _systems(found: Findings) -> str:

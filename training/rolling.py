@@ -111,6 +111,7 @@ def pooled(parts: Sequence[Judged]) -> Judged:
         ),
         mature=np.concatenate([part.mature for part in parts]),
         gain=np.concatenate([part.gain for part in parts]),
+        plain=np.concatenate([part.plain for part in parts]),
         systems={name: _joined([part.systems[name] for part in parts]) for name in names},
         slices=_slices(parts),
         watch=_watches([part.watch for part in parts if part.watch is not None], len(parts)),

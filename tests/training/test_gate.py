@@ -38,7 +38,9 @@ def rows_read(read: Read, share: float = 1.0) -> list[Row]:
     keep, stretch = read.stretch.keep, read.stretch
     user = stretch.history.events.user[stretch.event].astype(np.int64)
     mature = np.stack([read.mature(head) for head in heads], axis=1)
-    on = Judged(user, stretch.slates.slate[keep], read.labels, mature, np.zeros(len(user)), {OURS: mine})
+    on = Judged(
+        user, stretch.slates.slate[keep], read.labels, mature, np.zeros(len(user)), np.zeros(len(user)), {OURS: mine}
+    )
     return list(rows_of(on, Bootstrap(10), lambda *_: None))
 
 
