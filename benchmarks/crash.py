@@ -20,11 +20,11 @@ from benchmarks.crash_sync import answers_before_sync, lost_by_cuts
 from benchmarks.market import NOW_MS, Market, make_market
 from benchmarks.report import Report, Row
 from features import snapshot
-from features.live import HomeLog
+from features.fold.storage import leaves
+from features.logs.live import HomeLog
 from features.state import FeatureState
-from features.storage import leaves
-from ranking.bundle import load
-from ranking.pointer import current
+from ranking.bundles.bundle import load
+from ranking.bundles.pointer import current
 from serving.snapshots import COMMAND
 
 MARKET = Market(100, 900, 200, 2_000, samples=1_000, trees=5, leaves=15)

@@ -7,8 +7,8 @@ import urllib.request
 from pathlib import Path
 
 from benchmarks.crash_load import serving
-from features.live import HomeLog
-from features.log import DAY_MS
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS
 from features.records import Action, Event
 
 HEADER, FRAME = 32, 24 + 4096

@@ -12,13 +12,13 @@ from scipy import stats
 
 from benchmarks.homes import make_home
 from benchmarks.report import Report, Row
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from features.records import Context
 from features.state import NO_ROWS
 from features.types import DoubleArray, IntArray
 from ranking import Engine, FeedRequest
-from ranking.exploration import Lottery
-from ranking.generation import Generation
+from ranking.mixing.exploration import Lottery
+from ranking.request.generation import Generation
 from seeds.world import Size, World
 
 SIZE = Size(users=150, hosts=30, videos=400, products=120, days=3)

@@ -20,7 +20,7 @@ from benchmarks.faults_parts import PARTS, failing
 from benchmarks.market import NOW_MS, make_market
 from benchmarks.report import Report, quantiles
 from features.errors import HuozhaoError
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.records import Action, Event, Item, Kind
 from ranking import Engine, FeedRequest
 from ranking.api import AliveRequest, Feed

@@ -12,7 +12,7 @@ from benchmarks.churn import PATIENT_MS
 from benchmarks.crash_load import serving
 from benchmarks.market import NOW_MS
 from benchmarks.report import Report, quantiles
-from features.live import HomeLog
+from features.logs.live import HomeLog
 
 SYNC_MS = 200
 """What every sync takes longer; strace holds the call up, so that nothing of ours is in on it."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from ranking.generation import Generation
-from ranking.sources import Fresh, Trending
+from ranking.candidates.sources import Fresh, Trending
+from ranking.request.generation import Generation
 
 PARTS = ("index", "ranker", "ranker and charts", "state")
 

@@ -23,8 +23,8 @@ from benchmarks.swap import swap_rows
 from features.state import FeatureState
 from ranking import Engine, FeedRequest
 from ranking.api import Feed, RankRequest
-from ranking.bundle import load
-from ranking.pointer import current
+from ranking.bundles.bundle import load
+from ranking.bundles.pointer import current
 from ranking.policy import load as load_policy
 
 CLOSE = 1e-9

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.report import Row, resident_gib
+from features.fold.storage import leaves
 from features.ids import Ids
 from features.state import FeatureState
-from features.storage import leaves
 from features.types import AnyArray
-from ranking.generation import Generation
+from ranking.request.generation import Generation
 
 
 def user_bytes(state: FeatureState) -> dict[str, float]:

@@ -6,12 +6,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.schema import FeatureSet
 from seeds.world import Size, World
-from training.grower import Growth
+from training.learning.grower import Growth
+from training.learning.recipe import Recipe
 from training.one_call import train
-from training.recipe import Recipe
 
 
 def make_home(folder: Path, world: World, until_ms: int | None = None, feature_set: FeatureSet | None = None) -> Path:

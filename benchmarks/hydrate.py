@@ -9,8 +9,8 @@ from benchmarks.report import Report, interleaved, quantiles
 from features.records import Context
 from features.state import FeatureState
 from features.types import AnyArray, FloatArray, RowArray
-from ranking.item_codes import ItemCodes
-from ranking.trees import Forest
+from ranking.forest.item_codes import ItemCodes
+from ranking.forest.trees import Forest
 
 CANDIDATES, COLUMNS = 1_000, 64
 FULL = Market(100_000, 900_000, 100_000, 4_000_000, samples=4_000, trees=20, leaves=31)

@@ -21,10 +21,10 @@ from benchmarks.index_adds import adds, beside_training
 from benchmarks.index_peers import K, Peer, Search
 from benchmarks.report import Report, Row, interleaved, quantiles, resident_gib, say
 from benchmarks.vectors import VectorSet, clustered, glove, simulated
-from features.storage import aligned
+from features.fold.storage import aligned
 from features.types import BoolArray, FloatArray, RowArray
-from ranking.index import ListedIndex
-from ranking.kept import Kept
+from ranking.index.kept import Kept
+from ranking.index.listed import ListedIndex
 from seeds.world import Size
 
 QUERIES = 200

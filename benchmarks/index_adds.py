@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.index_peers import Add
 from benchmarks.report import Report, Row, interleaved, quantiles
 from features.types import FloatArray
-from ranking.index import ListedIndex
+from ranking.index.listed import ListedIndex
 
 BATCH = 100
 """Vectors that come at a time, as records do."""

@@ -15,8 +15,8 @@ import faiss
 import numpy as np
 
 from features.types import FloatArray, IntArray, RowArray
-from ranking.index import ListedIndex
-from ranking.lists import Lists
+from ranking.index.listed import ListedIndex
+from ranking.index.lists import Lists
 
 K, LINKS, BUILD = 100, 32, 40
 HNSWLIB = {"hnswlib": (16, 200), "hnswlib, cheapest": (LINKS, BUILD)}

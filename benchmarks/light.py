@@ -12,8 +12,8 @@ from benchmarks.market import NOW_MS
 from benchmarks.report import Row, interleaved
 from features.records import Context
 from features.types import DoubleArray
-from ranking.generation import Generation
 from ranking.policy import Light
+from ranking.request.generation import Generation
 from ranking.types import Batch, Candidates, Query
 
 FOUND, PAGE = 5_000, 50

@@ -19,16 +19,16 @@ from features.columns import Age, Category, Column, InContext
 from features.schema import FeatureSet
 from features.state import FeatureState
 from features.types import DoubleArray
-from ranking.bundle import Bundle
-from ranking.successor import MakeRanker
+from ranking.bundles.bundle import Bundle
+from ranking.succession.successor import MakeRanker
 from ranking.types import Batch
 from ranking.value import ORDER
 from seeds.world import Size, World
-from training.bubble import FIGURES
-from training.loop import World as AnyWorld
-from training.trial import FEWS, Arm, Lived
-from training.trials import Worlds
-from training.trials import run as run_trials
+from training.loops.bubble import FIGURES
+from training.loops.loop import World as AnyWorld
+from training.loops.trial import FEWS, Arm, Lived
+from training.loops.trials import Worlds
+from training.loops.trials import run as run_trials
 
 WARM_DAYS, QUICK_WARM_DAYS = 14, 4
 SIZE = Size(users=60, hosts=40, videos=400, products=150, days=WARM_DAYS + 14, pages_per_day=12)

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from features import snapshot
 from features.factors import BUCKETS, Factors
-from features.live import HomeLog
-from features.log import DAY_MS, SCHEMA, events_table, records_table
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, SCHEMA, events_table, records_table
 from features.outcomes import PRODUCT, ROOM
 from features.reader import Codes, Reader
 from features.records import Context, Item, Kind
@@ -25,10 +25,10 @@ from features.schema import FeatureSet
 from features.standard import standard
 from features.state import FeatureState
 from features.types import DoubleArray, FloatArray, IntArray
-from ranking.bundle import Bundle, Head, Trained, load, save
-from ranking.calibration import Calibrator
-from ranking.model_text import model_names
-from ranking.pointer import current, promote
+from ranking.bundles.bundle import Bundle, Head, Trained, load, save
+from ranking.bundles.calibration import Calibrator
+from ranking.bundles.model_text import model_names
+from ranking.bundles.pointer import current, promote
 from ranking.value import Weights
 
 NOW_MS = 20_000 * DAY_MS
@@ -80,7 +80,7 @@ class Market:
         return scattered
 
     def tables(self) -> Iterator[pa.Table]:
-        """The log, as tables of ``features.log.UNPLACED`` in order: catalog, what people did, rooms on air."""
+        """The log, as tables of ``features.logs.log.UNPLACED`` in order: catalog, what people did, rooms on air."""
         rng = np.random.default_rng(0)
         begun_ms = NOW_MS - 4 * DAY_MS
         for start in range(0, self.rooms + self.products, CHUNK):

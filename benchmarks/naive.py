@@ -13,14 +13,14 @@ import faiss
 import lightgbm as lgb
 import numpy as np
 
-from features.counters import TICK_BITS
 from features.factors import unit
+from features.fold.counters import TICK_BITS
 from features.outcomes import PRODUCT, ROOM
 from features.reader import Reader
 from features.records import Context
 from features.state import FeatureState
 from features.types import DoubleArray, FloatArray, IntArray, RowArray
-from ranking.bundle import Bundle
+from ranking.bundles.bundle import Bundle
 from ranking.policy import Policy
 
 LINKS, BUILD, SEARCH = 32, 80, 600

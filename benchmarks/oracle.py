@@ -6,7 +6,7 @@ It shares no line with the engine: it reads records, not state, and counts in lo
 from collections import defaultdict
 from collections.abc import Iterable
 
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from features.records import FUTURE_MS, Action, Control, Event, Item, Kind, Record
 from ranking.api import Feed, FeedItem
 from ranking.policy import Policy

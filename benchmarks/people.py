@@ -9,8 +9,8 @@ from benchmarks.market import NOW_MS
 from features.state import FeatureState
 from ranking import Engine, FeedRequest
 from ranking.api import Feed
-from ranking.generation import Generation
-from ranking.index import ListedIndex
+from ranking.index.listed import ListedIndex
+from ranking.request.generation import Generation
 
 PAGE, PEOPLE = 50, 64
 

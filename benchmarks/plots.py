@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from training.curves import COLOURS, HEIGHT, TOP, WIDTH, Axis, Point, lines, page
+from training.reports.curves import COLOURS, HEIGHT, TOP, WIDTH, Axis, Point, lines, page
 
 RESULTS = Path(__file__).with_name("results")
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"

@@ -13,12 +13,12 @@ from benchmarks.report import Report, peak_gib
 from features.factors import Factors
 from features.history import History, Slates, read_history, slates_of
 from features.layout import Layout
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.reader import Reader
 from features.replay import Readers, replay
 from features.state import FeatureState
 from seeds.world import Size, World
-from training.examples import choose_codes, default_features
+from training.learning.examples import choose_codes, default_features
 
 FULL = Size(users=29_000, hosts=1_400, videos=44_000, products=13_000, days=5)
 """About ten million records."""

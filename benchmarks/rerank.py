@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.report import Report, Row, interleaved, quantiles
 from features.types import DoubleArray, FloatArray, IntArray
-from ranking.rerank import LEAST_GAIN, METHODS, standardised
+from ranking.mixing.rerank import LEAST_GAIN, METHODS, standardised
 
 DIMS, SLOTS, THETA, WINDOW = 64, 50, 0.5, 10
 BAR = 300

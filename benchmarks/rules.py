@@ -20,8 +20,8 @@ from benchmarks.homes import small_home
 from benchmarks.oracle import SOLD, Oracle
 from benchmarks.report import Report, quantiles
 from benchmarks.rules_world import Interrupted, World
-from features.live import HomeLog
-from features.log import DAY_MS, from_batch
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, from_batch
 from features.state import FeatureState
 from ranking import Bundle, Engine, FeedRequest
 from ranking.api import Feed

@@ -8,7 +8,7 @@ from benchmarks.oracle import SOLD, Oracle
 from features.records import Action, Control, Event, Item, Kind, Record
 from features.types import DoubleArray
 from ranking import Bundle, Engine
-from ranking.ranker import BundleRanker
+from ranking.bundles.ranker import BundleRanker
 from ranking.types import Batch
 
 ROOMS = 40

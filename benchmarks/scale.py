@@ -24,7 +24,7 @@ from benchmarks.report import Report, Row, free_gib, quantiles, resident_gib, sa
 from features.outcomes import PRODUCT
 from features.records import Context
 from ranking import Engine, FeedRequest
-from ranking.generation import Generation
+from ranking.request.generation import Generation
 
 LEAST_RECALL = 0.9
 """Of what is nearest, retrieval must find so much."""

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.report import Report, Row, interleaved, quantiles
 from benchmarks.score_peers import Scores, peers
 from features.types import DoubleArray, FloatArray
-from ranking.trees import Forest
+from ranking.forest.trees import Forest
 
 HEADS, LEAVES, ROWS, COLUMNS = 4, 63, 1000, 64
 ITEM, CONSTANT = np.arange(24), np.arange(24, 44)

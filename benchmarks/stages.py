@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.market import NOW_MS
 from benchmarks.report import Row
 from features.records import Context
-from ranking.generation import Generation
-from ranking.pages import compose, fit
-from ranking.show import show
+from ranking.request.generation import Generation
+from ranking.request.pages import compose, fit
+from ranking.request.show import show
 
 STAGES = ("query", "retrieve", "legal", "assemble", "glance", "score", "compose", "show")
 

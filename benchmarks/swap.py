@@ -10,12 +10,12 @@ from pathlib import Path
 from benchmarks.market import NOW_MS
 from benchmarks.people import asking, people_of, settle
 from benchmarks.report import Row, peaking, quantiles, resident_gib, say
-from features.storage import give_back
+from features.fold.storage import give_back
 from ranking import Engine
 from ranking.api import Feed
-from ranking.bundle import load, save
-from ranking.index import ListedIndex
-from ranking.pointer import current
+from ranking.bundles.bundle import load, save
+from ranking.bundles.pointer import current
+from ranking.index.listed import ListedIndex
 
 REST_S = 0.02
 """Between two pages: the promotion has a core of its own most of the time, as on a server at a third of its load."""

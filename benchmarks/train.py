@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from benchmarks.report import Report, Row, peak_gib
-from features.live import HomeLog
-from ranking.bundle import load
+from features.logs.live import HomeLog
+from ranking.bundles.bundle import load
 from seeds.world import Size, World
+from training.learning.recipe import Recipe
 from training.one_call import train
-from training.recipe import Recipe
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from features.history import read_history
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.records import Kind
 from features.types import FloatArray
 from seeds.world import Size, World
-from training.factors import Interactions, fit
+from training.learning.factors import Interactions, fit
 
 DIMS = 64
 ASKED = 64

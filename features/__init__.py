@@ -14,19 +14,19 @@ from features.schema import FeatureSet
 from features.standard import standard
 
 if TYPE_CHECKING:
-    from features.archive import Archive
-    from features.live import HomeLog
-    from features.log import EventLog
+    from features.logs.archive import Archive
+    from features.logs.live import HomeLog
+    from features.logs.log import EventLog
     from features.replay import Moment, Readers, read_moments
     from features.state import FeatureState
 else:
     __getattr__ = deferred(
         __name__,
         {
-            "Archive": "features.archive",
-            "EventLog": "features.log",
+            "Archive": "features.logs.archive",
+            "EventLog": "features.logs.log",
             "FeatureState": "features.state",
-            "HomeLog": "features.live",
+            "HomeLog": "features.logs.live",
             "Moment": "features.replay",
             "Readers": "features.replay",
             "read_moments": "features.replay",

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.layout import ACTION_CODE
-from features.log import SCHEMA, EventLog
+from features.logs.log import SCHEMA, EventLog
 from features.records import Context, Item, Served, User, decode
 from features.types import BoolArray, ByteArray, IntArray, RowArray
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from features.arrays import ITEM
-from features.assemble import COSINE_OF, Asked, Vectors, View, assemble, context_row, user_vector
 from features.columns import (
     CONTEXT_CATEGORIES,
     CONTEXT_NUMBERS,
@@ -27,9 +25,10 @@ from features.columns import (
 )
 from features.errors import FeatureError
 from features.factors import Factors, Tastes
-from features.layout import ENTITIES, ITEM_TIMES, PAIRS, USER_TIMES, Layout, half_life_ms
-from features.native import native_view
-from features.plan import (
+from features.fold.arrays import ITEM
+from features.fold.assemble import COSINE_OF, Asked, Vectors, View, assemble, context_row, user_vector
+from features.fold.native import native_view
+from features.fold.plan import (
     CONTEXT,
     COSINE,
     COUNT,
@@ -46,11 +45,12 @@ from features.plan import (
     USER_NUMBER,
     Plan,
 )
+from features.fold.storage import aligned
+from features.fold.stretch import Stretch
+from features.layout import ENTITIES, ITEM_TIMES, PAIRS, USER_TIMES, Layout, half_life_ms
 from features.records import Context
 from features.schema import FeatureSet
 from features.state import FeatureState
-from features.storage import aligned
-from features.stretch import Stretch
 from features.taste_rows import TasteRows
 from features.types import FloatArray, IntArray, RowArray
 

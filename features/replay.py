@@ -15,7 +15,7 @@ from features.columns import CONTEXT_NUMBERS, InContext
 from features.errors import FeatureError
 from features.history import History, Slates, context_of
 from features.layout import Layout
-from features.log import EventLog, ahead
+from features.logs.log import EventLog, ahead
 from features.reader import Reader
 from features.records import Context
 from features.state import FeatureState

@@ -17,14 +17,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from features.arrays import Items, PairTable, Rings, Table, Users
 from features.errors import HuozhaoWarning, SnapshotError
+from features.fold.arrays import Items, PairTable, Rings, Table, Users
+from features.fold.storage import leaves
 from features.ids import Ids
 from features.layout import ENTITIES, PAIRS, Layout
-from features.log import ahead, sync_folder
-from features.reading import LogReader
+from features.logs.log import ahead, sync_folder
+from features.logs.reading import LogReader
 from features.state import FeatureState, Hidden
-from features.storage import leaves
 from features.types import AnyArray
 from features.vocabulary import Vocabulary
 

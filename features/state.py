@@ -9,19 +9,19 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from features.arrays import RING, USER
-from features.counters import ROOM_END, ROOM_START, fold, push
 from features.errors import LogError
+from features.fold.arrays import RING, USER
+from features.fold.counters import ROOM_END, ROOM_START, fold, push
+from features.fold.native import native_arrays, native_slots
+from features.fold.pending import Pending, prepare
+from features.fold.storage import arrays_of, forms, slot_arrays
+from features.fold.stretch import Stretch, room_for
 from features.ids import Ids
 from features.layout import ENTITIES, ITEM_NUMBERS, Layout
-from features.log import SCHEMA, Stored, to_batch
-from features.native import native_arrays, native_slots
+from features.logs.log import SCHEMA, Stored, to_batch
 from features.outcomes import KIND_NAMES, ROOM_TYPE_CODES, SHOP_CODES
 from features.payloads import Payloads
-from features.pending import Pending, prepare
 from features.records import Action, Control, Erase, Event, Item, Record, User, decode
-from features.storage import arrays_of, forms, slot_arrays
-from features.stretch import Stretch, room_for
 from features.types import AnyArray, RowArray
 from features.vocabulary import Vocabulary
 
@@ -98,7 +98,7 @@ class FeatureState:
         return np.flatnonzero(self.arrays.items.categories[: len(self.items), 4]).astype(np.int32)
 
     def fold(self, batch: pa.RecordBatch) -> Pending:
-        """Fold a batch of ``features.log.SCHEMA`` that continues the state; returns it, its ids as rows.
+        """Fold a batch of ``features.logs.log.SCHEMA`` that continues the state; returns it, its ids as rows.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class FeatureState:
         if start != self.offset:
             raise LogError(f"The state ends at offset {self.offset}, the batch begins at {start}.", "Fold in order.")
         if not batch.schema.equals(SCHEMA):
-            raise LogError("A batch is not of the log's schema.", "Build it with features.log.")
+            raise LogError("A batch is not of the log's schema.", "Build it with features.logs.log.")
         pending = prepare(batch, self.users, self.items)
         self._reserve()
         return pending

@@ -6,12 +6,12 @@ import numpy as np
 
 from features.columns import Taste
 from features.factors import NAMED, TASTE_DIMS, Tastes
+from features.fold.stretch import Stretch
+from features.fold.taste_of import TasteView
 from features.layout import half_life_ms
 from features.records import Item
 from features.schema import TASTE_ACTIONS, TASTED, FeatureSet
 from features.state import FeatureState
-from features.stretch import Stretch
-from features.taste_of import TasteView
 from features.types import FloatArray, RowArray
 
 

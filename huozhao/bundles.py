@@ -12,24 +12,24 @@ from huozhao import show, show_bundles
 from huozhao.stages import Stages, patiently
 from huozhao.times import iso, optional_ms, wall_ms
 from huozhao.tracking import Tracker
-from ranking.attached import attach, read_attached
-from ranking.bundle import FORMAT, load
-from ranking.pointer import current
+from ranking.bundles.attached import attach, read_attached
+from ranking.bundles.bundle import FORMAT, load
+from ranking.bundles.pointer import current
+from ranking.bundles.versions import find
+from ranking.bundles.versions import migrate as migrated
 from ranking.policy import load as load_policy
 from ranking.value import Weights
-from ranking.versions import find
-from ranking.versions import migrate as migrated
 from serving.shadow import kept as agreement_of
 from training import registry
-from training.baselines import AT_TRAINING, BASELINES
-from training.compare import compare
+from training.baselines.systems import AT_TRAINING, BASELINES
 from training.declared import read_features, read_objective
-from training.drift import REFERENCE
-from training.findings import Findings
-from training.grower import Growth
-from training.pipeline import Learned, learn
+from training.judging.compare import compare
+from training.learning.drift import REFERENCE
+from training.learning.grower import Growth
+from training.learning.pipeline import Learned, learn
+from training.learning.recipe import Recipe
 from training.publish import REPORT, Published, findings_of, publish, report_of
-from training.recipe import Recipe
+from training.reports.findings import Findings
 from training.served import Held, served
 
 

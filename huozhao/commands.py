@@ -14,11 +14,11 @@ from huozhao.stages import Stages, patiently
 from huozhao.table import write_table
 from huozhao.times import iso, local_day_ms, moment_ms, now_of, optional_ms, wall_ms
 from ranking.api import Feed, FeedRequest
-from ranking.bundle import load
-from ranking.pointer import current
+from ranking.bundles.bundle import load
+from ranking.bundles.pointer import current
+from ranking.candidates.sources import PERSONAL_NAMES
 from ranking.policy import DEFAULT_TOML
 from ranking.policy import load as load_policy
-from ranking.sources import PERSONAL_NAMES
 from seeds.constants import DAY_MS, Size
 from seeds.kuairand import KuaiRand
 from seeds.world import World
@@ -29,9 +29,9 @@ from training import evaluate as judge
 from training import evaluate_retrieval as judge_retrieval
 from training import rolling as judge_rolling
 from training import to_json
-from training.baselines import BASELINES
-from training.exposure import FIGURES as SHOWN
-from training.exposure import exposure_of
+from training.baselines.systems import BASELINES
+from training.loops.exposure import FIGURES as SHOWN
+from training.loops.exposure import exposure_of
 
 LEAST = 20
 _PRODUCTS = '    { of = "product", at_most = 3, window = 10 },\n'

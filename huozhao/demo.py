@@ -15,8 +15,8 @@ import msgspec
 import pyarrow as pa
 
 from features.errors import LogError
-from features.guards import locked
-from features.log import SCHEMA, from_batch
+from features.logs.guards import locked
+from features.logs.log import SCHEMA, from_batch
 from features.records import Item, Record
 from huozhao import home as homes
 from huozhao import show

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from features.errors import LogError
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from huozhao.stages import patiently
 from ranking.engine import Engine
 from ranking.policy import DEFAULT_TOML
@@ -36,7 +36,7 @@ def fill(home: Path, tables: Iterable[pa.Table], policy: str = DEFAULT_TOML) -> 
     Parameters
     ----------
     tables : iterable of pa.Table
-        Of ``features.log.UNPLACED``, sorted by received_ms within and between tables.
+        Of ``features.logs.log.UNPLACED``, sorted by received_ms within and between tables.
     policy : str
         What policy.toml says, unless there is one.
     """

@@ -16,8 +16,8 @@ def check(*, home: Home = None) -> None:
     home
         The home whose log is read.
     """
-    from features import repair
     from features.errors import LogError
+    from features.logs import repair
     from huozhao.home import refuse_missing
 
     refuse_missing(home_of(home))
@@ -44,7 +44,7 @@ def repair(*, home: Home = None) -> None:
     home
         The home whose log is mended.
     """
-    from features import repair as mending
+    from features.logs import repair as mending
     from huozhao.home import refuse_missing
 
     refuse_missing(home_of(home))

@@ -11,7 +11,7 @@ from rich.text import Text
 from huozhao.times import iso
 from ranking.api import Feed
 from training import Learned, Row
-from training.figures import PLAIN
+from training.judging.figures import PLAIN
 
 WIDTH = 120
 TOP_TERMS = 3

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from huozhao.times import iso
 from ranking.agreement import Agreement
-from ranking.bundle import Bundle
-from training.compare import Changes
-from training.figures import OURS
-from training.findings import Findings
+from ranking.bundles.bundle import Bundle
+from training.judging.compare import Changes
+from training.judging.figures import OURS
 from training.registry import Listed, Promotion
+from training.reports.findings import Findings
 from training.served import Held
 
 HEADLINES = (("complete", "gauc"), ("value", "ndcg5"), ("complete", "slope"), ("complete", "ratio"))

@@ -13,8 +13,8 @@ from huozhao.tale import side_by_side, write_pictures, write_tale
 from ranking.policy import DEFAULT_TOML, load
 from seeds.constants import Size
 from seeds.world import World
-from training.trial import Arm, Lived
-from training.trials import Worlds, run
+from training.loops.trial import Arm, Lived
+from training.loops.trials import Worlds, run
 
 WARM_DAYS = 3
 """Days of the world's own log, before the policies begin."""

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from huozhao.show import FEWEST
 from training import Row
-from training.baselines import BASELINES
-from training.calibrated import ENOUGH, calibrated
-from training.figures import OURS, SLICED
-from training.recall import DEPTHS, SHOWN
+from training.baselines.systems import BASELINES
+from training.judging.calibrated import ENOUGH, calibrated
+from training.judging.figures import OURS, SLICED
+from training.judging.recall import DEPTHS, SHOWN
 
 COLUMNS = (("complete", "gauc"), ("like", "gauc"), ("click", "gauc"), ("long_view", "gauc"), ("value", "ndcg5"))
 
@@ -61,7 +61,7 @@ def cold(rows: Sequence[Row]) -> RenderableType:
 
 
 def calibration(rows: Sequence[Row]) -> RenderableType:
-    """Every head and kind with outcomes enough, and which bars of ``training.calibrated`` it misses."""
+    """Every head and kind with outcomes enough, and which bars of ``training.judging.calibrated`` it misses."""
     names = ("head", "positives", "π", "slope", "log loss", "constant's", "ECE", "by chance", ".1 π", "holds")
     table = _table("kind", *names)
     for one in calibrated(rows):

@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 from features.columns import CONTEXT_CATEGORIES, Category, InContext
 from features.errors import TrainingError
 from features.history import History, Slates, read_history, slates_of
-from features.log import EventLog
+from features.logs.log import EventLog
 from features.outcomes import KIND_NAMES
 from features.reader import Codes
 from features.replay import replay
 from features.schema import FeatureSet
 from features.types import BoolArray, FloatArray
-from training.examples import default_features, known_until, value_of
-from training.factors import fit_by_day
-from training.labels import Labels, label
-from training.pipeline import readers_of
+from training.learning.examples import default_features, known_until, value_of
+from training.learning.factors import fit_by_day
+from training.learning.labels import Labels, label
+from training.learning.pipeline import readers_of
 from training.progress import Progress, staged
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from scipy import stats
 
 from features.types import DoubleArray
-from training.bubble import FIGURES
-from training.curves import COLOURS, Axis, lines
-from training.curves import page as picture
-from training.trial import Lived
+from training.loops.bubble import FIGURES
+from training.loops.trial import Lived
+from training.reports.curves import COLOURS, Axis, lines
+from training.reports.curves import page as picture
 
 Tales = Mapping[str, Sequence[Lived]]
 """What became of each policy, world by world."""
@@ -64,7 +64,7 @@ def panel(lived: Tales, figure: str) -> str:
 
 def write_tale(out: Path, lived: Tales, days: int, users: int) -> Path:
     """Write the page; returns where it is."""
-    style = files("training").joinpath("report.css").read_text("utf-8")
+    style = files("training.reports").joinpath("report.css").read_text("utf-8")
     seeds = len(next(iter(lived.values())))
     first, *others = lived
     panels = "".join(f"<figure>{panel(lived, figure)}</figure>" for figure in FIGURES)

@@ -4,7 +4,7 @@ import datetime as dt
 import time
 
 from features.errors import RequestError
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from features.standard import standard
 
 UTC_OFFSET_MS = standard({}, {}).utc_offset_ms

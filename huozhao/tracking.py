@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from features.errors import RequestError
-from training.figures import OURS
-from training.pipeline import Learned
+from training.judging.figures import OURS
+from training.learning.pipeline import Learned
 from training.publish import METRICS, REPORT, Published
 
 EXPERIMENT = "huozhao"

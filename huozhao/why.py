@@ -12,9 +12,9 @@ from huozhao import home as homes
 from huozhao import show
 from huozhao.stages import Stages
 from huozhao.times import iso
-from ranking.account import Account, Change, Considered, Other
-from ranking.re_decide import re_decide
-from ranking.versions import find
+from ranking.bundles.versions import find
+from ranking.replay.account import Account, Change, Considered, Other
+from ranking.replay.re_decide import re_decide
 
 RUNNERS_UP = 10
 """So many candidates that did not come on the page are shown, the best by value."""

@@ -91,7 +91,7 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
     """A page, in page order, and its moment ``(read_offset, now_ms)``.
 
     ``dropped`` counts candidates by reason (``light``: cut by the light first stage); ``relaxed`` names the composition
-    bounds that gave way. ``level`` is the rung that the page was made on, as in ``ranking.ladder``; ``degraded`` says
+    bounds that gave way. ``level`` is the rung that the page was made on, as in ``request.ladder``; ``degraded`` says
     why it is not all it could be: ``deadline``, or what failed, ``ranker``, ``state`` or a ``source``. ``given_up``,
     where reasons are asked for, is the value by heads alone that a slot lost on average: to the policy's ``terms``, and
     to the ``page`` as it was composed (variety, bounds, lots, what had gone).

@@ -14,26 +14,26 @@ import pyarrow as pa
 
 from features import snapshot
 from features.errors import RequestError
-from features.live import HomeLog
+from features.fold.storage import give_back
+from features.logs.live import HomeLog
+from features.logs.rows import Durability
 from features.records import Item, Record
-from features.rows import Durability
-from features.storage import give_back
-from ranking import lookups
 from ranking.agreement import Agreement
-from ranking.answers import Answers, Beside, Shared
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
-from ranking.bundle import Bundle, load
-from ranking.generation import Generation
-from ranking.journal import Journal
-from ranking.ladder import Budget
-from ranking.leases import Ledger
-from ranking.pointer import current
+from ranking.bundles.bundle import Bundle, load
+from ranking.bundles.pointer import current
+from ranking.bundles.ranker import bundled
+from ranking.mixing.leases import Ledger
 from ranking.policy import Policy
 from ranking.policy import load as load_policy
-from ranking.ranker import bundled
-from ranking.sample import SHARE
-from ranking.succession import Succession
-from ranking.successor import Maker, MakeRanker
+from ranking.request import lookups
+from ranking.request.answers import Answers, Beside, Shared
+from ranking.request.generation import Generation
+from ranking.request.journal import Journal
+from ranking.request.ladder import Budget
+from ranking.request.sample import SHARE
+from ranking.succession.handover import Succession
+from ranking.succession.successor import Maker, MakeRanker
 
 
 class Engine:
@@ -168,8 +168,8 @@ class Engine:
         request_id : str
             Names the page in the log.
         budget : Budget, optional
-            What time is left. Where it is too little the page is a lesser one, by the rungs of ``ranking.ladder``, and
-            says so; legal rules hold on every rung.
+            What time is left. Where it is too little the page is a lesser one, by the rungs of
+            ``ranking.request.ladder``, and says so; legal rules hold on every rung.
 
         Raises
         ------

@@ -12,7 +12,7 @@ import numpy as np
 
 from features.records import Context
 from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray, ShortArray
-from ranking.trees import Coded, Forest
+from ranking.forest.trees import Coded, Forest
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from numba import njit
 
 from features import outcomes
 from features.layout import ACTIONS
-from features.log import events_table, records_table
+from features.logs.log import events_table, records_table
 from features.records import Context, Served, Slot
 from features.types import BoolArray, IntArray, RowArray
 from seeds import constants as c

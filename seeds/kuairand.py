@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import SourceError
-from features.log import DAY_MS, events_table, records_table
+from features.logs.log import DAY_MS, events_table, records_table
 from features.records import Action, Item, Kind, Record, User
 from features.types import IntArray
 from seeds import kuairand_files as files
@@ -112,7 +112,7 @@ class KuaiRand:
         )
 
     def tables(self, progress: Progress = lambda done, of: None) -> Iterator[pa.Table]:
-        """Tables of ``features.log.UNPLACED``, together sorted by received_ms, the catalog first.
+        """Tables of ``features.logs.log.UNPLACED``, together sorted by received_ms, the catalog first.
 
         The order does not depend on how the rows were spread over files or are cut into tables.
 

@@ -10,7 +10,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from features.errors import SourceError
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from features.types import BoolArray
 
 FLAGS = ("is_click", "is_like", "is_comment", "is_forward", "is_follow", "is_hate")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import outcomes
-from features.log import events_table, merge, records_table
+from features.logs.log import events_table, merge, records_table
 from features.records import Action, Item, Kind, Record, User
 from features.types import IntArray
 from seeds import constants as c

@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from features.records import Control, Event, Item, User
-from ranking.account import Account
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
+from ranking.replay.account import Account
 from serving import clock, requests
 from serving.api import Acks, Health, Similar
 from serving.async_calls import AsyncCaller

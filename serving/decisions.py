@@ -11,10 +11,10 @@ from litestar.exceptions import TooManyRequestsException
 from litestar.params import Parameter
 
 from features.errors import BundleError, RequestError
-from ranking.account import Account
+from ranking.bundles.versions import find
 from ranking.engine import Engine
-from ranking.re_decide import ANYWHERE, Reach, re_decide
-from ranking.versions import find
+from ranking.replay.account import Account
+from ranking.replay.re_decide import ANYWHERE, Reach, re_decide
 
 NEAR = Reach(archived=False, records=1_000_000)
 """How far back a page is looked for unless asked: nothing that was archived, and so many records to fold at most."""

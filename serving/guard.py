@@ -12,7 +12,7 @@ from functools import partial
 from threading import Lock
 from typing import TypeVar
 
-from ranking.ladder import AnsweredError
+from ranking.request.ladder import AnsweredError
 from serving.clock import elapsed_ms
 from serving.errors import OverloadedError
 

@@ -13,7 +13,7 @@ from litestar.params import JSONBody, Parameter
 from features.errors import LogError
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
 from ranking.engine import Engine
-from ranking.ladder import Budget
+from ranking.request.ladder import Budget
 from serving import clock, errors
 from serving.api import Acks, Health, Similar
 from serving.archiver import Archiver

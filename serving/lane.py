@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from ranking.ladder import Budget
+from ranking.request.ladder import Budget
 from serving.clock import elapsed_ms
 from serving.errors import OverloadedError
 from serving.guard import Claim, Guard

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from features.errors import HuozhaoError
-from ranking.bundle import load
+from ranking.bundles.bundle import load
+from ranking.bundles.pointer import current
 from ranking.engine import Engine
-from ranking.pointer import current
 from serving.watch import Watch
 
 WATCH_EVERY_S = 1.0

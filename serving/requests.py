@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from features.records import Control, Event, Item, User
-from ranking.account import Account
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
+from ranking.replay.account import Account
 from serving.api import Acks, Health, Similar
 from serving.calls import Call
 

@@ -6,7 +6,7 @@ import msgspec
 
 from ranking.api import AliveRequest, Feed, FeedRequest, RankRequest
 from ranking.engine import Engine
-from ranking.ladder import Budget
+from ranking.request.ladder import Budget
 from serving.asked import ASKED, about
 from serving.batch import EVENTS, ITEMS, USERS, Form, keep, read_events, read_rows
 from serving.clock import Clock

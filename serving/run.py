@@ -12,9 +12,9 @@ import uvicorn
 
 from features.errors import BundleError
 from features.records import FUTURE_MS
-from ranking.bundle import load
+from ranking.bundles.bundle import load
+from ranking.bundles.versions import find
 from ranking.engine import Engine
-from ranking.versions import find
 from serving import clock
 from serving.connections import prompt_protocol
 from serving.foreign import check_packages

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from features.errors import HuozhaoError
-from ranking.sample import SHARE
+from ranking.request.sample import SHARE
 from serving.keys import read
 from serving.logs import Format
 

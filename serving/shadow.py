@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 
 from ranking.agreement import Agreement, Difference
-from ranking.bundle import Bundle
+from ranking.bundles.bundle import Bundle
 from ranking.engine import Engine
-from ranking.exploration import uniform
-from ranking.shadow import Second
+from ranking.mixing.exploration import uniform
+from ranking.succession.shadow import Second
 from ranking.types import Candidates, Query
 from serving.watch import Watch
 

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from features import snapshot
-from features.live import HomeLog
-from ranking.bundle import load
+from features.logs.live import HomeLog
+from ranking.bundles.bundle import load
+from ranking.bundles.pointer import current
 from ranking.engine import Engine
-from ranking.pointer import current
 from serving.watch import Watch
 
 LOOK_S = 2.0

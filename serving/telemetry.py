@@ -11,7 +11,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ranking.api import Ack, Feed
-from ranking.ladder import Budget
+from ranking.request.ladder import Budget
 from serving.asked import ASKED, Asked, person_of
 from serving.clock import elapsed_ms, now_ns
 from serving.connections import Refusing

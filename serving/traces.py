@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, set_span_in_context
 
 from ranking.api import Feed
-from ranking.ladder import Budget
+from ranking.request.ladder import Budget
 from serving.asked import Asked
 
 

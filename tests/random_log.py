@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from features.log import Stored, to_batch
+from features.logs.log import Stored, to_batch
 from features.records import Action, Context, Control, Erase, Event, Item, Kind, Record, User
 
 START_MS = 1_650_000_000_000

@@ -9,15 +9,15 @@ import numpy as np
 
 from features.columns import Age, Category, Column, Cosine, Count, InContext, Rate, Recency
 from features.factors import BUCKETS, Factors
-from features.live import HomeLog
-from features.log import DAY_MS, merge, records_table
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, merge, records_table
 from features.reader import Codes
 from features.records import Action, Event, Item, Kind, Record, User
 from features.schema import FeatureSet
-from ranking.bundle import Bundle, Head, Trained, save
-from ranking.calibration import Calibrator
-from ranking.model_text import model_names
-from ranking.pointer import promote
+from ranking.bundles.bundle import Bundle, Head, Trained, save
+from ranking.bundles.calibration import Calibrator
+from ranking.bundles.model_text import model_names
+from ranking.bundles.pointer import promote
 from ranking.value import Weights
 
 NOW = 20_000 * DAY_MS

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.snapshot import SnapshotWarning
 from huozhao import show
 from huozhao.cli import main

@@ -10,9 +10,9 @@ import pytest
 
 from huozhao import show, show_bundles
 from huozhao.cli import main
-from ranking.versions import versions_of
+from ranking.bundles.versions import versions_of
 from training import registry
-from training.baselines import AT_TRAINING
+from training.baselines.systems import AT_TRAINING
 from training.publish import findings_of
 from training.served import Held
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import LogError
-from features.live import HomeLog
-from features.log import records_table
+from features.logs.live import HomeLog
+from features.logs.log import records_table
 from features.records import User
 from huozhao.cli import main
 from huozhao.home import fill

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from huozhao.cli import main
 from tests.features.test_durability import DAY, like
 
@@ -57,6 +57,6 @@ def test_a_live_part_that_cannot_be_opened_is_named(
     def forbidden(_path: Path) -> sqlite3.Connection:
         raise sqlite3.OperationalError("unable to open database file")
 
-    monkeypatch.setattr("features.rows.reader", forbidden)
+    monkeypatch.setattr("features.logs.rows.reader", forbidden)
     assert main(["log", "check", "--home", str(home)]) == 2
     assert f"{home}/log/live.sqlite: unable to open database file" in capsys.readouterr().err

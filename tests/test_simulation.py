@@ -8,8 +8,8 @@ import pytest
 
 from huozhao.cli import main
 from huozhao.tale import cost, side_by_side, write_pictures, write_tale
-from training.bubble import FIGURES
-from training.trial import FEWS, Lived
+from training.loops.bubble import FIGURES
+from training.loops.trial import FEWS, Lived
 
 
 def lived(name: str, more: float) -> list[Lived]:

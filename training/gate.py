@@ -13,11 +13,11 @@ import numpy as np
 from scipy.stats import norm
 
 from features.types import BoolArray, DoubleArray
-from ranking.bundle import Bundle
-from ranking.ranker import BundleRanker
-from training import metrics, reliability
-from training.bootstrap import Bootstrap, Rows, Sums
-from training.stretch import Read
+from ranking.bundles.bundle import Bundle
+from ranking.bundles.ranker import BundleRanker
+from training.judging import metrics, reliability
+from training.judging.bootstrap import Bootstrap, Rows, Sums
+from training.judging.stretch import Read
 
 LEVEL = 0.95
 FEWEST = 20

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from features.log import EventLog
-from training.examples import Slices
+from features.logs.log import EventLog
 from training.gate import Verdict
-from training.pipeline import learn
+from training.learning.examples import Slices
+from training.learning.pipeline import learn
+from training.learning.recipe import Recipe
 from training.progress import Progress, quiet
 from training.publish import publish
-from training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

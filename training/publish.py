@@ -7,25 +7,25 @@ from pathlib import Path
 import msgspec
 
 from features.errors import BundleError, TrainingError
-from features.log import EventLog
-from ranking.attached import attach, read_attached
-from ranking.bundle import Bundle, load, read_manifest
+from features.logs.log import EventLog
+from ranking.bundles.attached import attach, read_attached
+from ranking.bundles.bundle import Bundle, load, read_manifest
 from ranking.policy import Policy
-from training.baselines import AT_TRAINING
-from training.bootstrap import Bootstrap
-from training.compare import compare
-from training.drift import REFERENCE, Reference
-from training.evaluate import beside, evaluate_read
-from training.figures import Row
-from training.findings import Findings, find, from_json, to_json
+from training.baselines.lambdamart import LISTWISE, fit_listwise, listwise
+from training.baselines.systems import AT_TRAINING
 from training.gate import Verdict, judge, unjudged
-from training.lambdamart import LISTWISE, fit_listwise, listwise
-from training.pipeline import Learned, keep
+from training.judging.bootstrap import Bootstrap
+from training.judging.compare import compare
+from training.judging.evaluate import beside, evaluate_read
+from training.judging.figures import Row
+from training.judging.retrieval import evaluate_retrieval
+from training.judging.stretch import Read, Stretch
+from training.learning.drift import REFERENCE, Reference
+from training.learning.pipeline import Learned, keep
 from training.progress import Progress, quiet, staged
 from training.registry import Promotion, admit, current_version, promotions, served_before
-from training.report import page
-from training.retrieval import evaluate_retrieval
-from training.stretch import Read, Stretch
+from training.reports.findings import Findings, find, from_json, to_json
+from training.reports.report import page
 
 METRICS, REPORT = "metrics.json", "report.html"
 PREVIOUS = "previous"

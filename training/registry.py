@@ -12,10 +12,10 @@ from typing import Literal
 import msgspec
 
 from features.errors import BundleError
-from features.log import sync_folder
-from ranking.bundle import Bundle, load
-from ranking.pointer import current, turn
-from ranking.versions import versions_of
+from features.logs.log import sync_folder
+from ranking.bundles.bundle import Bundle, load
+from ranking.bundles.pointer import current, turn
+from ranking.bundles.versions import versions_of
 from training.gate import Check, Verdict
 
 FILE = "promotions.jsonl"

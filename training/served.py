@@ -16,16 +16,16 @@ from scipy.stats import norm
 from features import snapshot
 from features.errors import TrainingError
 from features.layout import Layout
-from features.live import HomeLog
-from features.log import DAY_MS
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS
 from features.replay import Progress as Part
 from features.state import FeatureState
-from ranking.bundle import Bundle
-from training.bootstrap import Bootstrap
-from training.findings import Findings
+from ranking.bundles.bundle import Bundle
 from training.gate import LEVEL
-from training.ratios import ratio_of
-from training.stretch import Read, Stretch
+from training.judging.bootstrap import Bootstrap
+from training.judging.ratios import ratio_of
+from training.judging.stretch import Read, Stretch
+from training.reports.findings import Findings
 
 LEAST_POSITIVES = 50
 LEAST_RATIO = 1.1

@@ -13,7 +13,7 @@ Slot = Annotated[int, msgspec.Meta(ge=0, lt=200)]
 
 
 class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """The policy's ``[explore]``, as in ``ranking.exploration``.
+    """The policy's ``[explore]``, as in ``ranking.mixing.exploration``.
 
     Raises
     ------

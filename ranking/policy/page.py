@@ -18,7 +18,7 @@ class Light(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rerank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the order by value gives way to variety, as in ``ranking.rerank``."""
+    """How the order by value gives way to variety, as in ``ranking.mixing.rerank``."""
 
     method: RerankBy
     theta: Annotated[float, msgspec.Meta(ge=0, lt=1)]

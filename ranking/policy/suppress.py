@@ -12,7 +12,7 @@ Suppressed = Literal["seen", "bought", "session"]
 
 
 class Suppress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """The policy's ``[suppress]``, as in ``ranking.suppression``.
+    """The policy's ``[suppress]``, as in ``ranking.candidates.suppression``.
 
     Raises
     ------

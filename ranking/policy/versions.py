@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from features.errors import PolicyError
-from features.log import sync_folder
+from features.logs.log import sync_folder
 from ranking.policy.policy import Policy
 from ranking.policy.reading import load
 from ranking.policy.writing import as_toml

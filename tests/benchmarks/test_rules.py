@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.rules import judged
-from ranking.generation import Generation
-from ranking.quality import Quality
-from ranking.rules import Rules
+from ranking.candidates.quality import Quality
+from ranking.candidates.rules import Rules
+from ranking.request.generation import Generation
 
 PAGES = 500
 

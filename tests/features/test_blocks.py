@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import blocks, erasing, people, rows
-from features.erase import Erasure
 from features.errors import RecordError
-from features.live import HomeLog
-from features.log import DAY_MS, from_batch
+from features.logs import blocks, erasing, people, rows
+from features.logs.erase import Erasure
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, from_batch
 from features.records import Action, Event, Record
 
 NOW = 20_000 * DAY_MS

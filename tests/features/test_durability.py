@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.faults import full_disk
 from features.errors import LogError
-from features.live import HomeLog
-from features.log import DAY_MS, from_batch
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, from_batch
 from features.records import Action, Event, Item, Kind, Record, User
 
 DAY = 20_000 * DAY_MS

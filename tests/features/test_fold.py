@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.arrays import PAIR_ENTRIES
 from features.columns import Count, Recency, is_category
-from features.counters import exp2_neg
 from features.factors import BUCKETS, NAMED, TASTE_DIMS, Factors, Tastes
-from features.log import Stored, to_batch
+from features.fold.arrays import PAIR_ENTRIES
+from features.fold.counters import exp2_neg
+from features.fold.storage import leaves
+from features.logs.log import Stored, to_batch
 from features.outcomes import is_complete, is_long_view
 from features.reader import Codes, Reader
 from features.records import LATE_MS, Action, Context, Control, Erase, Event, Item, Kind, User
@@ -21,7 +22,6 @@ from features.replay import Moment, Readers, read_moments
 from features.schema import FeatureSet
 from features.standard import standard
 from features.state import FeatureState
-from features.storage import leaves
 from features.types import FloatArray
 from tests.random_log import START_MS, MemoryLog, random_log
 

@@ -1,7 +1,7 @@
 """Slates: which impressions were seen together, and the moment that their features are read at."""
 
 from features.history import History, read_history, slates_of
-from features.log import Stored
+from features.logs.log import Stored
 from features.records import Action, Context, Event, Item, Kind, Record, Served, Slot, User
 from features.replay import moments_of
 from tests.random_log import START_MS, MemoryLog, random_log

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.archive import Archive
 from features.errors import LogError, RecordError
-from features.live import KEPT_MS, HomeLog
-from features.log import (
+from features.logs.archive import Archive
+from features.logs.live import KEPT_MS, HomeLog
+from features.logs.log import (
     DAY_MS,
     SCHEMA,
     EventLog,

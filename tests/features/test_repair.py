@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import DamageError, LogError
-from features.live import HomeLog
-from features.log import DAY_MS, SCHEMA, Stored, from_batch, to_batch
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, SCHEMA, Stored, from_batch, to_batch
+from features.logs.repair import check, known_lost, repair, stretches
+from features.logs.salvage import filled, lost, readable
 from features.records import Event, Lost
-from features.repair import check, known_lost, repair, stretches
-from features.salvage import filled, lost, readable
 from tests.features.test_durability import DAY, kept, like
 
 
@@ -102,7 +102,7 @@ def test_of_an_archived_file_whose_end_is_gone_every_record_is_lost_and_the_file
 def test_a_damaged_page_takes_the_records_behind_it_in_its_row_group_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("features.archive.GROUP_ROWS", 20)
+    monkeypatch.setattr("features.logs.archive.GROUP_ROWS", 20)
     path = archived(tmp_path, 100)
     with pq.ParquetFile(path) as file:
         chunk = file.metadata.row_group(2).column(SCHEMA.get_field_index("event_id"))

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.columns import Category, Column
-from features.log import Stored, to_batch
+from features.fold.storage import leaves
+from features.logs.log import Stored, to_batch
 from features.records import Action, Control, Erase, Event, Item, Kind, Record, User
 from features.schema import FeatureSet
 from features.snapshot import KEPT, OvertakenError, SnapshotWarning, clear, newest, save
 from features.standard import standard
 from features.state import FeatureState
-from features.storage import leaves
 
 DAY = 20_000 * 86_400_000
 FEATURES = standard({"tag": str, "quality": float}, {"job": str, "active": float})

@@ -5,8 +5,8 @@ import mmap
 import numpy as np
 import pytest
 
-from features import stretch
-from features.stretch import Stretch
+from features.fold import stretch
+from features.fold.stretch import Stretch
 from features.types import FloatArray, IntArray
 
 

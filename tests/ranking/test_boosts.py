@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import LogError
-from features.live import HomeLog
-from features.log import from_batch
+from features.logs.live import HomeLog
+from features.logs.log import from_batch
 from features.records import Action, Event, Served
 from ranking import Engine, Feed, FeedRequest
-from ranking.leases import Ledger, leases
+from ranking.mixing.leases import Ledger, leases
 from ranking.policy.boosts import Boost
 from tests.small_home import NOW
 

@@ -15,11 +15,11 @@ from features.errors import BundleError
 from features.factors import BUCKETS, Factors
 from features.reader import Codes
 from features.schema import FeatureSet
-from ranking.bundle import Bundle, Head, Manifest, Trained, load, save, version_of
-from ranking.calibration import Calibrator
-from ranking.model_text import model_names
-from ranking.pointer import current, promote
-from ranking.ranker import BundleRanker
+from ranking.bundles.bundle import Bundle, Head, Manifest, Trained, load, save, version_of
+from ranking.bundles.calibration import Calibrator
+from ranking.bundles.model_text import model_names
+from ranking.bundles.pointer import current, promote
+from ranking.bundles.ranker import BundleRanker
 from ranking.value import Weights
 
 FEATURES = FeatureSet((Column("item.price"), Category("item.category"), Column("user.a,b [c]")))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from features.types import FloatArray
-from ranking.centroids import Nearest
-from ranking.exact import ExactIndex
-from ranking.index import ListedIndex
-from ranking.rough import Rough, rough_scores
+from ranking.index.centroids import Nearest
+from ranking.index.exact import ExactIndex
+from ranking.index.listed import ListedIndex
+from ranking.index.rough import Rough, rough_scores
 
 
 def _mixture(n: int, dims: int, seed: int) -> FloatArray:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranking.chains import CHUNK, Chains
+from ranking.index.chains import CHUNK, Chains
 
 LISTS, ROWS = 5, 900
 steps_of = st.lists(st.tuples(st.sampled_from(["put", "put", "drop"]), st.integers(0, 400)), max_size=12)

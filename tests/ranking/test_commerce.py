@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ranking.mixer import best_first
+from ranking.mixing.mixer import best_first
 from ranking.policy.load import Commerce
 
 

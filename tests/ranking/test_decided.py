@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from features.records import Action, Control, Event, Item, Kind, Record
 from ranking import Engine, Feed, FeedRequest, RankRequest
 from ranking.policy import Policy, parse

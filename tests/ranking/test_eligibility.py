@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.log import Stored, to_batch
+from features.logs.log import Stored, to_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Record
 from features.standard import standard
 from features.state import FeatureState
-from ranking.eligibility import REASONS, alive, counts, fit_to_show, keep, presentable
+from ranking.candidates.eligibility import REASONS, alive, counts, fit_to_show, keep, presentable
 from ranking.policy import default
 from ranking.types import Query
 

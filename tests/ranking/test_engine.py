@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks.faults import full_disk
 from features.errors import BundleError, LogError, RequestError, SurfaceError
-from features.live import HomeLog
-from features.log import DAY_MS, from_batch
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, from_batch
 from features.records import Action, Control, Event, Item, Kind, Record, Served, User
 from ranking import Engine, Feed, FeedRequest, RankRequest
 from ranking.api import Alive, AliveRequest
-from ranking.journal import SERVED_KEPT
 from ranking.policy import parse
+from ranking.request.journal import SERVED_KEPT
 from tests.small_home import NOW
 
 
@@ -374,7 +374,7 @@ def test_a_full_disk_keeps_no_page_back_until_too_many_wait_and_what_was_refused
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     most = SERVED_KEPT + 10
-    monkeypatch.setattr("ranking.journal.MOST_SERVED", most)
+    monkeypatch.setattr("ranking.request.journal.MOST_SERVED", most)
     with Engine.open(home) as engine:
         with full_disk(64 << 10):
             for number in range(most):

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.live import HomeLog
-from features.log import DAY_MS, from_batch
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, from_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Served
 from ranking import Engine, Feed, FeedRequest
-from ranking.draws import beta
-from ranking.exploration import Lottery
+from ranking.mixing.draws import beta
+from ranking.mixing.exploration import Lottery
 from tests.small_home import NOW
 
 RULE = "[explore]\nrate = 1.0\nslots = [2, 5]\nepsilon = 0.2\ndraws = 50\n"

@@ -10,11 +10,11 @@ import pytest
 from features.errors import BundleError
 from features.records import Item, Kind
 from huozhao.cli import main
-from ranking.attached import attach, read_attached
-from ranking.bundle import FORMAT, READ, load, read_manifest
-from ranking.pointer import promote
-from ranking.ranker import BundleRanker
-from ranking.versions import migrate, versions_of
+from ranking.bundles.attached import attach, read_attached
+from ranking.bundles.bundle import FORMAT, READ, load, read_manifest
+from ranking.bundles.pointer import promote
+from ranking.bundles.ranker import BundleRanker
+from ranking.bundles.versions import migrate, versions_of
 
 GOLDEN = Path(__file__).parent / "golden" / "bundle-1"
 """Written by the last program of format 1."""

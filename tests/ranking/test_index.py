@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from features.errors import FeatureError
 from features.types import BoolArray, FloatArray, RowArray
-from ranking.exact import ExactIndex, top_k
-from ranking.index import ListedIndex
+from ranking.index.exact import ExactIndex, top_k
+from ranking.index.listed import ListedIndex
 from ranking.types import VectorIndex
 
 DIMS = 20
@@ -51,7 +51,7 @@ def _unit(vectors: FloatArray) -> FloatArray:
 
 
 def _products(matrix: FloatArray, vector: FloatArray) -> FloatArray:
-    """As ``ranking.scan`` says: sixteen lanes, folded in halves, then the rest."""
+    """As ``ranking.index.scan`` says: sixteen lanes, folded in halves, then the rest."""
     whole = len(vector) - len(vector) % 16
     lanes = np.zeros((len(matrix), 16), np.float32)
     for k in range(0, whole, 16):

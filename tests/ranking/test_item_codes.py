@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from benchmarks.market import NOW_MS, Market, reader_of, sample_rows, state_of, train
-from features.live import HomeLog
-from features.log import merge, records_table
+from features.logs.live import HomeLog
+from features.logs.log import merge, records_table
 from features.reader import Codes, Reader
 from features.records import Action, Context, Event, Item, Kind, Record
 from features.state import FeatureState
 from features.types import DoubleArray
 from ranking import Engine, FeedRequest
 from ranking.api import FeedItem
-from ranking.bundle import Bundle, save
-from ranking.item_codes import ItemCodes
-from ranking.model_text import model_names
-from ranking.pointer import promote
-from ranking.ranker import BundleRanker
-from ranking.trees import Forest
+from ranking.bundles.bundle import Bundle, save
+from ranking.bundles.model_text import model_names
+from ranking.bundles.pointer import promote
+from ranking.bundles.ranker import BundleRanker
+from ranking.forest.item_codes import ItemCodes
+from ranking.forest.trees import Forest
 from ranking.types import Batch, Ranker
 from tests.small_home import FEATURES, NOW, bundle, catalog
 

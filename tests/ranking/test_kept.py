@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from features.types import FloatArray, IntArray
-from ranking.bundle import FORMAT, Manifest, Trained, factors_of
-from ranking.exact import ExactIndex
-from ranking.index import ListedIndex
-from ranking.kept import Kept, ListsWarning
-from ranking.lists import Fitted, Placed
+from ranking.bundles.bundle import FORMAT, Manifest, Trained, factors_of
+from ranking.index.exact import ExactIndex
+from ranking.index.kept import Kept, ListsWarning
+from ranking.index.listed import ListedIndex
+from ranking.index.lists import Fitted, Placed
 
 DIMS, COUNT = 8, 3000
 GOLDEN = Path(__file__).parent / "golden"

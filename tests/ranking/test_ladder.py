@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.records import Action, Control, Event, Item, Kind, Record, Served, decode, encode
 from ranking.api import AliveRequest, Feed, FeedRequest, Level, RankRequest
+from ranking.candidates.sources import Fresh, Personal, Trending
 from ranking.engine import Engine
-from ranking.generation import Generation
-from ranking.ladder import FEED, Budget, Ladder
-from ranking.sources import Fresh, Personal, Trending
+from ranking.request.generation import Generation
+from ranking.request.ladder import FEED, Budget, Ladder
 from tests.small_home import NOW
 
 HIDDEN, ENDED, TAKEN, SOLD_OUT = "i2", "i4", "i3", "i5"

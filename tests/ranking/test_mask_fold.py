@@ -6,10 +6,10 @@ import pytest
 from numba import njit
 
 from features.types import ByteArray, IntArray
-from ranking.mask_fold import OutcomeArray, Same, known_outcomes, same_of, worth_folding
-from ranking.mask_model import TILE, Model
-from ranking.tree_compiler import Compiled, compile_trees, open_model, parse_tree
-from ranking.trees import Forest
+from ranking.forest.compiler import Compiled, compile_trees, open_model, parse_tree
+from ranking.forest.fold import OutcomeArray, Same, known_outcomes, same_of, worth_folding
+from ranking.forest.model import TILE, Model
+from ranking.forest.trees import Forest
 
 
 def _text() -> str:

@@ -11,7 +11,7 @@ import pytest
 from numba import njit
 
 from features.types import DoubleArray, HashArray
-from ranking.mask_leaves import ORDER, add_leaves
+from ranking.forest.leaves import ORDER, add_leaves
 
 LANES, ROWS, LEAVES, FIRST = 8, 64, 256, 5
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from features.outcomes import KIND_NAMES, PRODUCT, ROOM, VIDEO
 from features.types import IntArray
-from ranking.mixer import best_first, best_mask, bounded, mix
+from ranking.mixing.mixer import best_first, best_mask, bounded, mix
 from ranking.policy import Bound
 from ranking.types import Slate
 

@@ -4,13 +4,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.log import DAY_MS, Stored, to_batch
+from features.logs.log import DAY_MS, Stored, to_batch
 from features.outcomes import ROOM
 from features.records import Action, Event, Item, Kind, Record
 from features.standard import standard
 from features.state import FeatureState
-from ranking.eligibility import alive
-from ranking.on_air import OnAir
+from ranking.candidates.eligibility import alive
+from ranking.candidates.on_air import OnAir
 
 NOW = 1_600_000_000_000
 TTL = 180_000

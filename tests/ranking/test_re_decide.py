@@ -11,18 +11,18 @@ import pytest
 from rich.console import Console
 
 from features.errors import BundleError, MomentError, RequestError
-from features.live import HomeLog
-from features.log import DAY_MS, from_batch
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, from_batch
 from features.records import Action, Control, Decision, Event, Record
 from huozhao.why import account_table
 from ranking import Engine, Feed, FeedRequest
-from ranking.account import Account
 from ranking.api import RankRequest
-from ranking.bundle import save
-from ranking.ladder import Budget
-from ranking.pointer import current
+from ranking.bundles.bundle import save
+from ranking.bundles.pointer import current
 from ranking.policy.versions import keep
-from ranking.re_decide import Reach, re_decide
+from ranking.replay.account import Account
+from ranking.replay.re_decide import Reach, re_decide
+from ranking.request.ladder import Budget
 from tests.small_home import NOW, bundle
 
 EVERY = 1.0

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from features.counters import fold
+from features.fold.counters import fold
 from features.records import Action, Event, Item, Kind, Record
 from ranking.api import FeedRequest
-from ranking.chains import _drop
 from ranking.engine import Engine
+from ranking.index.chains import _drop
 from tests.small_home import NOW
 
 

@@ -11,8 +11,8 @@ from features.errors import HuozhaoError, PolicyError, RequestError
 from features.records import Context
 from features.types import DoubleArray, FloatArray
 from ranking import Engine, FeedRequest
+from ranking.mixing.rerank import LEAST_GAIN, METHODS, Diverse, Greedy, dpp, mmr, reranker_of, standardised
 from ranking.policy import parse
-from ranking.rerank import LEAST_GAIN, METHODS, Diverse, Greedy, dpp, mmr, reranker_of, standardised
 from ranking.types import Batch, Decided, Query, Scored
 from tests.small_home import NOW
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ranking.scan import FEW, MANY, count_both, few_of_both, highest, rows_of_both
+from ranking.index.scan import FEW, MANY, count_both, few_of_both, highest, rows_of_both
 
 SHARES = (0.0, 0.01, 0.3, 1.0)
 

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.log import Stored, to_batch
+from features.logs.log import Stored, to_batch
 from features.outcomes import PRODUCT, ROOM, VIDEO
 from features.records import Action, Context, Event, Item, Kind, Record
 from features.standard import standard
 from features.state import FeatureState
 from features.types import FloatArray, RowArray
-from ranking.exact import ExactIndex
-from ranking.sources import Fresh, Personal, Trending, merge
+from ranking.candidates.sources import Fresh, Personal, Trending, merge
+from ranking.index.exact import ExactIndex
 from ranking.types import Query, Source
 
 NOW = 1_600_000_000_000
@@ -137,8 +137,8 @@ def test_a_chart_is_redrawn_when_the_clock_moves_on_or_more_is_asked() -> None:
 
 
 def test_what_the_log_speaks_of_comes_back_into_a_pool_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ranking.sources.CHART_POOL", 20)
-    monkeypatch.setattr("ranking.sources.CHART_PLACES", 5)
+    monkeypatch.setattr("ranking.candidates.sources.CHART_POOL", 20)
+    monkeypatch.setattr("ranking.candidates.sources.CHART_PLACES", 5)
     state = _fold(FeatureState(LAYOUT), *(_video(f"v{i}", NOW - i) for i in range(200)), _video("soon", NOW + HOUR))
     _fold(state, *(one for i in range(100) for one in _events(f"v{i}", 2, 1)))
     fresh, trending = Fresh(VIDEO, state), Trending(VIDEO, state)

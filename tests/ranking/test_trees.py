@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from features.errors import BundleError, RequestError
-from ranking.trees import Forest, ForestWarning
+from ranking.forest.trees import Forest, ForestWarning
 
 Params = dict[str, Any]
 FEATURES = 5  # the last two are categorical where a model has categories
@@ -340,9 +340,9 @@ def test_a_second_process_needs_no_compiler(boosters: list[lgb.Booster], tmp_pat
     path.write_text(boosters[0].model_to_string())
     script = (
         "import json, sys; from pathlib import Path\n"
-        "from ranking import mask_kernel; from ranking.trees import Forest\n"
+        "from ranking.forest import kernel; from ranking.forest.trees import Forest\n"
         "Forest.from_model_texts({'h': Path(sys.argv[1]).read_text()})\n"
-        "stats = mask_kernel.raw_scores.stats\n"
+        "stats = kernel.raw_scores.stats\n"
         "print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))"
     )
     runs = [

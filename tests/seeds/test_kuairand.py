@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.archive import Archive
 from features.checks import check
 from features.errors import SourceError
-from features.log import UNPLACED, merge
+from features.logs.archive import Archive
+from features.logs.log import UNPLACED, merge
 from features.outcomes import VIDEO, is_long_view
 from features.records import Item, User, decode
 from seeds import KuaiRand

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features import outcomes
-from features.archive import Archive
 from features.checks import check
 from features.errors import RequestError
 from features.layout import ACTIONS
-from features.log import UNPLACED, from_batch
+from features.logs.archive import Archive
+from features.logs.log import UNPLACED, from_batch
 from features.records import Event, Item, Served, User
 from seeds import constants as c
 from seeds.world import Size, World

@@ -20,8 +20,8 @@ import pytest
 import features
 import ranking
 import serving
-from features.live import HomeLog
-from features.log import from_batch
+from features.logs.live import HomeLog
+from features.logs.log import from_batch
 from features.records import Action, Event, Item, Kind, User
 from ranking.api import AliveRequest, FeedRequest, RankRequest
 from serving import keys

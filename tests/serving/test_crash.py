@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.crash import killed
 from benchmarks.crash_sync import answers_before_sync, lost_by_cuts, read_trace
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.records import User
 from features.schema import FeatureSet
 from features.snapshot import SnapshotWarning, clear_beyond, newest, restored, save

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from huozhao.cli import main
 from ranking import Engine
-from ranking.account import Account
 from ranking.api import Feed
-from ranking.pointer import current
-from ranking.re_decide import Reach, re_decide
+from ranking.bundles.pointer import current
+from ranking.replay.account import Account
+from ranking.replay.re_decide import Reach, re_decide
 from serving import create_app, decisions
 from serving.telemetry import Observed
 from tests.serving.conftest import served

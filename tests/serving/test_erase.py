@@ -10,20 +10,20 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 
-from features import erase, erasing, people, rows
-from features.archive import Archive
 from features.errors import LogError, RequestError
-from features.live import HomeLog
-from features.log import DAY_MS, from_batch, records_table
+from features.logs import erase, erasing, people, rows
+from features.logs.archive import Archive
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, from_batch, records_table
 from features.records import Action, Context, Control, Decision, Event, Record, Served, User, encode
 from features.replay import Readers, read_moments
 from features.snapshot import restored
 from ranking.api import Ack, FeedRequest, Level
-from ranking.boosts import Purse
 from ranking.engine import Engine
-from ranking.generation import Generation
-from ranking.ladder import Budget
-from ranking.making import Made, Read, composed
+from ranking.mixing.boosts import Purse
+from ranking.request.generation import Generation
+from ranking.request.ladder import Budget
+from ranking.request.making import Made, Read, composed
 from tests.features.test_snapshot import assert_same
 from tests.small_home import FEATURES, NOW, catalog
 
@@ -137,7 +137,7 @@ def test_a_page_that_is_made_while_its_person_is_erased_is_nobodys(home: Path) -
             return composed(generation, found, level, budget, ledger)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ranking.answers.composed", late)
+            patch.setattr("ranking.request.answers.composed", late)
             engine.feed(FeedRequest(user_id=WHO, device="phone"), NOW + DAY_MS, f"late {WHO}")
         engine.flush()
         assert named(home, WHO) == []

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.records import Served
 from features.types import DoubleArray
 from ranking.api import Feed, FeedRequest
 from ranking.engine import Engine
-from ranking.ladder import AnsweredError, Budget
+from ranking.request.ladder import AnsweredError, Budget
 from ranking.types import Batch
 from serving.clock import elapsed_ms
 from serving.errors import OverloadedError

@@ -15,9 +15,9 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
-from features.archive import Archive
-from features.live import HomeLog
-from features.log import DAY_MS, day_name, from_batch
+from features.logs.archive import Archive
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS, day_name, from_batch
 from features.records import Action, Event, Item, Served
 from ranking.api import Ack, FeedRequest
 from ranking.engine import Engine

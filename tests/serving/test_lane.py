@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ranking.ladder import Budget
+from ranking.request.ladder import Budget
 from serving import guard as guards
 from serving import lane as lanes
 from serving.errors import OverloadedError

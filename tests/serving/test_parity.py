@@ -10,14 +10,14 @@ import httpx
 import msgspec
 import numpy as np
 
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.reader import Reader
 from features.records import Context
 from features.replay import Moment, Readers, read_moments
 from features.types import FloatArray
 from ranking.api import Feed
-from ranking.bundle import load
-from ranking.pointer import current
+from ranking.bundles.bundle import load
+from ranking.bundles.pointer import current
 from tests.serving.conftest import served
 
 PATIENT = {"explain": True, "deadline_ms": 60_000}

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from features.columns import Count, Rate
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.reader import Reader
 from features.records import Action, Context, Event, Item, Kind, Record
 from features.replay import Moment, Readers, read_moments
 from features.schema import FeatureSet
 from ranking.api import Feed, FeedRequest
-from ranking.bundle import Bundle, load, save
+from ranking.bundles.bundle import Bundle, load, save
+from ranking.bundles.pointer import promote as turn
 from ranking.engine import Engine
-from ranking.generation import Generation
-from ranking.pointer import promote as turn
+from ranking.request.generation import Generation
 from ranking.types import Batch, Scored
 from ranking.value import Weights
 from serving.promotion import Promotions
@@ -160,8 +160,8 @@ def test_what_is_appended_while_a_bundle_is_taken_up_is_served_by_it_and_is_not_
             ended = Event(f"end{number}", NOW, f"i{4 * number}", Action.ROOM_END)
             engine.append([add, gone, ended, Event(f"like{number}", NOW, f"new{number}", Action.LIKE, "u1")], NOW)
 
-        monkeypatch.setattr("ranking.successor.STEP", 4)
-        monkeypatch.setattr("ranking.successor.sleep", rest)
+        monkeypatch.setattr("ranking.succession.successor.STEP", 4)
+        monkeypatch.setattr("ranking.succession.successor.sleep", rest)
         engine.take_up(replace(bundle(), weights=Weights(complete=9.0)), lambda: NOW)
         monkeypatch.undo()
         assert taken["steps"] == 10

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from features.errors import BundleError, LogError
-from features.live import HomeLog
-from features.log import from_batch
+from features.logs.live import HomeLog
+from features.logs.log import from_batch
 from features.records import Action, Event
 from ranking.engine import Engine
 from serving import Settings, SettingsError, serve

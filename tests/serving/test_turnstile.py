@@ -10,7 +10,7 @@ import pytest
 from litestar.types import HTTPScope
 
 from ranking.engine import Engine
-from ranking.ladder import Budget
+from ranking.request.ladder import Budget
 from serving import lane as lanes
 from serving.errors import OverloadedError, headers_of, problem
 from serving.keys import UnauthorizedError

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from features.errors import LogError
-from features.live import HomeLog
-from features.log import from_batch
+from features.logs.live import HomeLog
+from features.logs.log import from_batch
 from features.records import Action, Event
 from ranking.api import Ack, FeedRequest
 from ranking.engine import Engine

@@ -8,29 +8,29 @@ from scipy.sparse import csr_matrix
 
 from features.errors import TrainingError
 from features.history import read_history
-from features.log import DAY_MS, Stored
+from features.logs.log import DAY_MS, Stored
 from features.records import Action, Event, Item, Kind, Record, User
 from features.types import DoubleArray
-from ranking.bundle import Bundle, load
-from ranking.pointer import current
+from ranking.bundles.bundle import Bundle, load
+from ranking.bundles.pointer import current
 from ranking.policy import default
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
-from training.als import ALPHA, PENALTY, ImplicitFactors
-from training.baselines import AT_TRAINING, BASELINES
-from training.bootstrap import Bootstrap
-from training.ease import PENALTY as RIDGE
-from training.ease import ShallowAutoencoder
-from training.evaluate import beside, evaluate, evaluate_read, judge
-from training.figures import Judged, Row, rows_of, to_json
-from training.fm import Machine
-from training.least_squares import solved
-from training.neighbours import SHRINK, ItemNeighbours
+from training.baselines.als import ALPHA, PENALTY, ImplicitFactors
+from training.baselines.ease import PENALTY as RIDGE
+from training.baselines.ease import ShallowAutoencoder
+from training.baselines.fm import Machine
+from training.baselines.neighbours import SHRINK, ItemNeighbours
+from training.baselines.preferences import Preferences, score_pairs
+from training.baselines.systems import AT_TRAINING, BASELINES
+from training.judging.bootstrap import Bootstrap
+from training.judging.evaluate import beside, evaluate, evaluate_read, judge
+from training.judging.figures import Judged, Row, rows_of, to_json
+from training.judging.recall import DEPTHS
+from training.judging.retrieval import evaluate_retrieval
+from training.judging.stretch import Read, Stretch
+from training.learning.least_squares import solved
 from training.one_call import train
-from training.preferences import Preferences, score_pairs
-from training.recall import DEPTHS
-from training.retrieval import evaluate_retrieval
-from training.stretch import Read, Stretch
 
 TRAINED_MS = MIDNIGHT_MS + 3 * DAY_MS
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from features.records import Item, Kind
-from training.bubble import FIGURES, Facts, by_day, discovered, entropy, list_distance, majority, newly
-from training.exposure import gini
-from training.loop import Shown
+from training.loops.bubble import FIGURES, Facts, by_day, discovered, entropy, list_distance, majority, newly
+from training.loops.exposure import gini
+from training.loops.loop import Shown
 
 
 def shown(*rows: tuple[int, int, int, int]) -> Shown:

@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression
 
 from features.errors import BundleError, TrainingError
 from features.types import DoubleArray
-from ranking.calibration import Calibrator, Tables, calibrate
-from training.bootstrap import Bootstrap, Rows
-from training.calibration import ISOTONIC_OUTCOMES, fit_calibrator, fit_logistic
-from training.reliability import calibration_slope, ece, logloss
+from ranking.bundles.calibration import Calibrator, Tables, calibrate
+from training.judging.bootstrap import Bootstrap, Rows
+from training.judging.reliability import calibration_slope, ece, logloss
+from training.learning.calibration import ISOTONIC_OUTCOMES, fit_calibrator, fit_logistic
 
 
 def outcomes(

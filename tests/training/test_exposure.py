@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from features.errors import TrainingError
-from features.live import HomeLog
+from features.logs.live import HomeLog
 from features.records import Action, Event, Item, Kind, Served, Slot
-from training.exposure import exposure, exposure_of, top_share
+from training.loops.exposure import exposure, exposure_of, top_share
 
 DAY = 86_400_000
 CATALOG = {

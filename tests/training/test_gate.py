@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from features.live import HomeLog
-from ranking.bundle import load
-from ranking.pointer import current
-from training.bootstrap import Bootstrap
-from training.calibrated import calibrated
-from training.figures import OURS, Judged, Row, rows_of
-from training.findings import find, from_json, to_json
+from features.logs.live import HomeLog
+from ranking.bundles.bundle import load
+from ranking.bundles.pointer import current
 from training.gate import SLOWER, Verdict, judge
-from training.stretch import Read, Stretch
+from training.judging.bootstrap import Bootstrap
+from training.judging.calibrated import calibrated
+from training.judging.figures import OURS, Judged, Row, rows_of
+from training.judging.stretch import Read, Stretch
+from training.reports.findings import find, from_json, to_json
 
 BOOT = Bootstrap(100)
 

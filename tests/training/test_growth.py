@@ -6,24 +6,24 @@ from scipy.special import expit, logit
 
 from features.columns import Column, Rate
 from features.errors import TrainingError
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from features.outcomes import VIDEO
 from features.schema import FeatureSet
-from ranking.bundle import Bundle
-from ranking.trees import Forest
+from ranking.bundles.bundle import Bundle
+from ranking.forest.trees import Forest
 from ranking.value import Weights
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
-from training.calibration import fit_calibrator
-from training.examples import Slices
-from training.grower import Growth
-from training.heads import fit_heads
-from training.labels import Labels
-from training.models import trees_of
-from training.pipeline import learn
-from training.recipe import Recipe
-from training.stacking import GROWN, own_rate, shares
-from training.table import Table
+from training.learning.calibration import fit_calibrator
+from training.learning.examples import Slices
+from training.learning.grower import Growth
+from training.learning.heads import fit_heads
+from training.learning.labels import Labels
+from training.learning.models import trees_of
+from training.learning.pipeline import learn
+from training.learning.recipe import Recipe
+from training.learning.stacking import GROWN, own_rate, shares
+from training.learning.table import Table
 
 
 @pytest.fixture(scope="module")

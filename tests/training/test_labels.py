@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.history import History, read_history, slates_of
-from features.log import Stored
+from features.logs.log import Stored
 from features.outcomes import KIND_CODES, ROOM_TYPE_CODES, is_complete, is_long_view
 from features.records import Action, Event, Item, Kind, Record
 from tests.random_log import START_MS, MemoryLog, random_log
-from training.labels import CREDIT_VIA, HEADS, HOUR_MS, WINDOWS_MS, Labels, label
+from training.learning.labels import CREDIT_VIA, HEADS, HOUR_MS, WINDOWS_MS, Labels, label
 
 MINUTE = 60_000
 VIDEO = Item("v", START_MS, Kind.VIDEO, duration_ms=20_000)

@@ -12,17 +12,17 @@ import pytest
 from features.errors import TrainingError
 from features.factors import Factors
 from features.history import History, read_history
-from features.log import DAY_MS, Stored
+from features.logs.log import DAY_MS, Stored
 from features.records import Action, Context, Event, Item, Kind, Record, User
 from features.replay import Progress
 from huozhao.table import write_table
 from tests.random_log import MemoryLog
-from training import pipeline
-from training.audit import audit_codes, audit_factors
-from training.examples import choose_codes, default_features
-from training.factors import fit_by_day
+from training.learning import pipeline
+from training.learning.audit import audit_codes, audit_factors
+from training.learning.examples import choose_codes, default_features
+from training.learning.factors import fit_by_day
+from training.learning.pipeline import readers_of
 from training.one_call import train
-from training.pipeline import readers_of
 
 UTC_OFFSET_MS = 8 * 3_600_000
 MIDNIGHT_MS = 19_098 * DAY_MS - UTC_OFFSET_MS

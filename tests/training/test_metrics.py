@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from features.types import DoubleArray, IntArray
-from training.bootstrap import Bootstrap, Figure, MetricError, Numbers, Rows
-from training.calibration import fit_logistic
-from training.metrics import auc, gauc, gauc_user, ndcg, paired_difference
-from training.reliability import calibration_slope, ece, logloss
+from training.judging.bootstrap import Bootstrap, Figure, MetricError, Numbers, Rows
+from training.judging.metrics import auc, gauc, gauc_user, ndcg, paired_difference
+from training.judging.reliability import calibration_slope, ece, logloss
+from training.learning.calibration import fit_logistic
 
 BOOT = Bootstrap(20)
 Measure = Callable[[Rows, Numbers, Numbers, Bootstrap], Figure]

@@ -10,10 +10,10 @@ import pytest
 from features.errors import FeatureError, HuozhaoError, PolicyError
 from features.standard import standard
 from features.types import FloatArray
-from ranking.trees import Forest
+from ranking.forest.trees import Forest
 from ranking.value import Weights
 from training.declared import read_features, read_objective
-from training.models import averaged, joined, trees_of
+from training.learning.models import averaged, joined, trees_of
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from features.errors import BundleError
-from ranking.attached import attach, read_attached
-from ranking.bundle import load, save
+from ranking.bundles.attached import attach, read_attached
+from ranking.bundles.bundle import load, save
+from ranking.bundles.versions import find
 from ranking.value import Weights
-from ranking.versions import find
 from tests.small_home import bundle
 from training import registry
-from training.compare import compare
+from training.judging.compare import compare
 from training.registry import FILE, current_version, models, promote, promotions, rollback
 
 
@@ -44,7 +44,7 @@ def test_rolling_back_undoes_one_promotion_after_the_other(bundles: Path) -> Non
 
 
 def test_a_promotion_in_place_of_one_that_was_not_written_down_can_be_undone(bundles: Path) -> None:
-    from ranking.pointer import promote as turn
+    from ranking.bundles.pointer import promote as turn
 
     old, new = made(bundles, 0), made(bundles, 1)
     turn(bundles, old)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from features.columns import Category, Column
 from features.schema import FeatureSet
-from ranking.bundle import Trained
-from training.calibrated import calibrated
-from training.drift import drift_of, psi, reference_of
-from training.figures import OURS, Row
-from training.findings import Curve, Findings, Point, from_json, to_json
-from training.report import page
+from ranking.bundles.bundle import Trained
+from training.judging.calibrated import calibrated
+from training.judging.figures import OURS, Row
+from training.learning.drift import drift_of, psi, reference_of
+from training.reports.findings import Curve, Findings, Point, from_json, to_json
+from training.reports.report import page
 
 EVIL = "<script>alert(1)</script>&\"'"
 FEATURES = FeatureSet((Column("item.price"), Category("item.category")))

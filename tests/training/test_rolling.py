@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from features.errors import TrainingError
-from features.log import DAY_MS
+from features.logs.log import DAY_MS
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
-from training.baselines import BASELINES
-from training.bootstrap import Bootstrap
-from training.duration import duration_rows
-from training.evaluate import judge, rows_of, to_json
-from training.grower import Growth
-from training.kept import digest_of, get
-from training.pipeline import learn
+from training.baselines.systems import BASELINES
+from training.judging.bootstrap import Bootstrap
+from training.judging.duration import duration_rows
+from training.judging.evaluate import judge, rows_of, to_json
+from training.judging.kept import digest_of, get
+from training.judging.rolling import pooled, rolling
+from training.learning.grower import Growth
+from training.learning.pipeline import learn
+from training.learning.recipe import Recipe
 from training.progress import quiet
-from training.recipe import Recipe
-from training.rolling import pooled, rolling
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,18 @@ import pyarrow as pa
 import pytest
 
 from features import snapshot
-from features.live import HomeLog
-from features.log import DAY_MS
+from features.logs.live import HomeLog
+from features.logs.log import DAY_MS
 from features.replay import quiet
 from features.state import FeatureState
-from ranking.bundle import Bundle, load
-from ranking.calibration import Calibrator
-from ranking.pointer import current
+from ranking.bundles.bundle import Bundle, load
+from ranking.bundles.calibration import Calibrator
+from ranking.bundles.pointer import current
 from seeds.history import BUNDLE
-from training.bootstrap import Bootstrap
-from training.findings import Findings, find
+from training.judging.bootstrap import Bootstrap
+from training.judging.stretch import Read, Stretch
+from training.reports.findings import Findings, find
 from training.served import served
-from training.stretch import Read, Stretch
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.cholesky import inverse_diagonal, solve
 from features.columns import Taste
 from features.factors import Factors
+from features.fold.cholesky import inverse_diagonal, solve
 from features.history import read_history
-from features.log import Stored
+from features.logs.log import Stored
 from features.reader import Codes, Reader
 from features.records import Action, Context, Control, Event, Item, Kind, Record, User
 from features.schema import FeatureSet
 from features.state import FeatureState
 from features.types import FloatArray
 from tests.random_log import START_MS, MemoryLog
-from training.factors import fit_by_day
-from training.tastes import LEAST_SHOWN
+from training.learning.factors import fit_by_day
+from training.learning.tastes import LEAST_SHOWN
 
 MINUTE_MS = 60_000
 PEOPLE, ITEMS, SHOWN = 30, 24, 60

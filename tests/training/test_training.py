@@ -11,22 +11,22 @@ import pytest
 from features.errors import TrainingError
 from features.factors import Factors
 from features.history import read_history, slates_of
-from features.log import DAY_MS, Stored
+from features.logs.log import DAY_MS, Stored
 from features.reader import Reader
 from features.records import Action, Event, Item, Kind, Record, User
 from features.replay import Readers, moments_of, replay
-from ranking.bundle import Bundle, load
-from ranking.pointer import current
-from ranking.ranker import BundleRanker
+from ranking.bundles.bundle import Bundle, load
+from ranking.bundles.pointer import current
+from ranking.bundles.ranker import BundleRanker
 from tests.random_log import MemoryLog
-from training.audit import audit
-from training.baselines import BASELINES
-from training.evaluate import evaluate, to_json
-from training.examples import choose_codes, default_features, last_day_ms, slices_of
-from training.labels import HEADS, label
+from training.baselines.systems import BASELINES
+from training.judging.evaluate import evaluate, to_json
+from training.learning.audit import audit
+from training.learning.examples import choose_codes, default_features, last_day_ms, slices_of
+from training.learning.labels import HEADS, label
+from training.learning.recipe import Recipe
+from training.learning.table import MOST_CUTS, bins_of
 from training.one_call import TrainResult, train
-from training.recipe import Recipe
-from training.table import MOST_CUTS, bins_of
 
 UTC_OFFSET_MS = 8 * 3_600_000
 MIDNIGHT_MS = 19_098 * DAY_MS - UTC_OFFSET_MS

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.types import DoubleArray
-from training.bootstrap import Bootstrap, Rows
-from training.cohorts import deciles_of, within_deciles
-from training.metrics import gauc
-from training.recall import Recall, recall_rows
-from training.retrieval import in_turn
-from training.watch import Bins, mean_error, once_through, with_watch, xauc
+from training.judging.bootstrap import Bootstrap, Rows
+from training.judging.cohorts import deciles_of, within_deciles
+from training.judging.metrics import gauc
+from training.judging.recall import Recall, recall_rows
+from training.judging.retrieval import in_turn
+from training.judging.watch import Bins, mean_error, once_through, with_watch, xauc
 
 BOOT = Bootstrap(200)
 VIDEO, ROOM = 3, 1

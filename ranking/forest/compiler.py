@@ -1,0 +1,262 @@
+"""From LightGBM's model text to the flat arrays that ``ranking.forest.kernel`` scores by.
+
+Thresholds become float32 cuts that part float32 values as the float64 thresholds do, and values too small for LightGBM
+to tell from zero as zero; the distinct tests of all heads are numbered by the first tree that needs them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from features.errors import BundleError
+from features.types import DoubleArray, FloatArray, HashArray, IntArray
+from ranking.forest.lanes import BLOCK, SLOT_BYTES
+from ranking.forest.leaves import IN_REGISTERS
+from ranking.forest.model import LEAF_SLOT, MAX_CUTS, MAX_LEAVES, Members, Model, Nodes, Ranks
+from ranking.forest.native import native_model
+
+_ZERO = np.float32(1e-35)  # LightGBM takes what is not larger for zero
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+class Uncompilable(Exception):  # noqa: N818  a reason to fall back, not an error
+    """Why the kernel cannot score a model that LightGBM can."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """The arrays of all heads' trees, and the same as one object for kernels."""
+
+    arrays: Model
+    native: Model
+
+    @property
+    def columns(self) -> int:
+        """Columns of codes."""
+        return int(self.arrays.members.place[-1])
+
+    def columns_of(self, features: Sequence[int]) -> IntArray:
+        """Which of them tell of some features."""
+        ranks, members = self.arrays.ranks, self.arrays.members
+        numbers = np.repeat(ranks.feature, np.diff(ranks.column_start))
+        categories = np.repeat(members.feature, np.diff(members.place))
+        return np.flatnonzero(np.isin(np.concatenate([numbers, categories]), features))
+
+
+class Tree(NamedTuple):
+    """One tree as LightGBM's text has it; a child ``c < 0`` is the leaf ``~c``."""
+
+    feature: IntArray
+    threshold: DoubleArray
+    decision: IntArray  # bit 0 categorical, bit 1 missing goes left, bits 2 and 3 missing is: 0 none, 1 zero, 2 NaN
+    left: IntArray
+    right: IntArray
+    leaves: DoubleArray
+    cat_start: IntArray
+    cat_words: NDArray[np.uint32]
+
+
+def open_model(name: str, text: str) -> tuple[int, list[str]]:
+    """Number of features of a model, and the texts of its trees."""
+    head, *trees = text.split("\nTree=")
+    fields = _fields(head)
+    whole = text.startswith("tree\n") and "\nend of trees" in text
+    if not whole or len(fields.get("tree_sizes", "").split()) != len(trees):
+        raise BundleError(
+            f"Head {name!r} is not the whole text of a LightGBM model.", "Give Booster.model_to_string()."
+        )
+    if fields["num_tree_per_iteration"] != "1":
+        raise BundleError(f"Head {name!r} has several outputs.", "Train one model a head.")
+    return int(fields["max_feature_idx"]) + 1, [tree.split("\n\n", 1)[0] for tree in trees]
+
+
+def _fields(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
+
+
+def parse_tree(where: str, block: str, n_features: int) -> Tree:
+    """One tree, checked; raises ``Uncompilable`` where the kernel cannot follow it."""
+    text = _fields(block)
+
+    def ints(key: str) -> IntArray:
+        return np.array(text.get(key, "").split(), np.int64)
+
+    def doubles(key: str) -> DoubleArray:
+        return np.array(text.get(key, "").split(), np.float64)
+
+    try:
+        linear, leaves = text.get("is_linear", "0") != "0", int(text["num_leaves"])
+        tree = Tree(
+            *(ints("split_feature"), doubles("threshold"), ints("decision_type")),
+            *(ints("left_child"), ints("right_child"), doubles("leaf_value")),
+            *(ints("cat_boundaries"), ints("cat_threshold").astype(np.uint32)),
+        )
+    except (KeyError, ValueError) as damage:
+        raise BundleError(f"The text of {where} is damaged: {damage}.", "Save the model again.") from damage
+    if not _is_whole(tree, leaves, n_features):
+        raise BundleError(f"The text of {where} is damaged.", "Save the model again.")
+    if linear:
+        raise Uncompilable(f"{where} is linear")
+    if leaves > MAX_LEAVES:
+        raise Uncompilable(f"{where} has {leaves} leaves, more than {MAX_LEAVES}")
+    if np.isnan(tree.threshold).any():
+        raise Uncompilable(f"{where} has a threshold that is NaN")
+    return tree
+
+
+def _is_whole(tree: Tree, leaves: int, n_features: int) -> bool:
+    """Whether every node and leaf is reached once, from an earlier node, and nothing points outside."""
+    if len(tree.leaves) != leaves or any(len(part) != leaves - 1 for part in tree[:5]):
+        return False
+    children, nodes = np.stack([tree.left, tree.right]), np.arange(leaves - 1)
+    reached = np.concatenate([np.arange(-leaves, 0), nodes[1:]])
+    ordered = ((children < 0) | (children > nodes)).all() and np.array_equal(np.sort(children, axis=None), reached)
+    decided = ((tree.decision >= 0) & (tree.decision >> 2 <= 2)).all()
+    sets = tree.threshold[tree.decision & 1 == 1]
+    known = ((sets >= 0) & (sets < len(tree.cat_start) - 1)).all() and (np.diff(tree.cat_start) >= 0).all()
+    inside = ((tree.feature >= 0) & (tree.feature < n_features)).all() and len(tree.cat_words) == max(
+        [0, *tree.cat_start]
+    )
+    return bool((leaves == 1 or ordered) and decided and (len(sets) == 0 or known) and inside)
+
+
+def compile_trees(heads: list[list[Tree]]) -> Compiled:
+    """Number the distinct tests of all heads' trees and lay nodes and leaves out tree after tree."""
+    trees = [tree for head in heads for tree in head]
+    sizes = np.array([len(tree.feature) for tree in trees], np.int64)
+    ages = np.array([age for head in heads for age in range(len(head))], np.int64)
+    feature, decision = _joined((t.feature for t in trees), np.int64), _joined((t.decision for t in trees), np.int64)
+    left, right = _joined((t.left for t in trees), np.int64), _joined((t.right for t in trees), np.int64)
+    cuts = _float_cuts(_joined((t.threshold for t in trees), np.float64))
+    numerical, categorical = np.flatnonzero(decision & 1 == 0), np.flatnonzero(decision & 1)
+    tests = np.zeros((len(feature), 2), np.int64)  # column, most or set
+    ranks, tests[numerical] = _rank_columns(feature[numerical], cuts[numerical], decision[numerical] >> 1)
+    sets = [part for tree in trees for part in _category_sets(tree)]
+    tests[categorical] = _set_tests(feature[categorical], sets, len(ranks.missing_code))
+    node_test, table, test_age = _in_order_of_use(tests, np.repeat(ages, sizes))
+    members = _in_chunks(np.unique(feature[categorical]), sets, table, len(ranks.missing_code))
+    sibling = np.stack([left, right])
+    slots = np.where(sibling >= 0, sibling, LEAF_SLOT + ~sibling)
+    records = (node_test << 32 | slots[0] << 16 | slots[1]).astype(np.uint64) * np.uint64(SLOT_BYTES)
+    nodes = Nodes(
+        *(table[:, 0].astype(np.int32), table[:, 1].astype(np.int32)),
+        *(_starts([len(head) for head in heads]), _starts(sizes + 1)),
+        *(records, np.pad(_joined((t.leaves for t in trees), np.float64), (0, IN_REGISTERS))),
+    )
+    rank_tests = np.flatnonzero(table[:, 0] < len(ranks.missing_code))
+    below = _nodes_below(table[node_test], len(ranks.missing_code), len(members.feature))
+    arrays = Model(ranks, members, nodes, test_age, rank_tests, below)
+    return Compiled(arrays, native_model(arrays))
+
+
+def _joined(parts: Iterable[NDArray[_Number]], kind: type[_Number]) -> NDArray[_Number]:
+    return np.concatenate([np.zeros(0, kind), *parts])
+
+
+def _starts(lengths: ArrayLike) -> IntArray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _float_cuts(thresholds: DoubleArray) -> FloatArray:
+    """The float32 cuts that part all float32 values, those LightGBM takes for zero included, as the thresholds do."""
+    with np.errstate(over="ignore"):
+        cuts = thresholds.astype(np.float32)
+    down = np.float32(-np.inf)
+    cuts = np.where(cuts > thresholds, np.nextafter(cuts, down), cuts)
+    cuts = np.where((thresholds >= 0) & (thresholds < _ZERO), _ZERO, cuts)
+    return np.where((thresholds < 0) & (thresholds >= -_ZERO), np.nextafter(-_ZERO, down), cuts)
+
+
+def _rank_columns(feature: IntArray, cut: FloatArray, missing: IntArray) -> tuple[Ranks, IntArray]:
+    """Columns of ranks for numerical nodes, and each node's test: its column, at most the rank of its cut.
+
+    A feature has a column for each way its nodes treat what is missing, and further grids beyond 255 cuts.
+    """
+    tests = np.zeros((len(feature), 2), np.int64)
+    grids: list[tuple[int, FloatArray]] = []
+    starts, codes, below = [0], list[int](), list[float]()
+    for f in np.unique(feature):
+        at = np.flatnonzero(feature == f)
+        cuts, place = np.unique(cut[at], return_inverse=True)
+        for low in range(0, len(cuts), MAX_CUTS):
+            here = (place >= low) & (place < low + MAX_CUTS)
+            ways, way = np.unique(missing[at[here]], return_inverse=True)
+            tests[at[here], 0], tests[at[here], 1] = len(codes) + way, place[here] - low
+            grids.append((int(f), cuts[low : low + MAX_CUTS]))
+            zero = int((grids[-1][1] < 0).sum())
+            codes += [zero if way < 2 else 255 * (1 - int(way & 1)) for way in ways]
+            below += [float(_ZERO) if way >> 1 == 1 else -1.0 for way in ways]
+            starts.append(len(codes))
+    table = np.full((len(grids), MAX_CUTS + 1), np.inf, np.float32)
+    for row, (_, cuts) in zip(table, grids, strict=True):
+        row[: len(cuts)] = cuts
+    ranks = Ranks(
+        *(np.array([f for f, _ in grids], np.int64), table.ravel(), table[:, 15::16].ravel()),
+        *(np.array(starts, np.int64), np.array(codes, np.uint8), np.array(below, np.float32)),
+    )
+    return ranks, tests
+
+
+def _category_sets(tree: Tree) -> list[IntArray]:
+    """The categories that each categorical node sends left."""
+    sets = []
+    for which in tree.threshold[tree.decision & 1 == 1].astype(np.int64):
+        words = tree.cat_words[tree.cat_start[which] : tree.cat_start[which + 1]].astype("<u4")
+        sets.append(np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")))
+    return sets
+
+
+def _set_tests(feature: IntArray, sets: list[IntArray], first: int) -> IntArray:
+    """Each categorical node's test: its feature's number, from ``first`` on, and the first node of the same set."""
+    tests = np.zeros((len(feature), 2), np.int64)
+    tests[:, 0] = first + np.unique(feature, return_inverse=True)[1]
+    seen: dict[tuple[int, bytes], int] = {}
+    for node, (column, one) in enumerate(zip(tests[:, 0].tolist(), sets, strict=True)):
+        tests[node, 1] = seen.setdefault((column, one.tobytes()), node)
+    return tests
+
+
+def _in_chunks(features: IntArray, sets: list[IntArray], table: IntArray, first: int) -> Members:
+    """The sets of the tests in a table, whose numbers become their chunk and bit, in columns from ``first``."""
+    known, words, chunk_tests, chunks = list[IntArray](), list[HashArray](), list[IntArray](), [0]
+    for i in range(len(features)):
+        at = np.flatnonzero(table[:, 0] == first + i)
+        chosen = [sets[node] for node in table[at, 1]]
+        known.append(np.unique(np.concatenate(chosen)))
+        count = -(-len(at) // BLOCK)
+        member = np.zeros((count * BLOCK, len(known[-1]) + 1), np.bool_)
+        for row, one in zip(member, chosen, strict=False):
+            row[np.searchsorted(known[-1], one) + 1] = True
+        by_place = np.ascontiguousarray(member.reshape(count, BLOCK, -1).transpose(0, 2, 1))
+        words.append(np.packbits(by_place, axis=-1, bitorder="little").view("<u8").ravel().astype(np.uint64))
+        chunk_tests.append(np.pad(at, (0, count * BLOCK - len(at)), constant_values=len(table)))
+        table[at, 1] = chunks[-1] * BLOCK + np.arange(len(at))
+        chunks.append(chunks[-1] + count)
+    return Members(
+        *(features, _starts([len(part) for part in known]), _joined(known, np.int64)),
+        first + _starts([1 if len(part) < 256 else 2 for part in known]),
+        *(np.array(chunks, np.int64), _starts([len(part) for part in words])),
+        *(_joined(words, np.uint64), _joined(chunk_tests, np.int64)),
+    )
+
+
+def _nodes_below(tests: IntArray, ranks: int, features: int) -> IntArray:
+    """``Model.nodes_below`` by the test of each node."""
+    counts = np.zeros((ranks + features, MAX_CUTS + 2), np.int64)
+    np.add.at(counts, (tests[:, 0], np.where(tests[:, 0] < ranks, tests[:, 1] + 1, MAX_CUTS + 1)), 1)
+    return counts.cumsum(axis=1)
+
+
+def _in_order_of_use(tests: IntArray, ages: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Each node's distinct test, the distinct tests, and their ages: those that the first T trees use come first."""
+    keys = tests @ np.array([1 << 32, 1])
+    order = np.argsort(ages, kind="stable")
+    _, first, place = np.unique(keys[order], return_index=True, return_inverse=True)
+    by_use = np.argsort(first)
+    node_test = np.empty(len(tests), np.int64)
+    node_test[order] = np.argsort(by_use)[place]
+    return node_test, tests[order[first[by_use]]], ages[order[first[by_use]]]

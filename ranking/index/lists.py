@@ -1,0 +1,275 @@
+"""Inverted lists, mutable in place: how they are fitted and filled, and what they find.
+
+A list holds rows and a byte a number of their vectors, which stand in the exact index. Fitting and
+filling go in chunks of fractions of a second, and call ``pause`` between them, so that whoever runs them can give up.
+They read the exact index as it is while others change it: a vector read half-changed is finite, and its row is renewed
+later, with all that changed meanwhile.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from features.fold.stretch import Stretch
+from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray, ShortArray
+from ranking.index.centroids import CHUNK, Nearest, Pause, Tiles, k_means, products_of
+from ranking.index.chains import Chains, Pool, found_in
+from ranking.index.exact import ExactIndex
+from ranking.index.rough import Rough, rough_scores
+from ranking.index.scan import highest
+
+SAMPLE, ROUNDS = 64, 10
+"""Vectors a list that centroids are fitted to, and how often."""
+RECALL = 0.98
+"""Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
+TRIED, TRIALS = 100, 64
+FAR = 500
+"""How many are asked for to see how visits grow with that."""
+FARTHER = 0.75
+"""The power by which visits grow with more wanted, where that was not tried; see ADR 7."""
+BEYOND = 0.25
+"""What comes later may lie so much of a number's range outside of what a training saw."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where vectors were filed: rows (n,), their lists (n,), and a mark (n,) of each vector's bits."""
+
+    rows: RowArray
+    lists: RowArray
+    marks: RowArray
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training learned: centroids (lists, dims), the ranges of numbers (2 · dims,), and from how many."""
+
+    centroids: FloatArray
+    ranges: FloatArray
+    visits: int
+    size: int
+    placed: Placed
+    farther: float = FARTHER
+
+
+class Lists:
+    """Lists with centroids and ranges, filled and changed by row.
+
+    Parameters
+    ----------
+    centroids : array (lists, dims) float32
+    ranges : array (2 · dims,) float32
+        The least of each number, then how far it reaches.
+    """
+
+    def __init__(self, centroids: FloatArray, ranges: FloatArray) -> None:
+        self.centroids = centroids
+        self._ranges = ranges
+        self._nearest = Nearest(centroids)
+        self._placed = self._nearest.placed
+        self._rough = Rough(ranges.reshape(2, -1))
+        self._chains = Chains(len(centroids), self._rough.width)
+        self._by_row = Stretch[ByteArray]((self._rough.width,), np.uint8)
+        self.visits, self.farther = 1, FARTHER
+        self.size = 0
+        self.balance = 1.0
+
+    def __len__(self) -> int:
+        return len(self.centroids)
+
+    @property
+    def imbalance(self) -> float:
+        """1 where all lists are equally long; a search reads so many times as much."""
+        sizes = self._chains.sizes.astype(np.float64)
+        return float(len(self) * (sizes @ sizes) / max(sizes.sum(), 1) ** 2)
+
+    def add(self, rows: RowArray, vectors: FloatArray, lists: IntArray | None = None) -> None:
+        """File vectors (n, dims) of rows in the nearest lists, or in given ones, and nowhere else."""
+        for start in range(0, len(rows), CHUNK):
+            some, chunk = rows[start : start + CHUNK], vectors[start : start + CHUNK]
+            self._chains.put(some, self._nearest(chunk) if lists is None else lists[start : start + CHUNK])
+            codes = self._room(int(some.max()) + 1)
+            self._rough.put(codes, some, chunk)
+            # Twice, since where a filter leaves few rows, to look their slots up costs as much as their bytes.
+            self._chains.pool.codes[self._chains.slots(some)] = codes[some]
+
+    def _room(self, rows: int) -> ByteArray:
+        """Bytes by row for so many rows, and for as many again: what grows by little is not kept in huge pages."""
+        codes = self._by_row.array
+        return codes if rows <= len(codes) else self._by_row.grow(2 * rows)
+
+    def renew(self, exact: ExactIndex, rows: RowArray) -> None:
+        """File rows anew that an exact index has changed, or drop those it holds no more."""
+        there = exact.holds(rows)
+        self._chains.drop(rows[~there])
+        self.add(rows[there], exact.matrix[rows[there]])
+
+    def probe(self, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int) -> RowArray:
+        """Rows of the best that some lists hold, half as many again as ``k``: a byte a number orders them roughly.
+
+        ``allowed`` is a mask by row.
+        """
+        weights, mask = self._rough.weights(vector), np.zeros(0, np.bool_) if allowed is None else allowed
+        return _probe(
+            np.ascontiguousarray(vector, np.float32),
+            self._placed,
+            self._chains.pool,
+            max(1, min(len(self), visits)),
+            mask,
+            allowed is not None,
+            weights,
+            wider(k),
+        )
+
+    def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
+        """Of many rows those of highest rough score, half as many again as ``k``; their equals; who has no bytes."""
+        count, scores = wider(k), np.empty(len(rows), np.float32)
+        if len(rows) <= count:
+            return rows
+        rough_scores(self._by_row.array, rows, self._rough.weights(vector), scores)
+        high: RowArray = rows[scores >= np.partition(scores, -count)[-count]]
+        return high
+
+    def fitted(self, exact: ExactIndex) -> Fitted:
+        """What another start can begin from."""
+        rows, lists = self._chains.filed()
+        placed = Placed(rows, lists, marks_of(exact.matrix, rows))
+        return Fitted(self.centroids, self._ranges, self.visits, self.size, placed, self.farther)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part; of bytes by row as far as they are used."""
+        chains, by_row = self._chains, self._rough.width * int(self._chains.sizes.sum())
+        return {"rough": by_row + chains.bytes_of_rows, "lists": chains.nbytes, "centroids": 2 * self.centroids.nbytes}
+
+
+def wider(k: int) -> int:
+    """How many to look for by bytes, which order them roughly, for k that are scored exactly."""
+    return k + k // 2 + 16
+
+
+def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
+    """Empty lists for the vectors of some rows, by spherical k-means on a sample of them, from a fixed seed."""
+    n = len(rows)
+    # At least 39 vectors a list: with fewer centroids are poor.
+    count = max(1, min(int(4 * math.sqrt(n)), n // 39))
+    drawn = np.random.default_rng(0).permutation(n)[: max(SAMPLE * count, 1000)]
+    sample = exact.matrix.take(rows[np.sort(drawn)], axis=0)
+    centroids = sample[np.random.default_rng(1).permutation(len(sample))[:count]]
+    centroids = k_means(sample, centroids, ROUNDS, Nearest, pause)
+    least, reach = sample.min(axis=0), np.ptp(sample, axis=0)
+    ranges = np.concatenate([least - BEYOND * reach, (1 + 2 * BEYOND) * reach])
+    lists = Lists(centroids, ranges)
+    lists.size = n
+    return lists
+
+
+def fill(lists: Lists, exact: ExactIndex, rows: RowArray, placed: Placed | None, pause: Pause) -> None:
+    """File the vectors of some rows; those that were filed before, and have not changed since, where they were."""
+    known = np.full(int(rows.max(initial=-1)) + 1, -1, np.int64)
+    marks = np.zeros(len(known), np.int32)
+    if placed is not None:
+        here = placed.rows < len(known)
+        known[placed.rows[here]] = placed.lists[here]
+        marks[placed.rows[here]] = placed.marks[here]
+    for start in range(0, len(rows), CHUNK):
+        pause()
+        chunk = rows[start : start + CHUNK]
+        vectors = exact.matrix.take(chunk, axis=0)
+        if placed is None:
+            lists.add(chunk, vectors)
+            continue
+        same = (known[chunk] >= 0) & (marks[chunk] == marks_of(exact.matrix, chunk))
+        lists.add(chunk[same], vectors[same], known[chunk[same]])
+        lists.add(chunk[~same], vectors[~same])
+    lists.balance = lists.imbalance
+
+
+def try_lists(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray, pause: Pause) -> None:
+    """Find how many lists must be visited for the best ``TRIED``, and by which power more for more.
+
+    It is tried with what is asked (n, dims), where that is enough; else with vectors that are there and with sums of
+    two.
+    """
+    pairs = rows[np.random.default_rng(0).integers(0, len(rows), (2, TRIALS))]
+    matrix = exact.matrix
+    queries = matrix[pairs[0]] + matrix[pairs[1]] * (np.arange(TRIALS) % 2)[:, None].astype(np.float32)
+    if len(asked) >= TRIALS:
+        queries = asked[np.random.default_rng(0).permutation(len(asked))[:TRIALS]]
+    best = []
+    for query in queries:
+        pause()
+        best.append(exact.best(query, FAR, rows)[0])
+    lists.visits = _visits(lists, queries, [some[:TRIED] for some in best], min(4, len(lists)), pause)
+    if len(rows) >= FAR:
+        more = _visits(lists, queries, best, lists.visits, pause)
+        lists.farther = math.log(more / lists.visits) / math.log(FAR / TRIED)
+
+
+def _visits(lists: Lists, queries: FloatArray, best: list[RowArray], visits: int, pause: Pause) -> int:
+    """How many lists must be visited, from so many on, to find the true best of each query."""
+    k = len(best[0])
+    while visits < len(lists):
+        pause()
+        found = [lists.probe(query, k, None, visits) for query in queries]
+        hits = sum(len(np.intersect1d(some, true)) for some, true in zip(found, best, strict=True))
+        if hits >= RECALL * k * len(best):
+            break
+        visits = min(math.ceil(1.25 * visits), len(lists))
+    return visits
+
+
+def marks_of(matrix: FloatArray, rows: RowArray, pause: Pause = lambda: None) -> RowArray:
+    """A mark (n,) of the bits of each row's vector; of two that differ the marks agree once in 2³² times."""
+    marks = np.empty(len(rows), np.int32)
+    for start in range(0, len(rows), CHUNK):
+        pause()
+        _mark(matrix, rows[start : start + CHUNK], _weights(matrix.shape[1]), marks[start : start + CHUNK])
+    return marks
+
+
+def _weights(dims: int) -> HashArray:
+    weights: HashArray = np.random.default_rng(0).integers(0, 1 << 63, dims, np.uint64) * 2 + 1
+    return weights
+
+
+@njit(nogil=True, cache=True)
+def _probe(
+    vector: FloatArray,
+    placed: Tiles,
+    pool: Pool,
+    visits: int,
+    mask: BoolArray,
+    filtered: bool,
+    weights: ShortArray,
+    count: int,
+) -> RowArray:
+    """See ``Lists.probe``: all in one go, so that a training that holds the interpreter is waited for once."""
+    lists = pool.sizes.shape[0]
+    products, near = np.empty(lists, np.float32), np.empty(visits, np.int32)
+    products_of(vector, placed, products)
+    highest(products, np.arange(lists).astype(np.int32), near)
+    slots, rows = found_in(pool, near.astype(np.int64), mask, filtered)
+    return _best(pool.codes, slots, rows, weights, count)
+
+
+@njit(nogil=True, cache=True)
+def _best(codes: ByteArray, slots: RowArray, rows: RowArray, weights: ShortArray, count: int) -> RowArray:
+    """The rows whose slots score highest, ties by row."""
+    if len(rows) <= count:
+        return rows
+    scores, best = np.empty(len(rows), np.float32), np.empty(count, np.int32)
+    rough_scores(codes, slots, weights, scores)
+    highest(scores, rows, best)
+    return best
+
+
+@njit(nogil=True, cache=True)
+def _mark(matrix: FloatArray, rows: RowArray, weights: HashArray, marks: RowArray) -> None:
+    """Write the upper half of a sum of products modulo 2⁶⁴, as multiply-shift hashing does."""
+    for i in range(rows.shape[0]):
+        parts, total = matrix[rows[i]].view(np.uint32), np.uint64(0)
+        for k in range(parts.shape[0]):
+            total += np.uint64(parts[k]) * weights[k]
+        marks[i] = np.int32(np.uint32(total >> np.uint64(32)))
