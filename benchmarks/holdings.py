@@ -1,12 +1,10 @@
 """What is kept of each person and each item in memory, by part and in sum: bytes in use and room to grow."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.report import Row, resident_gib
 from features.fold.storage import leaves
-from features.ids import Ids
 from features.state import FeatureState
 from features.types import AnyArray
 from ranking.request.generation import Generation
@@ -28,10 +26,10 @@ def item_bytes(generation: Generation) -> dict[str, float]:
     """Bytes an item by part: what the state keeps, and what a generation makes of it with its bundle.
 
     Vectors are counted in floats, and once more in the bytes that indexes search by. ``known`` are the names of the
-    items that training knew, as text and as a map to rows.
+    items that training knew, once for factors and once for tastes.
     """
     state, reader, forest = generation.state, generation.reader, generation.ranker.forest
-    items, known = len(state.items) - 1, reader.factors.item_ids
+    items, tastes = len(state.items) - 1, reader.factors.tastes
     searched = Counter[str]()
     for index in generation.indexes.values():
         searched.update(index.memory())
@@ -42,8 +40,9 @@ def item_bytes(generation: Generation) -> dict[str, float]:
         "names": state.items.nbytes / items,
         "codes": float(len(forest.columns_of(reader.feature_set.still))) if forest and forest.compiled else 0.0,
         "vectors": _a_row([reader.vectors.item]),
+        "tastes": _a_row([reader.tastes]),
         **{f"index_{part}": size / items for part, size in searched.items() if size},
-        "known": (sys.getsizeof(known) + sum(map(sys.getsizeof, known)) + Ids(known).nbytes) / items,
+        "known": (reader.factors.item_ids.nbytes + (tastes.of_items.item_ids.nbytes if tastes else 0)) / items,
     }
 
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import snapshot
-from features.factors import BUCKETS, Factors
+from features.factors import BUCKETS, NAMED, TASTE_DIMS, Factors, Tastes
+from features.ids import Ids
 from features.logs.live import HomeLog
 from features.logs.log import DAY_MS, SCHEMA, events_table, records_table
 from features.outcomes import PRODUCT, ROOM
@@ -160,6 +161,7 @@ def factors(market: Market) -> Factors:
     """
     rng = np.random.default_rng(1)
     numbers = np.arange(market.rooms + market.products)
+    held, hosts = Ids(names("i", numbers)), tuple(names("host-", np.arange(market.hosts)).to_pylist())
     categories = rng.normal(size=(len(CATEGORIES), DIMS)).astype(np.float32)
     authors = categories[np.arange(market.hosts) % len(CATEGORIES)]
     authors = authors + 0.8 * rng.standard_normal(authors.shape, np.float32)
@@ -167,14 +169,32 @@ def factors(market: Market) -> Factors:
     items += 0.7 * rng.standard_normal(items.shape, np.float32)
     items /= np.linalg.norm(items, axis=1, keepdims=True)
     return Factors(
-        item_ids=tuple(names("i", numbers).to_pylist()),
+        item_ids=held,
         items=items,
-        author_ids=tuple(names("host-", np.arange(market.hosts)).to_pylist()),
+        author_ids=hosts,
         authors=authors,
         category_ids=CATEGORIES,
         categories=categories,
         words=np.zeros((BUCKETS, DIMS), np.float32),
+        tastes=tastes(rng, held, hosts),
     )
+
+
+def tastes(rng: np.random.Generator, item_ids: Ids, hosts: tuple[str, ...]) -> Tastes:
+    """Tastes of which every item, host and category has a vector, as after a training that was shown them all."""
+
+    def vectors(rows: int) -> FloatArray:
+        found = 0.3 * rng.standard_normal((rows, TASTE_DIMS), np.float32)
+        found[:, -1] = 1.0
+        return found
+
+    known = {"author": hosts, "category": CATEGORIES}
+    named = {column: known.get(column, ()) for column in NAMED}
+    items, of_hosts, of_categories = vectors(len(item_ids) - 1), vectors(len(hosts)), vectors(len(CATEGORIES))
+    words = np.zeros((BUCKETS, TASTE_DIMS), np.float32)
+    of_items = Factors(item_ids, items, hosts, of_hosts, CATEGORIES, of_categories, words, carts=False)
+    by_name = {column: vectors(len(some)) for column, some in named.items()}
+    return Tastes(of_items, named, by_name, np.ones(TASTE_DIMS, np.float32))
 
 
 def reader_of(market: Market) -> Reader:

@@ -80,6 +80,9 @@ class Naive:
         self.vectors = [*map(unit, reader.vectors)]
         self.item_vectors = reader.vectors.item
         self.cosine_columns = [j for j, name in enumerate(reader.feature_set.names) if name.startswith("cosine")]
+        self.taste_columns = [j for j, name in enumerate(reader.feature_set.names) if name.startswith("taste")]
+        self.tastes = reader.tastes
+        self.likes = {user: reader.user_taste(state, user, now_ms) for user in people}
         self.product_columns = [j for j, name in enumerate(reader.feature_set.names) if name.startswith("product")]
         self.people = {user: reader.user_vector(state, user, now_ms) for user in people}
         self.person: dict[tuple[int, int], FloatArray] = {}
@@ -159,6 +162,8 @@ class Naive:
             out[:, column] = (matrix[places] * self.people[user]).sum(axis=1, dtype=np.float64)
         for column in self.product_columns:
             out[:, column] = (self.item_vectors[rows] * self.people[user]).sum(axis=1, dtype=np.float64)
+        for column in self.taste_columns:
+            out[:, column] = (self.tastes[rows] * self.likes[user]).sum(axis=1, dtype=np.float64)
         return out
 
     def score(self, user: int, rows: RowArray) -> DoubleArray:

@@ -144,7 +144,7 @@ class Length(msgspec.Struct, frozen=True, tag="length"):
 
 
 class Taste(msgspec.Struct, frozen=True, tag="taste"):
-    """By how much the log-odds that the person clicks the item are expected to be above everybody's; NaN without.
+    """By how much the log-odds that the person clicks the item are expected to be above everybody's; 0 of nobody.
 
     What hosts and categories showed the person, and what of it they clicked, is counted over ``half_life``.
     """

@@ -72,7 +72,7 @@ def version_of(parts: Iterable[tuple[Sequence[str], FloatArray]]) -> str:
 
 @dataclass(frozen=True)
 class Factors:
-    """What one fit learned; all matrices float32 with ``dims`` columns, one row a name.
+    """What one fit learned; all matrices float32 with ``dims`` columns, one row a name; row r of ``item_ids`` is r - 1.
 
     ``items`` are whole vectors; ``authors``, ``categories``, ``products`` and ``words`` (BUCKETS rows) are the parts
     that sum to the vector of an item that is not in ``items``. ``directions`` says that lengths mean nothing and every
@@ -80,7 +80,7 @@ class Factors:
     what it sells; ``tastes`` are what people like beyond what others do, where they were fitted.
     """
 
-    item_ids: tuple[str, ...]
+    item_ids: Ids
     items: FloatArray
     author_ids: tuple[str, ...]
     authors: FloatArray
@@ -90,6 +90,11 @@ class Factors:
     directions: bool = False
     carts: bool = True
     tastes: "Tastes | None" = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that are not those of the rows."""
+        if len(self.item_ids) != len(self.items) + 1:
+            raise FeatureError("The factors name an item twice, or one without an id.", "Train the bundle anew.")
 
     @property
     def dims(self) -> int:
@@ -102,9 +107,14 @@ class Factors:
         return version_of([*self.parts, *(self.tastes.parts if self.tastes else ())])
 
     @property
+    def item_names(self) -> tuple[str, ...]:
+        """The ids of items in the order of their rows, made anew with every call."""
+        return tuple(self.item_ids.names[1:])
+
+    @property
     def parts(self) -> Iterator[tuple[Sequence[str], FloatArray]]:
         """All that was learned: names and what is learned of them."""
-        yield self.item_ids, self.items
+        yield self.item_names, self.items
         yield self.author_ids, self.authors
         yield self.category_ids, self.categories
         yield (), self.words
@@ -113,7 +123,7 @@ class Factors:
     def empty(cls, dims: int = 8) -> "Factors":
         """Factors that know nothing: every vector is zero."""
         none = np.zeros((0, dims), np.float32)
-        return cls((), none, (), none, (), none, np.zeros((BUCKETS, dims), np.float32))
+        return cls(Ids(), none, (), none, (), none, np.zeros((BUCKETS, dims), np.float32))
 
     @cached_property
     def _rows(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -122,16 +132,9 @@ class Factors:
         )
         return authors, categories
 
-    @cached_property
-    def _known(self) -> Ids:
-        known = Ids(self.item_ids)
-        if len(known) != len(self.item_ids) + 1:
-            raise FeatureError("The factors name an item twice, or one without an id.", "Train the bundle anew.")
-        return known
-
     def vectors_of(self, items: Sequence[Item]) -> FloatArray:
         """Vectors (n, dims) float32 of items, of the lengths they have, if any; zeros where nothing is known."""
-        own = self._known.find_all([item.item_id for item in items])
+        own = self.item_ids.find_all([item.item_id for item in items])
         known, new = np.flatnonzero(own > 0), np.flatnonzero(own == 0)
         out = np.zeros((len(items), self.dims), np.float32)
         # Ids have rows from 1 on, their vectors from 0.
@@ -152,7 +155,7 @@ class Factors:
             if (category := categories.get(item.category)) is not None:
                 out[row] += self.categories[category]
             if self.carts and item.kind is Kind.ROOM and item.products:
-                sold = self._known.find_all(item.products)
+                sold = self.item_ids.find_all(item.products)
                 for product in sold[sold > 0].tolist():
                     out[row] += self.items[product - 1] / np.float32((sold > 0).sum())
         return out

@@ -26,7 +26,7 @@ from features.columns import (
 from features.errors import FeatureError
 from features.factors import Factors, Tastes
 from features.fold.arrays import ITEM
-from features.fold.assemble import COSINE_OF, Asked, Vectors, View, assemble, context_row, user_vector
+from features.fold.assemble import COSINE_OF, Asked, Vectors, View, assemble, context_row, user_taste, user_vector
 from features.fold.native import native_view
 from features.fold.plan import (
     CONTEXT,
@@ -164,6 +164,17 @@ class Reader:
         """The person's unit vector (dims,) float32 at a time; zeros where nothing is known."""
         out = np.zeros(self.factors.dims, np.float32)
         user_vector(state.native, self._native, user, now_ms, out)
+        return out
+
+    @property
+    def tastes(self) -> FloatArray:
+        """Vectors (items, k) of what items are to tastes, by row, as of the last ``catch_up``."""
+        return self._view.tastes.item
+
+    def user_taste(self, state: FeatureState, user: int, now_ms: int) -> FloatArray:
+        """The vector (k,) float32 of a person's taste at a time; zeros of nobody."""
+        out = np.zeros(self.tastes.shape[1], np.float32)
+        user_taste(state.native, self._native, user, now_ms, out)
         return out
 
     def rows(

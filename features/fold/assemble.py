@@ -148,6 +148,12 @@ def new_asker(asked: Asked) -> Asker:
 
 
 @njit(nogil=True, cache=True)
+def user_taste(arrays: Arrays, view: View, user: int, now_ms: int, out: FloatArray) -> None:
+    """Write the vector of a person's taste (k,): zeros of nobody."""
+    person_taste(arrays, view.tastes, user, now_ms, out)
+
+
+@njit(nogil=True, cache=True)
 def begin_tile(asker: Asker) -> None:
     """Forget what the tile before counted."""
     asker.counters.read[:] = False

@@ -19,6 +19,7 @@ import numpy as np
 
 from features.errors import BundleError
 from features.factors import NAMED, Factors, Tastes
+from features.ids import Ids
 from features.logs.log import sync_folder
 from features.reader import Codes
 from features.schema import FeatureSet
@@ -156,7 +157,7 @@ class Bundle:
         factors = self.factors
         # Format 1 has nothing but directions, and no word for them.
         directions = factors.directions and self.format > 1
-        names = Names(factors.item_ids, factors.author_ids, factors.category_ids, directions)
+        names = Names(factors.item_names, factors.author_ids, factors.category_ids, directions)
         structured = {
             "features.json": self.feature_set,
             "codes.json": self.codes,
@@ -178,7 +179,7 @@ class Bundle:
 def _taste_parts(tastes: Tastes) -> Iterator[tuple[str, list[Piece]]]:
     """Every file of tastes, by its path."""
     of_items = tastes.of_items
-    names = TasteNames(of_items.item_ids, of_items.author_ids, of_items.category_ids, tastes.names)
+    names = TasteNames(of_items.item_names, of_items.author_ids, of_items.category_ids, tastes.names)
     yield TASTE_NAMES, [msgspec.json.encode(names)]
     for name in MATRICES:
         yield f"tastes/{name}.npy", to_npy(getattr(of_items, name))
@@ -192,7 +193,9 @@ def _tastes(place: Path, names: "TasteNames") -> Tastes:
         return from_npy(place / f"tastes/{name}.npy")
 
     items, authors, categories, words = (matrix(name) for name in MATRICES)
-    of_items = Factors(names.items, items, names.authors, authors, names.categories, categories, words, carts=False)
+    of_items = Factors(
+        Ids(names.items), items, names.authors, authors, names.categories, categories, words, carts=False
+    )
     return Tastes(of_items, names.named, {column: matrix(f"of_{column}") for column in NAMED}, matrix("precision")[0])
 
 
@@ -296,7 +299,7 @@ def _assembled(place: Path, manifest: Manifest) -> Bundle:
         feature_set=feature_set,
         codes=part("codes.json", Codes),
         factors=Factors(
-            item_ids=names.items,
+            item_ids=Ids(names.items),
             items=matrices[0],
             author_ids=names.authors,
             authors=matrices[1],

@@ -14,6 +14,7 @@ from features.factors import BUCKETS, NAMED, TASTE_DIMS, Factors, Tastes
 from features.fold.arrays import PAIR_ENTRIES
 from features.fold.counters import exp2_neg
 from features.fold.storage import leaves
+from features.ids import Ids
 from features.logs.log import Stored, to_batch
 from features.outcomes import is_complete, is_long_view
 from features.reader import Codes, Reader
@@ -36,7 +37,7 @@ def some_factors(seed: int = 0, dims: int = 8) -> Factors:
         return rng.normal(size=(rows, dims)).astype(np.float32)
 
     names = [tuple(f"{letter}{i}" for i in range(20)) for letter in "iac"]
-    found = Factors(names[0], matrix(20), names[1], matrix(20), names[2], matrix(20), matrix(BUCKETS))
+    found = Factors(Ids(names[0]), matrix(20), names[1], matrix(20), names[2], matrix(20), matrix(BUCKETS))
     return found if dims == TASTE_DIMS else replace(found, tastes=some_tastes(seed))
 
 

@@ -13,6 +13,7 @@ import pytest
 from features.columns import Category, Column
 from features.errors import BundleError
 from features.factors import BUCKETS, Factors
+from features.ids import Ids
 from features.reader import Codes
 from features.schema import FeatureSet
 from ranking.bundles.bundle import Bundle, Head, Manifest, Trained, load, save, version_of
@@ -38,7 +39,7 @@ def grown(seed: int = 0, feature_set: FeatureSet = FEATURES) -> str:
 def bundle() -> Bundle:
     rng = np.random.default_rng(0)
     factors = Factors(
-        item_ids=("i1", "i2"),
+        item_ids=Ids(("i1", "i2")),
         items=rng.normal(size=(2, 4)).astype(np.float32),
         author_ids=("主播",),
         authors=rng.normal(size=(1, 4)).astype(np.float32),

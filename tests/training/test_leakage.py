@@ -91,7 +91,7 @@ def test_factors_of_a_day_know_only_the_days_before(log: MemoryLog) -> None:
     for day, cut_ms in enumerate(CUTS_MS, 1):
         ended = fitted(read_history(log, cut_ms), cut_ms)
         assert [factors.version for _, factors in ended] == [factors.version for _, factors in whole[: day + 1]]
-        assert ended[-1][1].item_ids
+        assert ended[-1][1].item_names
 
 
 def test_a_moment_is_read_with_factors_that_end_before_it_whatever_a_clock_says(log: MemoryLog) -> None:

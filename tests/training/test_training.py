@@ -169,7 +169,7 @@ def test_a_log_without_impressions_or_with_few_says_so(tmp_path: Path) -> None:
 def test_a_new_item_stands_near_those_of_its_author_category_and_words(bundle: Bundle) -> None:
     fresh = [Item(f"new{i}", 0, Kind.VIDEO, f"标题{2 * i}", f"a{2 * i}", category=f"c{i}") for i in range(2)]
     vectors = bundle.factors.vectors_of(fresh)
-    known = dict(zip(bundle.factors.item_ids, bundle.factors.items, strict=True))
+    known = dict(zip(bundle.factors.item_names, bundle.factors.items, strict=True))
     lengths = np.linalg.norm(bundle.factors.items, axis=1)
     assert (np.linalg.norm(vectors, axis=1) > 0.2 * np.median(lengths)).all()
     assert (np.linalg.norm(vectors, axis=1) < 2 * lengths.max()).all()

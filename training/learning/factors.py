@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from features.factors import BUCKETS, Factors, words_of
 from features.fold.counters import STRENGTH
 from features.history import History
+from features.ids import Ids
 from features.layout import ACTION_CODE
 from features.logs.log import DAY_MS
 from features.records import Item
@@ -242,7 +243,7 @@ def _with_parts(
     weights = ridge.fit(written, items[seen] - parts, sample_weight=trust).coef_.T.astype(np.float32)
     own = trust[:, None] * items[seen] + (1 - trust[:, None]) * (parts + written @ weights)
     return Factors(
-        item_ids=tuple(names[code] for code in seen.tolist()),
+        item_ids=Ids(names[code] for code in seen.tolist()),
         items=own.astype(np.float32),
         author_ids=columns.authors[1:],
         authors=(share[0] * authors[1:]).astype(np.float32),

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from features.factors import BUCKETS, COUNTED, TASTE_DIMS, Factors, Tastes, words_of
+from features.ids import Ids
 from features.layout import USER_CATEGORIES
 from features.outcomes import KIND_CODES
 from features.records import Item, User
@@ -144,7 +145,7 @@ class _Model:
             names[column] = held[1:]
             means[column] = (learned[1:] - (learned[1:] * count).sum(0) / max(count.sum(), 1)).astype(np.float32)
         of_items = Factors(
-            item_ids=tuple(one.item_id for one in self._items),
+            item_ids=Ids(one.item_id for one in self._items),
             items=vectors.astype(np.float32),
             author_ids=self._authors[1:],
             authors=_whole(self._of_author),
