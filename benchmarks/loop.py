@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.report import Report, Row
-from features.columns import Age, Category, Column, InContext
+from features.columns import is_static
 from features.schema import FeatureSet
 from features.state import FeatureState
 from features.types import DoubleArray
@@ -98,7 +98,7 @@ def oracle(world: AnyWorld) -> MakeRanker:
 
 def static(feature_set: FeatureSet) -> FeatureSet:
     """What can be known without a log: catalog and context alone."""
-    columns = tuple(c for c in feature_set.columns if isinstance(c, Column | Category | Age | InContext))
+    columns = tuple(column for column in feature_set.columns if is_static(column))
     return FeatureSet(columns, feature_set.utc_offset_ms)
 
 

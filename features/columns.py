@@ -165,6 +165,11 @@ def is_category(column: Feature) -> bool:
     return isinstance(column, Category) or (isinstance(column, InContext) and column.source in CONTEXT_CATEGORIES)
 
 
+def is_static(column: Feature) -> bool:
+    """Whether a column is of the catalog, the person's row or the request alone: nothing counted, nothing learned."""
+    return isinstance(column, Column | Category | Age | InContext)
+
+
 def _known(kind: str, name: str, names: Iterable[str], place: str) -> None:
     known = sorted(names)
     if name not in known:

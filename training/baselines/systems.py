@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from features.columns import Age, Column, Cosine, Count, Feature, Length, Product, Rate, Recency
+from features.columns import Age, Column, Feature, Rate, is_static
 from features.replay import Progress as Part
 from features.schema import FeatureSet
 from training.baselines.als import ImplicitFactors
@@ -107,11 +107,6 @@ def _ials(task: Task) -> Scores:
 def _by_taste(task: Task, affinity: Affinity) -> Scores:
     users, items = (task.names(of_item=of_item, rows=task.test) for of_item in (False, True))
     return task.of_score(score_pairs(affinity, users, items))
-
-
-def is_static(column: Feature) -> bool:
-    """Whether a column is of the catalog, the person's row or the request alone."""
-    return not isinstance(column, Rate | Count | Recency | Cosine | Product | Length)
 
 
 def static(task: Task) -> Scores:
