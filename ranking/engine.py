@@ -268,24 +268,24 @@ class Engine:
             snapshot.clear(self.home / "state")
 
     def erase(self, user_id: str, now_ms: int) -> Ack:
-        """Forget a person: nothing in the home holds the id when this returns, and their row is as new.
-
-        What they did stays in the counters of items, under a name that nothing links to them. Snapshots go with it.
+        """Forget a person: no file holds the id when this returns, their row is as new, and counters of items stay.
 
         Raises
         ------
         RequestError
             If nothing is known of the person.
         LogError
-            If the id could not be taken out everywhere; the home's next start does the rest.
+            If the id could not be taken out everywhere; asked again, or at the next look or start, the rest is done.
         """
         with self._journal.writing:
             # Somebody may be known by a page alone that still waits.
             self._journal.flush()
             with self.mutex:
-                if not (user_id and self.generation.state.users.find(user_id)):
-                    raise RequestError(f"Nothing is known of user {user_id!r}.", "Erasing is done.")
-            ack = self._journal.forget(user_id, now_ms, self._rename)
+                is_known = bool(user_id and self.generation.state.users.find(user_id))
+            ack = self._journal.forget(user_id, now_ms, self._rename) if is_known else None
+        if ack is None:
+            self.scrub()  # It may have been cut short before: it is brought to its end before we say so.
+            raise RequestError(f"Nothing is known of user {user_id!r}.", "Erasing is done.")
         self._journal.scrub()
         return ack
 

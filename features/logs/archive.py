@@ -196,7 +196,9 @@ class Archive:
                 continue
             table = pa.Table.from_batches(_batches(path), SCHEMA)
             hide(erase.ids_of(table, erasures))
-            if (left := scrub(table)) is not None:
+            left = scrub(table)
+            # What an erasure that was cut short has written is not written again.
+            if left is not None and not left.equals(table):
                 self._place_anew(left, path)
         counted = {path for _, _, path in self.files()}
         for path in self._folder.glob("day=*/*.parquet"):

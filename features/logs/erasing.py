@@ -67,6 +67,17 @@ def _scrub_decision(live: sqlite3.Connection, offset: int, page: Served, erasure
             _replace(live, offset, received_ms, scrubbed(decision, erasure))
 
 
+def unname(live: sqlite3.Connection, erasures: Sequence[Erasure]) -> list[Erasure]:
+    """Take ids out of what is due, where a log of before knew people by them; what is due then.
+
+    The records go by the other names already.
+    """
+    after = [one._replace(name=one.after) if one.after else one for one in erasures]
+    update = "UPDATE erasures SET user_id = ? WHERE user_id = ? AND after = ? AND stop = ?"
+    live.executemany(update, ((new.name, *old) for new, old in zip(after, erasures, strict=True)))
+    return after
+
+
 def end(live: sqlite3.Connection, erasures: Sequence[Erasure]) -> None:
     """Take people out of those to erase: it is done."""
     for erasure in erasures:

@@ -61,9 +61,12 @@ class Scrubber:
         for at in range(0, len(offsets), erasing.SCRUBBED):
             with self._lock, rows.transaction(self._live(), self._path) as live:
                 erasing.scrub(live, erasures, offsets[at : at + erasing.SCRUBBED])
+        # Not ended before no file holds them: who is cut short here, by a reader or a kill, finds it due again.
         with self._lock, rows.transaction(self._live(), self._path) as live:
-            erasing.end(live, erasures)
+            nameless = erasing.unname(live, erasures)
         self._empty_wal()
+        with self._lock, rows.transaction(self._live(), self._path) as live:
+            erasing.end(live, nameless)
         return any(erasure.after for erasure in erasures)
 
     def _hide(self, event_ids: Sequence[str]) -> None:

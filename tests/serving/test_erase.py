@@ -15,6 +15,7 @@ from features.logs import erase, erasing, people, rows
 from features.logs.archive import Archive
 from features.logs.live import HomeLog
 from features.logs.log import DAY_MS, from_batch, records_table
+from features.logs.scrubbing import Scrubber
 from features.records import Action, Context, Control, Decision, Event, Record, Served, User, encode
 from features.replay import Readers, read_moments
 from features.snapshot import restored
@@ -239,7 +240,7 @@ def test_who_was_being_erased_when_the_server_was_killed_is_erased_at_its_next_s
     assert named(killed, WHO) == []
 
 
-def cut_off(_: HomeLog) -> bool:
+def cut_off(_: object) -> bool:
     raise LogError("the power is gone")
 
 
@@ -272,6 +273,44 @@ def test_an_erasure_waits_for_who_reads_and_appends_go_on_meanwhile(home: Path) 
         reader.execute("COMMIT")
         begun.join()
         assert named(home, WHO) == []
+
+
+@pytest.mark.parametrize("drawn", [True, False], ids=["a drawn name", "a home of before"])
+def test_an_erasure_that_a_reader_or_a_kill_cuts_short_is_due_until_no_file_names_them(
+    home: Path, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not drawn:
+        with closing(sqlite3.connect(home / "log" / "live.sqlite")) as live, live:
+            people.take_as_they_are(live, [WHO])
+    monkeypatch.setattr("features.logs.scrubbing.WAL_TRIES", 2)
+    with filled(home) as engine, closing(sqlite3.connect(home / "log" / "live.sqlite", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM records").fetchall()
+        for _ in range(2):
+            with pytest.raises(LogError, match="a reader keeps the write-ahead file"):
+                engine.erase(WHO, NOW + DAY_MS)
+        killed = Path(shutil.copytree(home, home.parent / "killed"))
+        reader.execute("COMMIT")
+        assert named(home, WHO)
+        with pytest.raises(RequestError, match="Erasing is done"):
+            engine.erase(WHO, NOW + DAY_MS)
+        assert named(home, WHO) == []
+    with Engine.open(killed):
+        assert named(killed, WHO) == []
+
+
+def test_what_a_clear_that_was_cut_short_owes_the_next_scrub_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with filled(home) as engine:
+        engine.append([Control(WHO, NOW, "clear_history")], NOW + DAY_MS)
+        with monkeypatch.context() as patch:
+            patch.setattr(Scrubber, "_empty_wal", cut_off)
+            with pytest.raises(LogError, match="the power is gone"):
+                engine.scrub()
+        before = sorted((home / "log").rglob("*.parquet"))
+        engine.scrub()
+        assert sorted((home / "log").rglob("*.parquet")) == before
+        with closing(sqlite3.connect(home / "log" / "live.sqlite")) as live:
+            assert live.execute("SELECT count(*) FROM erasures").fetchall() == [(0,)]
 
 
 ODD = [
