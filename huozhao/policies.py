@@ -54,9 +54,11 @@ def _named(home: Path, name: str) -> Policy:
         return find(kept, entries[-1].version) if entries else _of_file(home)
     if name == "file":
         return _of_file(home)
+    if name == "default":
+        return default()
     if name.endswith(".toml"):
         if not Path(name).exists():
-            raise PolicyError(f"There is no {name}.", "Name a file, current, file, or a version.")
+            raise PolicyError(f"There is no {name}.", "Name a file, current, file, default, or a version.")
         return load(Path(name))
     return find(kept, name)
 

@@ -32,7 +32,8 @@ def show(version: str = "current", /, *, home: Home = None) -> None:
     Parameters
     ----------
     version
-        current, file for policy.toml as it stands, or a version, or as many of its first digits as no other has.
+        current, file for policy.toml as it stands, default, or a version, or as many of its first digits as no other
+        has.
     home
         The home whose policy it is.
     """

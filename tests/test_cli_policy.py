@@ -21,6 +21,8 @@ def test_a_policy_is_checked_shown_and_compared(tmp_path: Path, capsys: pytest.C
     told = capsys.readouterr().out.splitlines()
     assert told[0].endswith("1 keys differ")
     assert told[1:] == ["explore.rate: 0.0 -> 0.5"]
+    assert main(["policy", "diff", "default", str(lots), "--home", str(tmp_path / "nowhere")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == told[1:]
 
 
 def test_a_policy_that_is_not_right_is_refused_with_its_line(
