@@ -137,7 +137,8 @@ class Oracle:
         orders = every.read(Action.ORDER, now_ms)
         base = sum(every.read(bad, now_ms) for bad in BAD[floor.rate]) / orders if orders else 0.0
         bad = sum(own.read(one, now_ms) for one in BAD[floor.rate])
-        return (bad + floor.prior * base) / (own.read(Action.ORDER, now_ms) + floor.prior)
+        ordered = own.read(Action.ORDER, now_ms)
+        return (bad + floor.prior * base) / (ordered + floor.prior) if ordered + bad > 0 else 0.0
 
     def sells(self, item: Item) -> bool:
         """Whether an item is commerce."""

@@ -50,7 +50,7 @@ class Quality:
         return out
 
     def rates(self, floor: Floor, rows: RowArray, now_ms: int) -> DoubleArray:
-        """The rate (n,) of each item as a floor smooths it; 0 for what has no merchant."""
+        """The rate (n,) of each item as a floor smooths it; 0 for what has no merchant or was never ordered."""
         state, of = self._state, _OF[floor.of]
         slots = [self._slots(name, _BAD[floor.rate]) for name in (floor.of, "kind")]
         keys = rows if of == ITEM else state.arrays.items.categories[rows, 1]
@@ -70,7 +70,10 @@ def _rates(
     table: Table, slots: IntArray, kinds: Table, kind_slots: IntArray, keys: RowArray, now_ms: int, half_life: float,
     prior: float, out: DoubleArray,
 ) -> None:  # fmt: skip
-    """``(a + prior * base) / (orders + prior)``; all counts faded to one moment, the first slot that of orders."""
+    """``(a + prior * base) / (orders + prior)``; all counts faded to one moment, the first slot that of orders.
+
+    What nobody ordered is not judged by what became of others' orders: its rate is 0.
+    """
     orders = kinds.values[PRODUCT, kind_slots[0]]
     bad = 0.0
     for slot in kind_slots[1:]:
@@ -84,4 +87,6 @@ def _rates(
         some = 0.0
         for slot in slots[1:]:
             some += table.values[key, slot] * faded
-        out[i] = (some + prior * base) / (table.values[key, slots[0]] * faded + prior)
+        ordered = table.values[key, slots[0]] * faded
+        if ordered + some > 0.0:
+            out[i] = (some + prior * base) / (ordered + prior)

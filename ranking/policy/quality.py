@@ -11,9 +11,9 @@ class Floor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A rate per order, of products or of their merchants, and what it costs.
 
     ``after_sales`` counts refunds and complaints together. The rate is ``(a + prior * base) / (orders + prior)`` of
-    counts that halve every week, ``base`` that of all products. From ``demote_from`` on the value loses, evenly up to
-    ``demote`` at ``block_from``; from there on the item is not shown. An order counts for the product, its merchant and
-    the room or video it was given in.
+    counts that halve every week, ``base`` that of all products; what was never ordered has none. From ``demote_from``
+    on the value loses, evenly up to ``demote`` at ``block_from``; from there on the item is not shown. An order counts
+    for the product, its merchant and the room or video it was given in.
     """
 
     rate: Literal["refund", "complaint", "after_sales"]

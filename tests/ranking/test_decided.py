@@ -144,6 +144,15 @@ def test_quality_sinks_what_is_sent_back_and_blocks_what_always_is(home: Path) -
             assert item.value == pytest.approx(sum(item.terms.values()), rel=1e-12)
 
 
+def test_what_was_never_ordered_is_not_blocked_for_what_others_sent_back(home: Path) -> None:
+    floor = '[[quality]]\nrate = "refund"\nof = "item"\ndemote_from = 0.3\nblock_from = 0.7\ndemote = 2.0'
+    with engine_of(home, floor) as engine:
+        engine.append([sold("i9", n, action) for n in range(40) for action in (Action.ORDER, Action.REFUND)], NOW)
+        found = page(engine, surface="mall", count=40)
+        assert found.dropped["quality"] == 1
+        assert {item.terms["quality"] for item in found.items} == {0.0}
+
+
 def test_after_sales_of_a_merchant_counts_refunds_and_complaints(home: Path) -> None:
     floor = '[[quality]]\nrate = "after_sales"\nof = "merchant"\nprior = 1\ndemote_from = 0.5\nblock_from = 0.9'
     goods = [Item(f"m{n}", NOW, Kind.PRODUCT, merchant_id="bad" if n < 2 else "good") for n in range(4)]
