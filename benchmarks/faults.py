@@ -144,7 +144,8 @@ class _Trial:
         )  # fmt: skip
         if bool(refused) != refuses or after:
             self._report.faults.append(f"{fault}: {len(refused)} appends refused, {len(after)} after it")
-        if degrades and not any(page.degraded for page in pages):
+        # A named error says it as well: of two pages on a busy machine both may be one.
+        if degrades and pages and not any(page.degraded for page in pages):
             self._report.faults.append(f"{fault}: no page says that anything was wrong")
 
     def _append(self, name: str, now_ms: int) -> list[str]:
