@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from serving import guard as guards
+from serving import lane as lanes
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
@@ -21,6 +24,25 @@ serve(settings, lambda address: print(address, flush=True), (lambda: now_ms) if 
 
 
 Server = tuple["subprocess.Popen[str]", str]
+
+
+class Time:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+
+    def __call__(self) -> float:
+        return self.ms
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The clock that pages wait and are made by."""
+    found = Time()
+    monkeypatch.setattr(lanes, "elapsed_ms", found)
+    monkeypatch.setattr(guards, "elapsed_ms", found)
+    return found
 
 
 @contextmanager

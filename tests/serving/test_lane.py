@@ -2,29 +2,10 @@
 
 import asyncio
 
-import pytest
-
 from ranking.request.ladder import Budget
-from serving import guard as guards
-from serving import lane as lanes
 from serving.errors import OverloadedError
 from serving.lane import Lane
-
-
-class Time:
-    def __init__(self) -> None:
-        self.ms = 0.0
-
-    def __call__(self) -> float:
-        return self.ms
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    found = Time()
-    monkeypatch.setattr(lanes, "elapsed_ms", found)
-    monkeypatch.setattr(guards, "elapsed_ms", found)
-    return found
+from tests.serving.conftest import Time
 
 
 async def asked(lane: Lane, time: Time, count: int, deadline_ms: float, each_ms: float) -> list[object]:

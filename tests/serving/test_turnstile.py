@@ -11,7 +11,6 @@ from litestar.types import HTTPScope
 
 from ranking.engine import Engine
 from ranking.request.ladder import Budget
-from serving import lane as lanes
 from serving.errors import OverloadedError, headers_of, problem
 from serving.keys import UnauthorizedError
 from serving.lane import Lane
@@ -19,26 +18,12 @@ from serving.metrics import Metrics
 from serving.routes import READS
 from serving.telemetry import Telemetry
 from serving.turnstile import Turnstile
+from tests.serving.conftest import Time
 from tests.small_home import NOW
 
 PAGE_MS = 10.0
 FEED = b'{"user_id":"u1","deadline_ms":50}'
 Ask = Callable[[Turnstile, Lane], None]
-
-
-class Time:
-    def __init__(self) -> None:
-        self.ms = 0.0
-
-    def __call__(self) -> float:
-        return self.ms
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    found = Time()
-    monkeypatch.setattr(lanes, "elapsed_ms", found)
-    return found
 
 
 def scope(method: str = "POST", path: str = "/v1/feed") -> HTTPScope:
