@@ -92,9 +92,13 @@ class Factors:
     tastes: "Tastes | None" = None
 
     def __post_init__(self) -> None:
-        """Refuse names that are not those of the rows."""
-        if len(self.item_ids) != len(self.items) + 1:
-            raise FeatureError("The factors name an item twice, or one without an id.", "Train the bundle anew.")
+        """Refuse names that are not those of the rows: an item that is named twice, or not at all, among them."""
+        named = (len(self.item_ids) - 1, self.items), (len(self.author_ids), self.authors)
+        for names, matrix in (*named, (len(self.category_ids), self.categories), (BUCKETS, self.words)):
+            if matrix.shape != (names, self.dims):
+                raise FeatureError(
+                    f"Factors of {names} names have a matrix of {matrix.shape}.", "Train the bundle anew."
+                )
 
     @property
     def dims(self) -> int:
@@ -196,6 +200,13 @@ class Tastes:
     names: dict[str, tuple[str, ...]]
     vectors: dict[str, FloatArray]
     precision: FloatArray
+
+    def __post_init__(self) -> None:
+        """Refuse names that are not those of the rows."""
+        rows = {column: (len(self.names.get(column, ())), TASTE_DIMS) for column in NAMED}
+        found = {column: matrix.shape for column, matrix in self.vectors.items()}
+        if found != rows or self.precision.shape != (TASTE_DIMS,) or self.of_items.dims != TASTE_DIMS:
+            raise FeatureError(f"Tastes of {rows} have matrices of {found}.", "Train the bundle anew.")
 
     @classmethod
     def empty(cls) -> "Tastes":

@@ -64,6 +64,11 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True):
             raise FeatureError(f"Two columns are called {twice!r}.", "Take one out.")
         for column in self.columns:
             check(column)
+        lives = {column.half_life for column in self.columns if isinstance(column, Taste)}
+        if len(lives) > 1:
+            raise FeatureError(
+                f"Tastes are counted over {' and '.join(sorted(lives))}.", "Declare one: a page reads one."
+            )
 
     @cached_property
     def names(self) -> tuple[str, ...]:

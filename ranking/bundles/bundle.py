@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from features.errors import BundleError
+from features.errors import BundleError, FeatureError
 from features.factors import NAMED, Factors, Tastes
 from features.ids import Ids
 from features.logs.log import sync_folder
@@ -295,10 +295,8 @@ def _assembled(place: Path, manifest: Manifest) -> Bundle:
     models = {head: read_part(place, f"heads/{head}.txt").decode() for head in heads}
     for head, text in models.items():
         check_model(head, text, feature_set, place)
-    return Bundle(
-        feature_set=feature_set,
-        codes=part("codes.json", Codes),
-        factors=Factors(
+    try:
+        factors = Factors(
             item_ids=Ids(names.items),
             items=matrices[0],
             author_ids=names.authors,
@@ -308,7 +306,13 @@ def _assembled(place: Path, manifest: Manifest) -> Bundle:
             words=matrices[3],
             directions=names.directions or manifest.format == 1,
             tastes=_tastes(place, part(TASTE_NAMES, TasteNames)) if TASTE_NAMES in manifest.sha256 else None,
-        ),
+        )
+    except FeatureError as error:
+        raise BundleError(f"The parts of {place} do not fit each other: {error.what}", error.way_out) from error
+    return Bundle(
+        feature_set=feature_set,
+        codes=part("codes.json", Codes),
+        factors=factors,
         bins=part("bins.json", tuple[tuple[float, ...], ...]),
         models=models,
         heads=heads,

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from features.columns import Category, Column, Cosine, Count, Feature, InContext, Rate, Recency
+from features.columns import Category, Column, Cosine, Count, Feature, InContext, Rate, Recency, Taste
 from features.errors import FeatureError
 from features.layout import ACTION_CODE, half_life_ms
 from features.schema import FeatureSet
@@ -65,6 +65,11 @@ def test_two_columns_of_one_name_are_refused() -> None:
         FeatureSet((Count("item", "like"), Count("item", "like")))
     with pytest.raises(FeatureError, match="no columns"):
         FeatureSet(())
+
+
+def test_tastes_of_two_half_lives_are_refused() -> None:
+    with pytest.raises(FeatureError, match="counted over 28d and 7d"):
+        FeatureSet((Taste("7d"), Taste("28d")))
 
 
 def test_half_lives_are_written_as_people_write_them() -> None:

@@ -1,6 +1,7 @@
 """Bundles: written whole, read whole, refused whole."""
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,15 @@ def test_a_model_of_other_columns_is_refused(place: Path) -> None:
     other = FeatureSet((Column("item.price"), Category("item.brand"), Column("user.a,b [c]")))
     rewritten(place, {}, "heads/click.txt", grown(0, other).encode())
     with pytest.raises(BundleError, match=r"'click' of .* not trained on the columns"):
+        load(place)
+
+
+@pytest.mark.parametrize("part", ["items", "authors", "categories"])
+def test_names_that_are_not_those_of_the_rows_are_refused(place: Path, part: str) -> None:
+    names = json.loads((place / "factors/names.json").read_bytes())
+    names[part].append("one more")
+    rewritten(place, {}, "factors/names.json", json.dumps(names, separators=(",", ":")).encode())
+    with pytest.raises(BundleError, match=r"do not fit each other: .* names have a matrix"):
         load(place)
 
 
