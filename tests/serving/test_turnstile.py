@@ -102,14 +102,14 @@ def test_what_has_time_or_is_wrong_or_does_not_wait_in_the_lane_goes_the_usual_w
     def ask(turnstile: Turnstile, _: Lane) -> None:
         assert turnstile.refusal(asked, body) is None
 
-    assert "429" not in asked_while(6, time, home, ask).text()
+    assert 'status="429"' not in asked_while(6, time, home, ask).text()
 
 
 def test_who_may_not_ask_does_not_learn_how_busy_it_is(home: Path, time: Time) -> None:
     def ask(turnstile: Turnstile, _: Lane) -> None:
         assert turnstile.refusal(scope(), FEED) is None
 
-    assert "429" not in asked_while(6, time, home, ask, no_key).text()
+    assert 'status="429"' not in asked_while(6, time, home, ask, no_key).text()
 
 
 def test_of_several_that_are_read_at_once_only_those_go_on_that_there_is_time_for(home: Path, time: Time) -> None:
