@@ -16,7 +16,7 @@ def user_bytes(state: FeatureState) -> dict[str, float]:
     return {
         "counters": _a_row(arrays.tables[0]),
         "pairs": _a_row([array for pair in arrays.pairs for array in pair]),
-        "rings": _a_row(arrays.rings),
+        "rings": _a_row([*arrays.rings, arrays.sessions.at, arrays.sessions.newest]),
         "profile": _a_row(arrays.users),
         "names": state.users.nbytes / (len(state.users) - 1),
     }

@@ -14,7 +14,7 @@ import lightgbm as lgb
 import numpy as np
 
 from features.factors import unit
-from features.fold.counters import TICK_BITS
+from features.fold.rings import TICK_BITS
 from features.outcomes import PRODUCT, ROOM
 from features.reader import Reader
 from features.records import Context

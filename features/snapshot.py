@@ -18,17 +18,17 @@ import msgspec
 import numpy as np
 
 from features.errors import HuozhaoWarning, SnapshotError
-from features.fold.arrays import Items, PairTable, Rings, Table, Users
-from features.fold.storage import leaves
+from features.fold.storage import forms, leaves
 from features.ids import Ids
-from features.layout import ENTITIES, PAIRS, Layout
+from features.layout import Layout
 from features.logs.log import ahead, sync_folder
 from features.logs.reading import LogReader
 from features.state import FeatureState, Hidden
 from features.types import AnyArray
 from features.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
+"""With the impressions of long sessions since 2; what is of another is passed over, as it lacks what a state knows."""
 PASSED_OVER = "Nothing must be done: an older one or the log takes its place. It may be removed."
 KEPT = 2
 """How many snapshots of a layout stay: the newest, and one to fall back on."""
@@ -48,6 +48,7 @@ class _Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: int
     received_ms: int
     ignored: tuple[int, ...]
+    spilt: int
     users: list[str]
     items: list[str]
     columns: dict[str, list[str]]
@@ -223,12 +224,8 @@ def _newest_first(layout: Layout, folder: Path) -> list[Path]:
 
 def _rows(state: FeatureState) -> list[int]:
     """How many rows of each array are in use, in the order of ``leaves``."""
-    users, items = len(state.users), len(state.items)
-    entities = [users, items, *(len(state.columns[name]) for name in ENTITIES[2:])]
-    groups: list[tuple[tuple[str, ...], int]] = [(Table._fields, rows) for rows in entities]
-    groups += [(PairTable._fields, users) for _ in PAIRS]
-    groups += [(Rings._fields, users), (Items._fields, items), (Users._fields, users)]
-    return [rows for fields, rows in groups for _ in fields]
+    used = state.rows()
+    return [used[form.entity] for form in forms(state.layout)]
 
 
 def _contents(state: FeatureState, names: Renaming) -> _Contents:
@@ -236,6 +233,7 @@ def _contents(state: FeatureState, names: Renaming) -> _Contents:
         offset=state.offset,
         received_ms=state.received_ms,
         ignored=tuple(state.ignored.tolist()),
+        spilt=int(state.spilt[0]),
         users=list(names(state.users.names[1:])),
         items=state.items.names[1:],
         columns={name: vocabulary.names[1:] for name, vocabulary in state.columns.items()},
@@ -256,6 +254,8 @@ def _digest(path: Path) -> str:
 def _read(layout: Layout, path: Path, ids: Renaming) -> FeatureState:
     try:
         meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=_Meta)
+        if meta.format != FORMAT:
+            raise SnapshotError(f"{path} is of format {meta.format}, not {FORMAT}.", PASSED_OVER)
         for name, expected in meta.sha256.items():
             if _digest(path / name) != expected:
                 raise SnapshotError(f"{path / name} is not as it was written.", PASSED_OVER)
@@ -264,8 +264,6 @@ def _read(layout: Layout, path: Path, ids: Renaming) -> FeatureState:
             arrays = [file[f"arr_{n}"] for n in range(len(file.files))]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.DecodeError) as error:
         raise SnapshotError(f"{path} cannot be read: {error}.", PASSED_OVER) from error
-    if meta.format != FORMAT:
-        raise SnapshotError(f"{path} is of format {meta.format}, not {FORMAT}.", PASSED_OVER)
     state = _restored(layout, contents, ids)
     _fill(state, arrays, path)
     return state
@@ -274,7 +272,7 @@ def _read(layout: Layout, path: Path, ids: Renaming) -> FeatureState:
 def _restored(layout: Layout, contents: _Contents, ids: Renaming) -> FeatureState:
     state = FeatureState(layout)
     state.offset, state.received_ms = contents.offset, contents.received_ms
-    state.ignored[:] = contents.ignored
+    state.ignored[:], state.spilt[0] = contents.ignored, contents.spilt
     state.users, state.items = Ids(ids(contents.users)), Ids(contents.items)
     state.columns = {name: Vocabulary(contents.columns[name]) for name in state.columns}
     state.user_columns = {name: Vocabulary(contents.user_columns[name]) for name in state.user_columns}

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from features.errors import LogError
 from features.fold.arrays import RING, USER
-from features.fold.counters import ROOM_END, ROOM_START, fold, push
+from features.fold.counters import ROOM_END, ROOM_START, fold
 from features.fold.native import native_arrays, native_slots
 from features.fold.pending import Pending, prepare
+from features.fold.rings import POOL, push
 from features.fold.storage import arrays_of, forms, slot_arrays
 from features.fold.stretch import Stretch, room_for
 from features.ids import Ids
@@ -53,6 +54,8 @@ class FeatureState:
         When the last folded record was received.
     ignored : (2,) int64
         Late events and repeated watches.
+    spilt : (1,) int64
+        Impressions of long sessions that went to the pool that all share.
     changed : list of int
         Item rows whose catalog row changed, or whose room started or ended in a ``fold``, since last taken.
     edition : int
@@ -64,6 +67,7 @@ class FeatureState:
         self.offset = 0
         self.received_ms = 0
         self.ignored = np.zeros(2, np.int64)
+        self.spilt = np.zeros(1, np.int64)
         self.users = Ids()
         self.items = Ids()
         self.columns = {name: Vocabulary() for name in layout.item_categories}
@@ -78,7 +82,7 @@ class FeatureState:
         self.native_slots = native_slots(slot_arrays(layout))
         self._forms = forms(layout)
         self._stretches = [Stretch[AnyArray](*form[1:]) for form in self._forms]
-        self._rooms = [0] * len(ENTITIES)
+        self._rooms = [0] * (len(ENTITIES) + 1)
         self._reserve()
 
     def item(self, row: int) -> Item | None:
@@ -119,7 +123,8 @@ class FeatureState:
         if not batch.schema.equals(SCHEMA):
             raise LogError("A batch is not of the log's schema.", "Build it with features.logs.log.")
         pending = prepare(batch, self.users, self.items)
-        self._reserve()
+        # Each of its records may be an impression that is spilt.
+        self._reserve(more=len(batch))
         return pending
 
     def advance(self, pending: Pending, stop: int) -> None:
@@ -129,19 +134,22 @@ class FeatureState:
             slow = pending.slow[pending.slow_done] if pending.slow_done < len(pending.slow) else until
             if slow > pending.done:
                 upto = min(slow, until)
-                fold(self.native, self.native_slots, pending.steps, pending.done, upto, self.ignored)
-                pending.done = upto
+                self._advance(pending, upto)
                 continue
             user, item = int(pending.steps.user[slow]), int(pending.steps.item[slow])
             payload = pending.payloads[pending.slow_done].as_py()
             if payload:
                 self._apply(decode(payload), payload, user, item)
             else:
-                fold(self.native, self.native_slots, pending.steps, slow, slow + 1, self.ignored)
+                self._advance(pending, slow + 1)
                 self._hide(user, items={item})
             pending.done, pending.slow_done = slow + 1, pending.slow_done + 1
         self.offset = pending.start + pending.done
         self.received_ms = int(pending.steps.received_ms[pending.done - 1]) if pending.done else self.received_ms
+
+    def _advance(self, pending: Pending, upto: int) -> None:
+        fold(self.native, self.native_slots, pending.steps, pending.done, upto, self.ignored, self.spilt)
+        pending.done = upto
 
     def _apply(self, record: Record, payload: str, user: int, item: int) -> None:
         self.edition += 1
@@ -231,8 +239,9 @@ class FeatureState:
         self.hidden[user] = Hidden(before.items | items, before.authors | authors, before.categories | categories)
 
     def _forget(self, user: int) -> None:
-        rings = self.arrays.rings
-        for array in (*self.arrays.tables[USER], *rings):
+        rings, sessions = self.arrays.rings, self.arrays.sessions
+        # What the pool holds of the person is nobody's from here on.
+        for array in (*self.arrays.tables[USER], *rings, sessions.at, sessions.newest):
             array[user] = 0
         for pair in self.arrays.pairs:
             for array in pair:
@@ -249,9 +258,14 @@ class FeatureState:
             stretch.array[: len(array)] = array
             arrays.pop()
 
-    def _reserve(self) -> None:
+    def rows(self, more: int = 0) -> list[int]:
+        """How many rows of each entity are in use, and of the pool once so many more are spilt."""
+        named = [len(self.users), len(self.items), *(len(self.columns[name]) for name in ENTITIES[2:])]
+        return [*named, min(int(self.spilt[0]) + more, POOL)]
+
+    def _reserve(self, more: int = 0) -> None:
         """Room for all names that are there, and some more where there was none; nothing is copied."""
-        used = [len(self.users), len(self.items), *(len(self.columns[name]) for name in ENTITIES[2:])]
+        used = self.rows(more)
         if any(rows > room for rows, room in zip(used, self._rooms, strict=True)):
             self._rooms = [
                 room if rows <= room else room_for(rows) for rows, room in zip(used, self._rooms, strict=True)

@@ -6,6 +6,8 @@ from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, HashAr
 
 N_ENTITIES = 7
 USER, ITEM, AUTHOR, MERCHANT, BRAND, CATEGORY, KIND = range(N_ENTITIES)
+SPILT = N_ENTITIES
+"""Beside the entities: rows that are impressions of long sessions."""
 AUTHORS, CATEGORIES = 0, 1
 PAIR_ENTRIES = (16, 8)
 RING = 24
@@ -48,6 +50,19 @@ class Rings(NamedTuple):
     cursor: RowArray
 
 
+class Sessions(NamedTuple):
+    """What long sessions showed beyond the rings.
+
+    at (users, 2) uint32: the tick of a person's last impression, and how many of the session the ring holds; newest
+    (users,) int64: the number of the last that was spilt, from 1, 0 none. pool (rows, 3) uint32: an impression's item
+    row and tick, and how many were spilt since the person's one before, 0 where there is none.
+    """
+
+    at: TickArray
+    newest: IntArray
+    pool: TickArray
+
+
 class Items(NamedTuple):
     """Catalog and live status by item row.
 
@@ -81,6 +96,7 @@ class Arrays(NamedTuple):
     rings: Rings
     items: Items
     users: Users
+    sessions: Sessions
 
 
 class SlotArrays(NamedTuple):

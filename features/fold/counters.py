@@ -1,4 +1,4 @@
-"""The kernels of the fold: decayed counters, last times, pairs and rings, updated in place one event at a time.
+"""The kernels of the fold: decayed counters, last times, pairs, rooms, updated in place one event at a time.
 
 A row keeps ``(values, stamp_ms)``. Folding an event at ``ts`` multiplies the row by ``2^(-Δt/half-life)`` and adds one
 to the slots that count its action; an event older than the row's stamp adds its decayed share and leaves the stamp.
@@ -20,25 +20,21 @@ from features.fold.arrays import (
     KIND,
     MERCHANT,
     N_ENTITIES,
-    RING,
     USER,
-    WATCHED,
     Arrays,
     Items,
     PairTable,
-    Rings,
     SlotArrays,
     Steps,
     Table,
 )
+from features.fold.rings import is_repeated, remember
 from features.layout import ACTION_CODE
 from features.outcomes import ROOM, is_complete, is_long_view
 from features.records import LATE_MS
-from features.types import FloatArray, HashArray, IntArray, RowArray, TickArray
+from features.types import IntArray, RowArray
 
-IMPRESSION = ACTION_CODE["impression"]
 WATCH = ACTION_CODE["watch"]
-ORDER = ACTION_CODE["order"]
 ROOM_START = ACTION_CODE["room_start"]
 ROOM_PULSE = ACTION_CODE["room_pulse"]
 ROOM_END = ACTION_CODE["room_end"]
@@ -65,8 +61,6 @@ for _action, _strength in (
 
 NO_ACTION = 255
 """The action of a record that is no event."""
-TICK_BITS = 14
-"""When something was seen is kept to 2^14 ms: 16 seconds; so the last moment that a record may have fits 32 bits."""
 LATE, REPEATED_WATCH = 0, 1
 """Where the fold counts what it ignored."""
 
@@ -94,8 +88,13 @@ def exp2_neg(x: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def fold(arrays: Arrays, slots: SlotArrays, steps: Steps, start: int, stop: int, ignored: IntArray) -> None:
-    """Fold the events start <= i < stop, in order; ``ignored`` (2,) counts late events and repeated watches."""
+def fold(
+    arrays: Arrays, slots: SlotArrays, steps: Steps, start: int, stop: int, ignored: IntArray, spilt: IntArray
+) -> None:
+    """Fold the events start <= i < stop, in order.
+
+    ``ignored`` (2,) counts late events and repeated watches, ``spilt`` (1,) impressions that went to the pool.
+    """
     rings, items = arrays.rings, arrays.items
     categories, numbers = items.categories, items.numbers
     users_of, items_of, authors_of, merchants_of, brands_of, categories_of, kinds_of = arrays.tables
@@ -140,7 +139,7 @@ def fold(arrays: Arrays, slots: SlotArrays, steps: Steps, start: int, stop: int,
             if host != author:
                 touch(authors_of, slots, AUTHOR, host, ts, hits)
                 touch_pair(author_pairs, slots, AUTHORS, user, host, ts, hits)
-        remember(rings, user, item, ts, action, strength)
+        remember(rings, arrays.sessions, spilt, user, item, ts, action, strength)
 
 
 @njit(nogil=True, cache=True)
@@ -240,60 +239,3 @@ def least_entry(pairs: PairTable, slots: SlotArrays, entity: int, user: int, ts:
         if mass < best_mass or (mass == best_mass and pairs.keys[user, entry] < pairs.keys[user, best]):
             best, best_mass = entry, mass
     return best
-
-
-@njit(nogil=True, cache=True)
-def is_repeated(watched: HashArray, cursor: RowArray, user: int, item: int, request: int) -> bool:
-    """Whether this (request, item) was watched before; remembers it. Without a request nothing repeats."""
-    if request == 0:
-        return False
-    key = request ^ (np.uint64(item) * np.uint64(0x9E3779B97F4A7C15))
-    for j in range(WATCHED):
-        if watched[user, j] == key:
-            return True
-    watched[user, cursor[user, 2]] = key
-    cursor[user, 2] = (cursor[user, 2] + 1) % WATCHED
-    return False
-
-
-@njit(nogil=True, cache=True)
-def remember(rings: Rings, user: int, item: int, ts: int, action: np.int64, strength: float) -> None:
-    """Put an item in the person's rings: what was shown, what was bought, what was engaged with."""
-    if action == IMPRESSION:
-        note(rings.seen, rings.seen_at, rings.cursor, 1, user, item, ts)
-    elif action == ORDER:
-        note(rings.bought, rings.bought_at, rings.cursor, 3, user, item, ts)
-    if action != IMPRESSION and strength > 0:
-        push(rings.item, rings.ms, rings.strength, rings.cursor, user, item, ts, strength)
-
-
-@njit(nogil=True, cache=True)
-def note(ring: RowArray, at: TickArray, cursor: RowArray, which: int, user: int, item: int, ts: int) -> None:
-    """Note an item and its tick over the oldest entry of a ring."""
-    place = cursor[user, which]
-    ring[user, place] = item
-    at[user, place] = ts >> TICK_BITS
-    cursor[user, which] = (place + 1) % ring.shape[1]
-
-
-@njit(nogil=True, cache=True)
-def push(
-    ring: RowArray,
-    ms: IntArray,
-    strengths: FloatArray,
-    cursor: RowArray,
-    user: int,
-    item: int,
-    ts: int,
-    strength: float,
-) -> None:
-    """Put an item in the person's ring, or strengthen it where it is there; strength stops at 8."""
-    for j in range(RING):
-        if ring[user, j] == item:
-            strengths[user, j] = min(strengths[user, j] + strength, 8.0)
-            ms[user, j] = max(ms[user, j], ts)
-            return
-    ring[user, cursor[user, 0]] = item
-    ms[user, cursor[user, 0]] = ts
-    strengths[user, cursor[user, 0]] = strength
-    cursor[user, 0] = (cursor[user, 0] + 1) % RING

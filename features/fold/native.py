@@ -60,7 +60,7 @@ _view = cast("Callable[..., View]", _NativeView)
 @njit(cache=True)
 def native_arrays(arrays: Arrays) -> Arrays:
     """The state's arrays as one object that only kernels can read."""
-    return _arrays(arrays.tables, arrays.pairs, arrays.rings, arrays.items, arrays.users)
+    return _arrays(arrays.tables, arrays.pairs, arrays.rings, arrays.items, arrays.users, arrays.sessions)
 
 
 @njit(cache=True)

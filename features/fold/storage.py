@@ -15,12 +15,14 @@ from features.fold.arrays import (
     PAIR_ENTRIES,
     RING,
     SEEN,
+    SPILT,
     USER,
     WATCHED,
     Arrays,
     Items,
     PairTable,
     Rings,
+    Sessions,
     SlotArrays,
     Table,
     Users,
@@ -33,7 +35,7 @@ LINE = 64
 
 
 class Form(NamedTuple):
-    """A leaf: the entity that its rows are of, the shape, type and first content of a row."""
+    """A leaf: the entity that its rows are of, or ``SPILT``; the shape, type and first content of a row."""
 
     entity: int
     tail: tuple[int, ...]
@@ -50,7 +52,7 @@ def forms(layout: Layout) -> list[Form]:
     for k, (s, r) in zip(PAIR_ENTRIES, shapes[N_ENTITIES:], strict=True):
         found += [Form(USER, (k,), np.int32), Form(USER, (k, s), np.float32)]
         found += [Form(USER, (k,), np.int64), Form(USER, (k, r), np.int64)]
-    return found + _ring_forms() + _item_forms(layout) + _user_forms(layout)
+    return found + _ring_forms() + _item_forms(layout) + _user_forms(layout) + _session_forms()
 
 
 def _ring_forms() -> list[Form]:
@@ -82,6 +84,10 @@ def _user_forms(layout: Layout) -> list[Form]:
     ]
 
 
+def _session_forms() -> list[Form]:
+    return [Form(USER, (2,), np.uint32), Form(USER, (), np.int64), Form(SPILT, (3,), np.uint32)]
+
+
 def arrays_of(flat: Iterable[AnyArray]) -> Arrays:
     """Arrays of their leaves, in the order of ``leaves``."""
     some = iter(flat)
@@ -90,13 +96,14 @@ def arrays_of(flat: Iterable[AnyArray]) -> Arrays:
         tuple(PairTable._make(islice(some, len(PairTable._fields))) for _ in PAIR_ENTRIES),
         Rings._make(islice(some, len(Rings._fields))),
         Items._make(islice(some, len(Items._fields))),
-        Users._make(some),
+        Users._make(islice(some, len(Users._fields))),
+        Sessions._make(some),
     )
 
 
 def leaves(arrays: Arrays) -> list[AnyArray]:
     """The arrays themselves, in a fixed order."""
-    groups = (*arrays.tables, *arrays.pairs, arrays.rings, arrays.items, arrays.users)
+    groups = (*arrays.tables, *arrays.pairs, arrays.rings, arrays.items, arrays.users, arrays.sessions)
     return [array for group in groups for array in group]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 
 from features.fold.arrays import AUTHORS, N_ENTITIES
-from features.fold.counters import IMPRESSION, exp2_neg
+from features.fold.counters import exp2_neg
+from features.fold.rings import IMPRESSION
 from features.state import NO_ROWS, FeatureState
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.types import Query

@@ -5,24 +5,25 @@ and what the request says is on the screen, is left out. So is what was shown wi
 ``bought``, unless too few would be left for a page: then so many come back as are missing, in the policy's order, those
 shown or bought longest ago first, and the page names what gave way. Where that is not enough the page is shorter.
 
-The state keeps the last ``SEEN`` impressions and the last ``BOUGHT`` orders of a person, to the nearest 16 seconds.
+The state keeps the last ``SEEN`` impressions and the last ``BOUGHT`` orders of a person, to the nearest 16 seconds, and
+of a session that is longer ``MOST`` more, as far as the pool reaches that all sessions share: ``features.fold.rings``.
+What is forgotten is what was shown longest ago. All of it is the fold of the log: what a page gave and nobody has
+reported as an impression yet was not shown, unless the request says that it is on the screen.
 """
 
 import numpy as np
 from numba import njit
 
-from features.fold.arrays import Rings
-from features.fold.counters import TICK_BITS
+from features.fold.arrays import Rings, Sessions
+from features.fold.rings import TICK_BITS, recalled
 from features.state import FeatureState
-from features.types import BoolArray, ByteArray, IntArray, RowArray
+from features.types import ByteArray, IntArray, RowArray
 from ranking.policy import Suppress
 from ranking.types import Candidates, Query
 
 NAMES = ("", "seen", "bought", "session")
 """Why an item is left out, by code; of several the highest."""
 _SEEN, _BOUGHT, _SESSION = range(1, 4)
-MARKS = 1024
-"""Marks that most rows do not share with any of the few that are left out."""
 
 
 def unseen(
@@ -53,57 +54,78 @@ def unseen(
 def suppressed(state: FeatureState, rule: Suppress, query: Query, rows: RowArray) -> tuple[ByteArray, IntArray]:
     """The code (n,) of why each item is left out, into ``NAMES``, and the tick (n,) of when it was last shown."""
     windows = np.array(rule.windows_ms) >> TICK_BITS
-    now = query.now_ms >> TICK_BITS
-    return _suppressed(state.arrays.rings, query.user, query.personalised_user != 0, query.shown, rows, now, windows)
+    now, arrays, personalised = query.now_ms >> TICK_BITS, state.arrays, query.personalised_user != 0
+    return _suppressed(
+        arrays.rings, arrays.sessions, state.spilt, query.user, personalised, query.shown, rows, now, windows
+    )
 
 
 @njit(nogil=True, cache=True)
 def _suppressed(
-    rings: Rings, user: int, personalised: bool, shown: RowArray, rows: RowArray, now: int, windows: IntArray
+    rings: Rings,
+    sessions: Sessions,
+    spilt: IntArray,
+    user: int,
+    personalised: bool,
+    shown: RowArray,
+    rows: RowArray,
+    now: int,
+    windows: IntArray,
 ) -> tuple[ByteArray, IntArray]:
-    codes, at = np.zeros(rows.shape[0], np.uint8), np.zeros(rows.shape[0], np.int64)
-    begun = _session_start(rings.seen[user], rings.seen_at[user], now, windows[0]) if user != 0 else now
-    marks = _marks(shown, rings.seen[user], rings.bought[user])
+    seen, seen_at = recalled(rings, sessions, spilt, user) if user != 0 else (shown[:0].copy(), np.zeros(0, np.int64))
+    begun = _session_start(seen_at, now, windows[0])
+    keys, why, when = _table(shown.shape[0] + seen.shape[0] + rings.bought.shape[1])
+    for row in shown:
+        _put(keys, why, when, row, _SESSION, now)
+    for j in range(seen.shape[0]):
+        if seen_at[j] >= begun:
+            _put(keys, why, when, seen[j], _SESSION, seen_at[j])
+        elif personalised and now - seen_at[j] <= windows[1]:
+            _put(keys, why, when, seen[j], _SEEN, seen_at[j])
+    if personalised:
+        for j in range(rings.bought.shape[1]):
+            at = np.int64(rings.bought_at[user, j])
+            if rings.bought[user, j] != 0 and now - at <= windows[2]:
+                _put(keys, why, when, rings.bought[user, j], _BOUGHT, at)
+    codes, ticks = np.zeros(rows.shape[0], np.uint8), np.zeros(rows.shape[0], np.int64)
     for i in range(rows.shape[0]):
-        row = rows[i]
-        if not marks[row % MARKS]:
-            continue
-        for other in shown:
-            if other == row:
-                codes[i], at[i] = _SESSION, now
-        if user == 0:
-            continue
-        for j in range(rings.seen.shape[1]):
-            if rings.seen[user, j] == row:
-                when = np.int64(rings.seen_at[user, j])
-                at[i] = max(at[i], when)
-                if when >= begun:
-                    codes[i] = _SESSION
-                elif personalised and now - when <= windows[1]:
-                    codes[i] = max(codes[i], _SEEN)
-        if personalised and codes[i] != _SESSION:
-            for j in range(rings.bought.shape[1]):
-                if rings.bought[user, j] == row and now - np.int64(rings.bought_at[user, j]) <= windows[2]:
-                    codes[i], at[i] = _BOUGHT, max(at[i], np.int64(rings.bought_at[user, j]))
-    return codes, at
+        place = _place(keys, rows[i])
+        codes[i], ticks[i] = why[place], when[place]
+    return codes, ticks
 
 
 @njit(nogil=True, cache=True)
-def _marks(shown: RowArray, seen: RowArray, bought: RowArray) -> BoolArray:
-    """The marks of the few rows that may be left out."""
-    marks = np.zeros(MARKS, np.bool_)
-    for some in (shown, seen, bought):
-        for row in some:
-            marks[row % MARKS] |= row != 0
-    return marks
+def _table(most: int) -> tuple[RowArray, ByteArray, IntArray]:
+    """A table of at most so many rows, each found at its first free place or before: rows, reasons and ticks."""
+    size = 64
+    while size < 4 * most:
+        size *= 2
+    return np.zeros(size, np.int32), np.zeros(size, np.uint8), np.zeros(size, np.int64)
 
 
 @njit(nogil=True, cache=True)
-def _session_start(seen: RowArray, seen_at: IntArray, now: int, pause: int) -> int:
+def _place(keys: RowArray, row: int) -> int:
+    """Where a row stands, or would; 0 is no row."""
+    place = (row * 0x9E3779B1 >> 7) & (keys.shape[0] - 1)
+    while keys[place] != row and keys[place] != 0:
+        place = (place + 1) & (keys.shape[0] - 1)
+    return int(place)
+
+
+@njit(nogil=True, cache=True)
+def _put(keys: RowArray, why: ByteArray, when: IntArray, row: int, code: int, tick: int) -> None:
+    """Say why a row is left out; of several reasons the highest, of several ticks the last."""
+    place = _place(keys, row)
+    keys[place] = row
+    why[place], when[place] = max(why[place], code), max(when[place], tick)
+
+
+@njit(nogil=True, cache=True)
+def _session_start(seen_at: IntArray, now: int, pause: int) -> int:
     """The tick of the first impression of the session that is on; after now where none is."""
     begun, last = now + 1, now
-    for when in np.sort(seen_at.astype(np.int64))[::-1]:
-        if when == 0 or last - when > pause:
+    for when in np.sort(seen_at)[::-1]:
+        if last - when > pause:
             break
-        begun, last = int(when), min(last, int(when))
+        begun, last = when, min(last, when)
     return begun

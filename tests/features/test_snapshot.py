@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.columns import Category, Column
+from features.columns import Category, Column, Count
+from features.fold.arrays import SEEN
+from features.fold.rings import MOST, PAUSE_MS, POOL, recalled
 from features.fold.storage import leaves
 from features.logs.log import Stored, to_batch
 from features.records import Action, Control, Erase, Event, Item, Kind, Record, User
@@ -200,3 +202,75 @@ def test_a_snapshot_that_is_cleared_while_it_is_written_ends_and_leaves_nothing(
         save(state, tmp_path, wanted=lambda: False)
     assert list(tmp_path.iterdir()) == []
     assert save(state, tmp_path).is_dir()
+
+
+def scrolling(users: int, count: int, every_ms: int = 1000, first: int = 1) -> list[Record]:
+    """Impressions of as many items by each of some people, in turns."""
+    turns = [(n, user) for n in range(first, first + count) for user in range(1, users + 1)]
+    begun_ms = DAY + 7 * 86_400_000
+    return [Event("e", begun_ms + every_ms * n, f"i{n}", Action.IMPRESSION, f"u{user}") for n, user in turns]
+
+
+def remembered(state: FeatureState, user: str) -> list[str]:
+    """What a person was shown as far as the state knows, as they come."""
+    rows, _ = recalled(state.arrays.rings, state.arrays.sessions, state.spilt, state.users.find(user))
+    return [state.items.name(row) for row in rows.tolist()]
+
+
+@pytest.mark.parametrize("cut", [10, 500, 799])
+def test_a_long_session_goes_on_bit_for_bit_from_a_snapshot(tmp_path: Path, cut: int) -> None:
+    run = scrolling(4, 200)
+    save(folded(FeatureState(LAYOUT), run[:cut]), tmp_path)
+    restored = newest(LAYOUT, tmp_path)
+    assert restored is not None
+    whole = folded(FeatureState(LAYOUT), run)
+    assert_same(folded(restored, run[cut:]), whole)
+    assert restored.spilt == whole.spilt == 4 * (200 - SEEN)
+    assert set(remembered(whole, "u3")) == {f"i{n}" for n in range(1, 201)}
+
+
+def test_a_long_pause_begins_a_session_anew_and_so_does_forgetting(tmp_path: Path) -> None:
+    state = folded(FeatureState(LAYOUT), scrolling(2, 100))
+    later = PAUSE_MS // 1000 + 120
+    folded(state, [*scrolling(1, 1, first=later), Control("u2", DAY, "clear_history")])
+    assert set(remembered(state, "u1")) == {*(f"i{n}" for n in range(62, 101)), f"i{later}"}
+    assert remembered(state, "u2") == []
+    assert state.spilt == 2 * (100 - SEEN)
+
+
+def test_a_session_recalls_its_last_thousands_and_the_pool_its_last_millions() -> None:
+    state = folded(FeatureState(LAYOUT), scrolling(1, SEEN + MOST + 500, every_ms=500))
+    assert remembered(state, "u1")[SEEN:] == [f"i{n}" for n in range(MOST + 500, 500, -1)]
+    # As if others had filled the pool but for some places.
+    full = FeatureState(LAYOUT)
+    full.spilt[0] = POOL - 10
+    folded(full, scrolling(1, SEEN + 25))
+    assert remembered(full, "u1")[SEEN:] == [f"i{n}" for n in range(25, 0, -1)]
+    full.spilt[0] += POOL - 20
+    assert remembered(full, "u1")[SEEN:] == [f"i{n}" for n in range(25, 5, -1)]
+
+
+GOLDEN = Path(__file__).parent / "golden" / "state"
+FEW = FeatureSet((Column("item.price"), Count("user", "impression", half_life="1h"))).layout
+RUN: list[Record] = [
+    Item("i1", DAY, Kind.VIDEO, author_id="a", category="c", price=3),
+    User("u1", DAY, gender="f", history=("i1",)),
+    *scrolling(2, 60),
+    Event("o", DAY + 7 * 86_400_000, "i2", Action.ORDER, "u1"),
+    Control("u1", DAY, "hide_item", "i3"),
+]
+
+
+def test_a_snapshot_of_todays_format_is_read_as_it_was_written() -> None:
+    """Where it is not, ``FORMAT`` is to be raised and the golden one written anew: save(...) of RUN."""
+    state = newest(FEW, GOLDEN)
+    assert state is not None
+    assert_same(state, folded(FeatureState(FEW), RUN))
+
+
+def test_a_snapshot_of_the_format_before_is_passed_over_by_name(tmp_path: Path) -> None:
+    path = save(folded(FeatureState(LAYOUT), [like(0)]), tmp_path)
+    meta = path / "meta.json"
+    meta.write_text(meta.read_text("utf-8").replace('"format":2', '"format":1'), "utf-8")
+    with pytest.warns(SnapshotWarning, match="is of format 1, not 2"):
+        assert newest(LAYOUT, tmp_path) is None

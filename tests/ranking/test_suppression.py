@@ -1,10 +1,11 @@
 """What a person was shown or bought is not shown again, until there is nothing else, and then in a stated order."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from features.records import Action, Control, Event
+from features.records import Action, Control, Event, Item, Kind
 from ranking import Engine, Feed, FeedRequest
 from tests.small_home import NOW
 
@@ -141,3 +142,72 @@ def test_every_item_says_why_it_is_there_and_explained_what_it_is_near_to(home: 
         engine.append([Control("u1", NOW, "personalisation_off")], NOW)
         off = engine.feed(FeedRequest(user_id="u1", count=40, explain=True), NOW, "why")
         assert not any("i7" in item.why for item in off.items)
+
+
+CATALOGUE = 400
+
+
+def many(home: Path, rule: str = "") -> Engine:
+    (home / "policy.toml").write_text(f'room_ttl = "9d"\ncandidates = 1000\n[suppress]\n{rule}', "utf-8")
+    engine = Engine.open(home)
+    more = [
+        Item(f"m{n}", NOW, Kind.VIDEO, author_id=f"a{n % 10}", category="c", price=n, live_from_ms=NOW - 1000 * n - 1)
+        for n in range(CATALOGUE - 40)
+    ]
+    engine.append(more, NOW)
+    return engine
+
+
+def scrolled(engine: Engine, pages: range) -> list[str]:
+    """What pages of twenty gave, half a minute apart, each reported before the next is asked for."""
+    found: list[str] = []
+    for number in pages:
+        at_ms = NOW + 30_000 * number
+        feed = page(engine, at_ms, 20)
+        engine.append(shown(feed, at_ms), at_ms)
+        found += ids(feed)
+    return found
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["personal", "switched off"])
+def test_a_session_that_scrolls_all_of_a_large_catalogue_meets_nothing_twice(home: Path, *, off: bool) -> None:
+    with many(home) as engine:
+        if off:
+            engine.append([Control("u1", NOW, "personalisation_off")], NOW)
+        found = scrolled(engine, range(9))
+    # The rest of a long session outlives a restart, by snapshot and by the log alone.
+    if off:
+        shutil.rmtree(home / "state")
+    with Engine.open(home) as engine:
+        found += scrolled(engine, range(9, 20))
+        assert len(found) == len(set(found)) == CATALOGUE
+        after = page(engine, NOW + 30_000 * 20, 20)
+        assert (after.items, after.dropped) == ((), {"session": CATALOGUE})
+        # Half an hour later the session is over, and so is what it remembered.
+        assert len(page(engine, NOW + 30_000 * 20 + HOUR_MS, 20).items) == 20
+
+
+def test_a_long_session_that_may_give_way_begins_with_what_was_shown_longest_ago(home: Path) -> None:
+    with many(home, 'gives_way = ["seen", "bought", "session"]') as engine:
+        found = scrolled(engine, range(20))
+        feed = page(engine, NOW + 30_000 * 20, 20)
+        assert set(ids(feed)) == set(found[:20])
+        assert feed.relaxed[0] == "session"
+
+
+def test_what_a_page_gave_and_nobody_reported_is_asked_for_by_naming_it(home: Path) -> None:
+    with many(home) as engine:
+        first = page(engine, count=20)
+        engine.flush()
+        # The page is in the log, its impressions are not: the log does not say that anybody saw them.
+        assert ids(page(engine, count=20)) == ids(first)
+        assert not set(ids(first)) & set(ids(page(engine, count=20, seen=tuple(ids(first)))))
+
+
+def test_only_the_person_who_scrolled_far_is_spared_what_was_shown(home: Path) -> None:
+    with many(home) as engine:
+        mine = scrolled(engine, range(10))
+        other = page(engine, NOW + 30_000 * 10, 200, user="u2")
+        assert set(mine) & set(ids(other))
+        engine.append([Control("u1", NOW + 300_000, "clear_history")], NOW + 300_000)
+        assert page(engine, NOW + 30_000 * 10, 20).dropped == {}
