@@ -42,7 +42,7 @@ def is_repeated(watched: HashArray, cursor: RowArray, user: int, item: int, requ
 
 @njit(nogil=True, cache=True)
 def remember(
-    rings: Rings, sessions: Sessions, spilt: IntArray, user: int, item: int, ts: int, action: int, strength: float
+    rings: Rings, sessions: Sessions, spilt: IntArray, user: int, item: int, ts: int, action: np.int64, strength: float
 ) -> None:
     """Put an item in the person's rings: what was shown, what was bought, what was engaged with."""
     if action == IMPRESSION:

@@ -79,12 +79,12 @@ def _suppressed(
         _put(keys, why, when, row, _SESSION, now)
     for j in range(seen.shape[0]):
         if seen_at[j] >= begun:
-            _put(keys, why, when, seen[j], _SESSION, seen_at[j])
+            _put(keys, why, when, seen[j], _SESSION, int(seen_at[j]))
         elif personalised and now - seen_at[j] <= windows[1]:
-            _put(keys, why, when, seen[j], _SEEN, seen_at[j])
+            _put(keys, why, when, seen[j], _SEEN, int(seen_at[j]))
     if personalised:
         for j in range(rings.bought.shape[1]):
-            at = np.int64(rings.bought_at[user, j])
+            at = int(rings.bought_at[user, j])
             if rings.bought[user, j] != 0 and now - at <= windows[2]:
                 _put(keys, why, when, rings.bought[user, j], _BOUGHT, at)
     codes, ticks = np.zeros(rows.shape[0], np.uint8), np.zeros(rows.shape[0], np.int64)
