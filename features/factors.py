@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numba import njit
@@ -22,6 +22,9 @@ from features.types import FloatArray, RowArray
 
 BUCKETS = 1 << 13
 GRAMS = (1, 2, 3)
+TEXTS = 1 << 14
+"""Texts whose grams are kept, about a kilobyte each: an item is read for several vectors, and whenever it changes."""
+NO_BUCKETS, NO_WEIGHTS = np.zeros(0, np.int32), np.zeros(0, np.float32)
 TASTE_DIMS = 16
 """Fifteen numbers that are multiplied, and a constant: how often a person clicks at all."""
 COUNTED = ("author", "category")
@@ -44,21 +47,23 @@ def words_of(items: Sequence[Item]) -> Words:
     A gram's bucket and sign are those of its CRC-32, so they are the same everywhere and for one item as for many.
     """
     rows = [_hashed(f"{item.title} {item.category}".lower()) for item in items]
-    indptr = np.cumsum([0, *map(len, rows)]).astype(np.int32)
-    indices = np.fromiter((bucket for row in rows for bucket in row), np.int32, indptr[-1])
-    weights = np.fromiter((weight for row in rows for weight in row.values()), np.float32, indptr[-1])
-    return Words(indptr, indices, weights)
+    indptr = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum([len(buckets) for buckets, _ in rows], out=indptr[1:])
+    indices = np.concatenate([NO_BUCKETS, *(buckets for buckets, _ in rows)])
+    return Words(indptr, indices, np.concatenate([NO_WEIGHTS, *(weights for _, weights in rows)]))
 
 
-def _hashed(text: str) -> dict[int, float]:
-    """The weights of a text by bucket, in order of bucket."""
+@lru_cache(TEXTS)
+def _hashed(text: str) -> tuple[RowArray, FloatArray]:
+    """The buckets of a text, ascending, and their weights."""
     sums: dict[int, float] = {}
     for size in GRAMS:
         for start in range(len(text) - size + 1):
             found = zlib.crc32(text[start : start + size].encode())
             sums[found % BUCKETS] = sums.get(found % BUCKETS, 0.0) + (1.0 if found & (1 << 31) else -1.0)
     length = math.sqrt(sum(weight * weight for weight in sums.values()))
-    return {bucket: sums[bucket] / length for bucket in sorted(sums) if sums[bucket]}
+    weights = {bucket: sums[bucket] / length for bucket in sorted(sums) if sums[bucket]}
+    return np.array([*weights], np.int32), np.array([*weights.values()], np.float32)
 
 
 def version_of(parts: Iterable[tuple[Sequence[str], FloatArray]]) -> str:

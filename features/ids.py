@@ -4,6 +4,7 @@ A ``Vocabulary`` of as many would take some 150 bytes an id, and a call of Pytho
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -62,7 +63,7 @@ class Ids:
         """The rows of ids (n,) int32, 0 where one has none."""
         # Text that is no Unicode is nobody's id, and no error.
         texts = [name.encode("utf-8", "surrogatepass") for name in names]
-        ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        ends = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
         text, out = np.frombuffer(b"".join(texts), np.uint8), np.empty(len(texts), np.int32)
         _find(self._offsets, self._text, self._hashes, self._table, text, ends, SEED, out)
         return out

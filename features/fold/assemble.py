@@ -160,7 +160,7 @@ def begin_tile(asker: Asker) -> None:
     asker.counters.faded[:] = False
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def write_column(asked: Asked, asker: Asker, keys: RowArray, kinds: TickArray, j: int, out: FloatArray) -> None:
     """Column j of a tile; of ``keys``, which are as ``keys_of`` gives them, it reads row ``plan.of[j]`` alone."""
     arrays, view, user, now_ms = asked.arrays, asked.learned, asked.user, asked.now_ms
@@ -182,7 +182,7 @@ def write_column(asked: Asked, asker: Asker, keys: RowArray, kinds: TickArray, j
         counter(arrays, asked.slots, plan, asker.counters, user, rows, kinds, now_ms, j, out)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def stored(
     arrays: Arrays,
     view: View,

@@ -76,7 +76,7 @@ def new_counters(arrays: Arrays, plan: Plan) -> Counters:
     )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def counter(
     arrays: Arrays,
     slots: SlotArrays,
