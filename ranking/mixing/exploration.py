@@ -20,7 +20,7 @@ from features.schema import EVIDENCE_HALF_LIFE
 from features.state import FeatureState
 from features.types import BoolArray, DoubleArray, IntArray, RowArray
 from ranking.mixing.draws import draw, first_draws, wins_among
-from ranking.mixing.evidence import Slots, evidence
+from ranking.mixing.evidence import Counted, Counts, Newness, Slots, evidence
 from ranking.policy import Explore
 from ranking.types import Query
 
@@ -91,12 +91,14 @@ def hold(state: FeatureState, rule: Explore, slots: Slots, query: Query, version
         Item rows (n,) int32, each once.
     """
     tables, items = state.arrays.tables, state.arrays.items
-    counts = [tables[of] for of in (ITEM, AUTHOR, BRAND, CATEGORY, KIND)]
-    found, a, b, worth = evidence(
-        tuple(one.values for one in counts), tuple(one.stamp for one in counts), items.categories, items.times, slots,
-        rows, query.now_ms, rule.age_ms, rule.brand_age_ms, rule.enough, rule.prior,
-        float(half_life_ms(EVIDENCE_HALF_LIFE)),
-    )  # fmt: skip
+    item, author, brand, category, kind = (
+        Counts(tables[of].values, tables[of].stamp, int(slots[at, 0]), int(slots[at, 1]))
+        for at, of in enumerate((ITEM, AUTHOR, BRAND, CATEGORY, KIND))
+    )
+    half_life = float(half_life_ms(EVIDENCE_HALF_LIFE))
+    counted = Counted(item, author, brand, category, kind, query.now_ms, half_life)
+    new = Newness(rule.age_ms, rule.brand_age_ms, rule.enough, rule.prior)
+    found, a, b, worth = evidence(counted, items.categories, items.times, rows, new)
     user = query.user_id if query.personalised_user else ""
     seed = np.uint64(_hash(version, str(query.now_ms // HOUR_MS), user))
     if len(found) > rule.pool:
