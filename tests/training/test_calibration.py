@@ -14,7 +14,8 @@ from features.types import DoubleArray
 from ranking.bundles.calibration import Calibrator, Tables, calibrate
 from training.judging.bootstrap import Bootstrap, Rows
 from training.judging.reliability import calibration_slope, ece, logloss
-from training.learning.calibration import ISOTONIC_OUTCOMES, fit_calibrator, fit_logistic
+from training.learning.calibration import ISOTONIC_OUTCOMES, Known, Seen, fit_calibrator, fit_calibrators
+from training.learning.logistic import fit_logistic
 
 
 def outcomes(
@@ -119,10 +120,11 @@ def test_platt_is_shrunk_to_the_margin_and_less_so_with_more_positives() -> None
     assert 1.0 > slopes[0] > 0.6 > slopes[1] > slopes[2] > 0.25
 
 
-def test_earlier_rows_tell_a_rare_head_its_slope_and_are_worth_no_more_than_so_many_positives() -> None:
-    def slope(calibrator: Calibrator) -> float:
-        return float(np.diff(logit(calibrator.predict(np.array([-4.0, -2.0]))))[0] / 2)
+def slope(calibrator: Calibrator) -> float:
+    return float(np.diff(logit(calibrator.predict(np.array([-4.0, -2.0]))))[0] / 2)
 
+
+def test_earlier_rows_tell_a_rare_head_its_slope_and_are_worth_no_more_than_so_many_positives() -> None:
     few, many = outcomes(400, -3.0, slope=0.5, shift=-1.5), outcomes(60_000, -3.0, slope=0.5, shift=-1.5, seed=1)
     before = outcomes(40_000, -3.0, slope=0.5, shift=-1.5, seed=2)
     alone, helped = (fit_calibrator(*few, earlier=earlier) for earlier in (None, before))
@@ -134,6 +136,39 @@ def test_earlier_rows_tell_a_rare_head_its_slope_and_are_worth_no_more_than_so_m
     nothing = (np.empty(0), np.empty(0))
     assert fit_calibrator(*few, earlier=nothing) == fit_calibrator(*few)
     assert fit_calibrator(*nothing, base_rate=0.1, earlier=before).predict(np.array([-3.0]))[0] < 0.1
+
+
+def test_the_level_of_earlier_rows_is_their_own() -> None:
+    latest, lower = outcomes(20_000, -3.0), outcomes(40_000, -3.0, shift=-0.6, seed=1)
+    alone, both = (fit_calibrator(*latest, earlier=earlier).predict(latest[0]).mean() for earlier in (None, lower))
+    assert both == pytest.approx(alone, rel=0.02)
+
+
+def test_a_rare_head_has_the_level_of_what_was_learned_from_and_a_frequent_one_that_of_its_latest_rows() -> None:
+    learned = outcomes(100_000, -3.0, shift=0.0, seed=1)
+    for n, low, high in ((200, 0.6, 1.05), (60_000, 0.0, 0.2)):
+        margin, y = outcomes(n, -3.0, shift=-1.0, seed=2)
+        alone, told = (
+            logit(fit_calibrator(margin, y, learned=each).predict(margin).mean()) for each in (None, learned)
+        )
+        there = logit(expit(0.7 * margin).mean())
+        assert low < (told - alone) / (there - alone) < high
+
+
+def test_kinds_of_one_head_share_their_slope_as_far_as_their_own_rows_are_few() -> None:
+    many = Known(Seen(*outcomes(20_000, -2.0, slope=0.6)), 0.2)
+    off = []
+    for seed in range(8):
+        few = Known(Seen(*outcomes(300, -3.0, slope=0.6, seed=seed)), 0.1)
+        alone, shared = fit_calibrators({1: few})[1], fit_calibrators({1: few, 3: many})
+        off.append([abs(slope(each) - 0.6) for each in (alone, shared[1])])
+        assert slope(shared[3]) == pytest.approx(0.6, abs=0.03)
+    apart, together = np.mean(off, axis=0)
+    assert together < 0.5 * apart
+    # Alone, a kind is what fit_calibrator makes of it; one that is otherwise stays so.
+    assert fit_calibrators({1: many})[1] == fit_calibrator(*many.latest, base_rate=0.2)
+    other = Known(Seen(*outcomes(20_000, -2.0, slope=1.2, seed=1)), 0.2)
+    assert slope(fit_calibrators({1: many, 3: other})[3]) > 1.0
 
 
 def test_platt_is_shrunk_to_the_base_rate_it_is_told() -> None:

@@ -1,56 +1,21 @@
-"""Metrics against O(n²) references, and what their intervals may claim."""
+"""How scores order, against O(n²) references, and what no metric may do."""
 
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise, permutations, product
 from random import Random
-from typing import Literal, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from features.types import DoubleArray, IntArray
-from training.judging.bootstrap import Bootstrap, Figure, MetricError, Numbers, Rows
-from training.judging.metrics import auc, gauc, gauc_user, ndcg, paired_difference
+from tests.training.judged_rows import BOOT, OF_PROBABILITIES, RANKINGS, Measure, Sample, people, samples
+from training.judging.bootstrap import Bootstrap, Figure, MetricError, Rows
+from training.judging.metrics import auc, gauc, gauc_user, ndcg
 from training.judging.reliability import calibration_slope, ece, logloss
-from training.learning.calibration import fit_logistic
-
-BOOT = Bootstrap(20)
-Measure = Callable[[Rows, Numbers, Numbers, Bootstrap], Figure]
-RANKINGS: tuple[Measure, ...] = (gauc, gauc_user, auc, ndcg)
-OF_PROBABILITIES: tuple[Measure, ...] = (logloss, ece, calibration_slope)
-
-
-class Sample(NamedTuple):
-    rows: Rows
-    y: DoubleArray
-    score: DoubleArray
-    gain: DoubleArray
-
-
-@st.composite
-def samples(draw: st.DrawFn) -> Sample:
-    n = draw(st.integers(1, 24))
-    slate = np.array(draw(st.lists(st.integers(-2, 4), min_size=n, max_size=n)), np.int64)
-    y = np.array(draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=n, max_size=n)))
-    few = st.sampled_from([-1.0, 0.0, 0.5, 2.0, np.nan, -np.inf, np.inf])
-    score = np.array(draw(st.lists(few | st.floats(-5, 5), min_size=n, max_size=n)))
-    gain = np.array(draw(st.lists(st.integers(-2, 3).map(float), min_size=n, max_size=n)))
-    return Sample(Rows(slate * 7, slate % 3), y, score, gain)
-
-
-def people(users: int, slates: int, length: int, skill: float, seed: int = 0) -> Sample:
-    """Users who look at slates; scores that know log-odds up to noise, users who differ in how often they act."""
-    rng = np.random.default_rng(seed)
-    slate = np.repeat(np.arange(users * slates), length)
-    user = slate // slates
-    taste = rng.normal(size=len(slate))
-    y = (rng.random(len(slate)) < expit(-1 + rng.normal(size=users)[user] + 1.5 * taste)).astype(np.float64)
-    score = skill * taste + rng.normal(size=len(slate))
-    return Sample(Rows(slate, user), y, score, 4 * y + rng.integers(0, 2, len(slate)))
 
 
 def worst_last(score: DoubleArray) -> list[tuple[bool, float]]:
@@ -178,139 +143,6 @@ def test_one_class_gives_nan_and_its_count(outcome: int) -> None:
         assert np.isnan([figure.value, figure.low, figure.high]).all()
         assert (figure.positives, figure.pairs) == (6 * outcome, 0)
     assert np.isfinite([logloss(rows, y, p, BOOT).value, ece(rows, y, p, BOOT).value]).all()
-
-
-def test_log_loss_is_the_mean_negative_log_likelihood() -> None:
-    rows = Rows(np.arange(3), np.arange(3))
-    figure = logloss(rows, np.array([1, 0, 1]), np.array([0.25, 0.5, 0.0]), BOOT)
-    assert figure.value == pytest.approx((np.log(4) + np.log(2) + np.log(1e6)) / 3)
-    assert (figure.positives, figure.slates) == (2, 3)
-
-
-def test_ece_is_the_mean_gap_of_fifteen_equal_bins() -> None:
-    rng = np.random.default_rng(0)
-    p, y = rng.permutation(np.linspace(0.01, 0.9, 150)), rng.integers(0, 2, 150)
-    bins = np.argsort(p).reshape(15, 10)
-    expected = np.abs(p[bins].mean(axis=1) - y[bins].mean(axis=1)).mean()
-    assert ece(Rows(np.arange(150), np.arange(150)), y, p, BOOT).value == pytest.approx(expected)
-
-
-def test_rows_of_one_probability_share_a_bin() -> None:
-    y = np.arange(300) % 2
-    tied = ece(Rows(np.arange(300), np.arange(300)), y, np.full(300, 0.5), BOOT)
-    assert tied.value == pytest.approx(0.0, abs=1e-12)
-    assert tied.low == 0.0 < tied.high
-
-
-def test_the_slope_says_how_overconfident_log_odds_are() -> None:
-    rng = np.random.default_rng(1)
-    z = rng.normal(-1, 1.5, 40_000)
-    y, rows = rng.random(len(z)) < expit(z), Rows(np.arange(len(z)), np.arange(len(z)) // 8)
-    for stretch in (0.5, 1.0, 2.0):
-        figure = calibration_slope(rows, y, expit(stretch * z), BOOT)
-        assert figure.value == pytest.approx(1 / stretch, rel=0.05)
-        assert figure.low < figure.value < figure.high
-    assert np.isnan(calibration_slope(rows, z > 0, expit(z), BOOT).value)
-
-
-def test_one_newton_step_gives_the_interval_of_refitting() -> None:
-    rows, y, score, _ = people(300, 2, 4, 1.0)
-    p, boot = expit(score), Bootstrap(200)
-    refits = []
-    for weight in boot.weights(rows.users):
-        again = np.repeat(np.arange(len(y)), weight[rows.user])
-        refits.append(fit_logistic(logit(p[again]), y[again])[1])
-    figure = calibration_slope(rows, y, p, boot)
-    low, high = np.quantile(refits, [0.025, 0.975])
-    assert [figure.low, figure.high] == pytest.approx([low, high], abs=0.1 * (high - low))
-
-
-def test_a_resample_is_the_figure_of_the_drawn_users() -> None:
-    rows, y, score, gain = people(12, 2, 4, 1.0)
-    for measure, target in ((gauc, y), (gauc_user, y), (auc, y), (ndcg, gain), (logloss, y)):
-        told, boot, values = expit(score), Bootstrap(30, seed=3), []
-        for weight in boot.weights(rows.users):
-            again = np.repeat(np.arange(len(y)), weight[rows.user])
-            visit = np.concatenate([np.arange(weight[u]) for u in rows.user])
-            drawn = Rows(rows.slate[again] * 100 + visit, rows.user[again] * 100 + visit)
-            if measure is gauc_user:
-                drawn = Rows(drawn.user, drawn.user)
-            values.append(measure(drawn, target[again], told[again], BOOT).value)
-        figure = measure(rows, target, told, boot)
-        assert [figure.low, figure.high] == pytest.approx(np.quantile(values, [0.025, 0.975]))
-
-
-@pytest.mark.parametrize("measure", [*RANKINGS, *OF_PROBABILITIES])
-def test_a_seed_gives_its_interval_again(measure: Measure) -> None:
-    rows, y, score, gain = people(40, 2, 4, 1.0)
-    target = gain if measure is ndcg else y
-    figures = [measure(rows, target, expit(score), Bootstrap(50, seed)) for seed in (5, 5, 6)]
-    assert figures[0] == figures[1]
-    assert (figures[0].low, figures[0].high) != (figures[2].low, figures[2].high)
-    assert figures[0].low <= figures[0].value <= figures[0].high
-
-
-def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    truth = gauc(*people(20_000, 2, 4, 1.0, seed=999)[:3], BOOT).value
-    held = 0
-    for seed in range(60):
-        rows, y, score, _ = people(150, 2, 4, 1.0, seed)
-        figure = gauc(rows, y, score, Bootstrap(100))
-        held += figure.low <= truth <= figure.high
-    assert 51 <= held <= 60
-
-
-def test_rows_repeated_within_users_add_no_certainty() -> None:
-    rows, y, score, _ = people(60, 2, 4, 1.0)
-    once = gauc(rows, y, score, Bootstrap(100))
-    offset = len(y)
-    repeated = Rows(np.concatenate([rows.slate, rows.slate + offset]), np.concatenate([rows.user, rows.user]))
-    twice = gauc(repeated, np.tile(y, 2), np.tile(score, 2), Bootstrap(100))
-    assert (twice.value, twice.low, twice.high) == (once.value, once.low, once.high)
-    assert twice.pairs == 2 * once.pairs
-
-
-def test_one_user_gives_a_value_without_an_interval() -> None:
-    rows, y, score, _ = people(1, 5, 6, 1.0)
-    for measure in (*RANKINGS, *OF_PROBABILITIES):
-        figure = measure(rows, y, expit(score), BOOT)
-        assert np.isfinite(figure.value)
-        assert np.isnan([figure.low, figure.high]).all()
-
-
-def test_a_difference_is_that_of_the_figures_and_knows_its_sign() -> None:
-    rows, y, good, gain = people(200, 2, 5, 2.0)
-    bad = good + np.random.default_rng(1).normal(0, 3, len(good))
-    boot = Bootstrap(100)
-    cases: tuple[tuple[Literal["gauc", "gauc_user", "ndcg"], Measure, DoubleArray], ...] = (
-        ("gauc", gauc, y),
-        ("gauc_user", gauc_user, y),
-        ("ndcg", ndcg, gain),
-    )
-    for metric, measure, target in cases:
-        ahead = paired_difference(metric, rows, target, good, bad, boot)
-        behind = paired_difference(metric, rows, target, bad, good, boot)
-        ours, theirs = measure(rows, target, good, boot), measure(rows, target, bad, boot)
-        assert ahead.value == pytest.approx(ours.value - theirs.value)
-        assert (ahead.metric, ahead.pairs) == (ours.metric, ours.pairs)
-        assert ahead.low > 0 > behind.high
-        assert (ahead.low, ahead.high) == pytest.approx((-behind.high, -behind.low))
-        assert ahead.p_value == behind.p_value == pytest.approx(2 / 101)
-
-
-def test_pairing_takes_out_what_two_scores_share() -> None:
-    rows, y, score, _ = people(200, 2, 5, 2.0)
-    near = score + np.random.default_rng(1).normal(0, 0.1, len(score))
-    alone, both = gauc(rows, y, score, Bootstrap(100)), paired_difference("gauc", rows, y, score, near, Bootstrap(100))
-    assert both.high - both.low < 0.5 * (alone.high - alone.low)
-
-
-def test_a_score_does_not_differ_from_itself() -> None:
-    rows, y, score, _ = people(30, 2, 4, 1.0)
-    same = paired_difference("gauc", rows, y, score, 2 * score, BOOT)
-    assert (same.value, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
-    nothing = paired_difference("gauc", rows, 0 * y, score, score, BOOT)
-    assert np.isnan([nothing.value, nothing.low, nothing.high, nothing.p_value]).all()
 
 
 TWO = Rows(np.array([0, 0]), np.array([7, 7]))

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from features.types import DoubleArray, IntArray
 from training.judging.bootstrap import Bootstrap, Figure, Numbers, Rows, Sums, added, ratio
-from training.learning.calibration import fit_logistic
+from training.learning.logistic import fit_logistic
 
 ECE_BINS = 15
 CLIP = 1e-6

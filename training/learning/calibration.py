@@ -1,8 +1,13 @@
 """Raw margins to probabilities: shrunken Platt, and isotonic where there are outcomes enough.
 
-Whatever was fitted is kept as one table of knots and read by linear interpolation, so that a bundle holds numbers
-only, two calibrators are equal when their tables are, and a probability has the same bits in any batch.
+Kinds of a head share what their slices are too small to tell: a slope is shrunk to that of all kinds, a level to that
+of the rows that the trees learned from. Whatever was fitted is kept as one table of knots and read by linear
+interpolation, so that a bundle holds numbers only, two calibrators are equal when their tables are, and a probability
+has the same bits in any batch.
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq, isotonic_regression
@@ -11,17 +16,60 @@ from scipy.special import expit, logit
 from features.errors import TrainingError
 from features.types import DoubleArray, IntArray
 from ranking.bundles.calibration import FLOOR, Calibrator, interpolate
+from training.learning.logistic import mode
 
 CEILING = 1 - 1e-6
 ISOTONIC_OUTCOMES = 10_000
 """With fewer of either outcome two parameters hold better on the day after than blocks do: docs/log.md."""
 EARLIER_POSITIVES = 300
 """What earlier rows are worth at most beside the latest: they tell a rare head its slope, and no head of a day past."""
+LEVEL_POSITIVES = 100.0
+"""What the level of other rows, earlier or learned from, is worth beside the latest: levels of days differ by 1/10."""
 BLOCK_OUTCOMES = 10
 """An isotonic block has this many of each outcome, so that no lucky row at an end makes a probability of 0 or 1."""
 PRIOR_POSITIVES = 10.0
 SLOPE_PRECISION = 16.0
+KIND_PRECISION = 1024.0
+"""Slopes of the kinds of one head are alike to 1/32."""
 PLATT_KNOTS = 257
+
+
+class Seen(NamedTuple):
+    """Margins (n,) float64 and what came of them, 0 or 1 (n,) float64."""
+
+    margin: DoubleArray
+    y: DoubleArray
+
+
+NOTHING = Seen(np.empty(0), np.empty(0))
+
+
+class Known(NamedTuple):
+    """What is known of a head on a kind of item.
+
+    Attributes
+    ----------
+    latest : Seen
+        Rows that the model has not seen.
+    base_rate : float
+        The rate π of more rows than these, in (0, 1).
+    earlier : Seen
+        Rows before the latest, by a model that has not seen them either. Its level is its own, so they tell the slope.
+    learned : Seen
+        Rows that the model has learned from: their slope flatters, their level does not.
+    """
+
+    latest: Seen
+    base_rate: float
+    earlier: Seen = NOTHING
+    learned: Seen = NOTHING
+
+
+def fit_calibrators(kinds: Mapping[int, Known]) -> dict[int, Calibrator]:
+    """A calibrator of each kind of one head: ``fit_calibrator`` with a slope that is shrunk to that of all kinds."""
+    parts = {kind: _line(*known) for kind, known in kinds.items() if _has_both(known)}
+    slope = (_common_slope(list(parts.values())), KIND_PRECISION) if len(parts) > 1 else (1.0, SLOPE_PRECISION)
+    return {kind: _fitted(known, slope) for kind, known in kinds.items()}
 
 
 def fit_calibrator(
@@ -30,6 +78,7 @@ def fit_calibrator(
     *,
     base_rate: float | None = None,
     earlier: tuple[DoubleArray, DoubleArray] | None = None,
+    learned: tuple[DoubleArray, DoubleArray] | None = None,
 ) -> Calibrator:
     """Fit on rows the model has not seen.
 
@@ -42,17 +91,19 @@ def fit_calibrator(
     base_rate : float, optional
         The rate π known from more rows than these, in (0, 1). Default: that of ``y``, (positives + ½) / (n + 1).
     earlier : pair of arrays, optional
-        Margins and outcomes of rows before these, unseen as well. They count as much as these do, but all together for
-        no more than 300 positives, and not at all where these suffice for the isotonic fit.
+        Margins and outcomes of rows before these, by a model that has not seen them either. They tell the slope as much
+        as these do, but all together for no more than 300 positives, and nothing where these suffice for the isotonic
+        fit. Their level is their own ± 1/10, so that of it no more than 100 positives count here.
+    learned : pair of arrays, optional
+        Margins and outcomes of rows that the model has learned from. They tell the level, as 100 positives at most.
 
     Returns
     -------
     Calibrator
         With 10,000 of each outcome, isotonic regression [1]_ whose blocks are pooled until they have ten of each and
         joined linearly between their mean margins. With fewer, Platt's two parameters [2]_ under a Gaussian prior:
-        slope 1 ± 1/4, intercept where the mean probability is π, worth ten positives; its weight beside k positives
-        falls as 10 / (10 + k). With one outcome only, or where a higher margin means a lower rate, the constant
-        (positives + 10) / (n + 10/π).
+        slope 1 ± 1/4, level that of ``learned``, or else where the mean probability is π, worth ten positives. With one
+        outcome only, or where a higher margin means a lower rate, the constant (positives + 10) / (n + 10/π).
 
     Raises
     ------
@@ -65,72 +116,25 @@ def fit_calibrator(
     .. [1] Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", 2002.
     .. [2] Platt, "Probabilistic outputs for support vector machines", 1999.
     """
-    margin, y = _checked(margin, y, base_rate)
-    n, positives = len(y), float(y.sum())
-    rate = (positives + 0.5) / (n + 1) if base_rate is None else base_rate
-    if min(positives, n - positives) >= ISOTONIC_OUTCOMES:
+    latest = _checked(margin, y, base_rate)
+    rate = (float(latest.y.sum()) + 0.5) / (len(latest.y) + 1) if base_rate is None else base_rate
+    known = Known(latest, rate, *(_checked(*each, rate) if each else NOTHING for each in (earlier, learned)))
+    return _fitted(known, (1.0, SLOPE_PRECISION))
+
+
+def _fitted(known: Known, slope: tuple[float, float]) -> Calibrator:
+    (margin, y), rate = known.latest, known.base_rate
+    if min(y.sum(), len(y) - y.sum()) >= ISOTONIC_OUTCOMES:
         x, p = _isotonic(margin, y)
+    elif _has_both(known):
+        x, p = _platt(known, slope)
     else:
-        margin, y, weight = _weighed(margin, y, earlier)
-        x, p = _platt(margin, y, weight, rate) if 0 < y.sum() < len(y) else _constant(y, weight, rate)
+        x, p = _constant(known)
     p = np.clip(p, rate * FLOOR, 1.0)
     return Calibrator(rate, tuple(x.tolist()), tuple(p.tolist()))
 
 
-def fit_logistic(
-    x: DoubleArray,
-    y: DoubleArray,
-    centre: tuple[float, float] = (0.0, 1.0),
-    precision: tuple[float, float] = (0.0, 0.0),
-    weight: DoubleArray | None = None,
-) -> tuple[float, float]:
-    """Logistic regression of y on one column, by Newton's method with halved steps.
-
-    Parameters
-    ----------
-    x : (n,) float64
-        Finite.
-    y : (n,) float64
-        Outcomes, 0 or 1.
-    centre, precision : pair of float
-        Mean and inverse variance of a Gaussian prior on (intercept, slope); precision 0 is no prior.
-    weight : (n,) float64, optional
-        How many rows each counts for; one by default.
-
-    Returns
-    -------
-    intercept, slope : float
-        NaN where there is no single finite solution: without a prior, x is constant or separates the outcomes.
-    """
-    zeros, ones = x[y == 0], x[y == 1]
-    apart = min(len(zeros), len(ones)) == 0 or zeros.max() <= ones.min() or ones.max() <= zeros.min()
-    if apart and not min(precision) > 0:
-        return np.nan, np.nan
-    design, times = np.stack([np.ones_like(x), x]), np.ones_like(x) if weight is None else weight
-    prior, ridge = np.array(centre), np.array(precision)
-
-    def loss(at: DoubleArray) -> float:
-        z = at @ design
-        return float(times @ (np.logaddexp(0.0, z) - y * z) + 0.5 * (ridge * (at - prior) ** 2).sum())
-
-    at = prior.copy()
-    for _ in range(100):
-        p = expit(at @ design)
-        gradient = design @ (times * (p - y)) + ridge * (at - prior)
-        hessian = (design * (times * p * (1 - p))) @ design.T + np.diag(ridge)
-        if np.linalg.det(hessian) <= 1e-12 * hessian[0, 0] * hessian[1, 1]:
-            return np.nan, np.nan
-        step = np.linalg.solve(hessian, gradient)
-        now = loss(at)
-        while loss(at - step) > now * (1 + 1e-9) and np.abs(step).max() > 1e-12:
-            step = step / 2
-        at = at - step
-        if np.abs(step).max() <= 1e-10 * (1 + np.abs(at).max()):
-            return float(at[0]), float(at[1])
-    return np.nan, np.nan
-
-
-def _checked(margin: DoubleArray, y: DoubleArray, base_rate: float | None) -> tuple[DoubleArray, DoubleArray]:
+def _checked(margin: DoubleArray, y: DoubleArray, base_rate: float | None) -> Seen:
     margin, y = np.asarray(margin, np.float64), np.asarray(y, np.float64)
     if margin.ndim != 1 or margin.shape != y.shape:
         raise TrainingError(f"Margins have shape {margin.shape}, outcomes {y.shape}.", "Give one outcome per margin.")
@@ -142,23 +146,25 @@ def _checked(margin: DoubleArray, y: DoubleArray, base_rate: float | None) -> tu
         raise TrainingError(f"The base rate {base_rate} is not in (0, 1).", "Give a rate, or None to take the rows'.")
     if base_rate is None and not len(y):
         raise TrainingError("There is no row to calibrate on.", "Give rows, or the base rate that is known.")
-    return margin, y
+    return Seen(margin, y)
 
 
-def _weighed(
-    margin: DoubleArray, y: DoubleArray, earlier: tuple[DoubleArray, DoubleArray] | None
-) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-    """These rows and earlier ones, and how much each counts."""
-    if earlier is None or not len(earlier[1]):
-        return margin, y, np.ones_like(y)
-    before, then = _checked(*earlier, None)
-    share = min(1.0, EARLIER_POSITIVES / max(float(then.sum()), 1.0))
-    weight = np.concatenate([np.ones_like(y), np.full_like(then, share)])
-    return np.concatenate([margin, before]), np.concatenate([y, then]), weight
+def _has_both(known: Known) -> bool:
+    """Whether the rows that a line is fitted to have both outcomes."""
+    y = np.concatenate([known.latest.y, known.earlier.y])
+    return bool(0 < y.sum() < len(y))
 
 
-def _constant(y: DoubleArray, weight: DoubleArray, rate: float) -> tuple[DoubleArray, DoubleArray]:
-    return np.zeros(1), np.array([(float(weight @ y) + PRIOR_POSITIVES) / (weight.sum() + PRIOR_POSITIVES / rate)])
+def _constant(known: Known) -> tuple[DoubleArray, DoubleArray]:
+    y, weight = np.concatenate([known.latest.y, known.earlier.y]), _weights(known)
+    p = (float(weight @ y) + PRIOR_POSITIVES) / (weight.sum() + PRIOR_POSITIVES / known.base_rate)
+    return np.zeros(1), np.array([p])
+
+
+def _weights(known: Known) -> DoubleArray:
+    """How much each row counts, the latest first."""
+    share = min(1.0, EARLIER_POSITIVES / max(float(known.earlier.y.sum()), 1.0))
+    return np.concatenate([np.ones_like(known.latest.y), np.full_like(known.earlier.y, share)])
 
 
 def _isotonic(margin: DoubleArray, y: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
@@ -189,16 +195,66 @@ def _pooled(starts: IntArray, positives: DoubleArray, negatives: DoubleArray) ->
     return np.array(kept, np.int64)
 
 
-def _platt(margin: DoubleArray, y: DoubleArray, weight: DoubleArray, rate: float) -> tuple[DoubleArray, DoubleArray]:
-    target = float(logit(rate))
-    low, high = target - float(margin.max()) - 1, target - float(margin.min()) + 1
-    shift = float(brentq(lambda by: float(np.average(expit(margin + by), weights=weight)) - rate, low, high))
+class _Line(NamedTuple):
+    """What a line of log-odds on margins is fitted to: the latest rows and the earlier ones.
+
+    ``margin`` is off ``centre``, where these rows say most. The intercept is about ``level``, with ``precision``.
+    """
+
+    margin: DoubleArray
+    y: DoubleArray
+    weight: DoubleArray
+    is_earlier: DoubleArray
+    centre: float
+    level: float
+    precision: float
+    rate: float
+
+
+def _line(latest: Seen, base_rate: float, earlier: Seen, learned: Seen) -> _Line:
+    margin, y = (np.concatenate(pair) for pair in zip(latest, earlier, strict=True))
+    weight = _weights(Known(latest, base_rate, earlier))
+    is_earlier = np.repeat([0.0, 1.0], [len(latest.y), len(earlier.y)])
+    positives = float(learned.y.sum())
+    if 0 < positives < len(learned.y):
+        shift = _shift(learned.margin, np.ones_like(learned.y), float(learned.y.mean()))
+        worth = min(LEVEL_POSITIVES, max(positives, PRIOR_POSITIVES))
+    else:
+        shift, worth = _shift(margin, weight, base_rate), PRIOR_POSITIVES
     # Around the centre of information the intercept and the slope can be shrunk apart from each other.
     p = expit(margin + shift)
     centre = float(np.average(margin, weights=weight * p * (1 - p) + 1e-12))
-    prior, precision = (centre + shift, 1.0), (PRIOR_POSITIVES * (1 - rate), SLOPE_PRECISION)
-    intercept, slope = fit_logistic(margin - centre, y, prior, precision, weight)
+    precision = worth * (1 - base_rate)
+    return _Line(margin - centre, y, weight, is_earlier, centre, centre + shift, precision, base_rate)
+
+
+def _shift(margin: DoubleArray, weight: DoubleArray, rate: float) -> float:
+    """What to add to margins so that their mean probability is a rate."""
+    target = float(logit(rate))
+    low, high = target - float(margin.max()) - 1, target - float(margin.min()) + 1
+    return float(brentq(lambda by: float(np.average(expit(margin + by), weights=weight)) - rate, low, high))
+
+
+def _common_slope(lines: list[_Line]) -> float:
+    """The slope of all kinds together, each with levels of its own."""
+    size, at = 2 * len(lines) + 1, np.cumsum([0, *(len(line.y) for line in lines)])
+    design, centre, precision = np.zeros((size, at[-1])), np.zeros(size), np.zeros(size)
+    centre[-1], precision[-1] = 1.0, SLOPE_PRECISION
+    for k, line in enumerate(lines):
+        rows = slice(at[k], at[k + 1])
+        design[2 * k, rows], design[2 * k + 1, rows], design[-1, rows] = 1.0, line.is_earlier, line.margin
+        centre[2 * k], precision[2 * k : 2 * k + 2] = line.level, (line.precision, LEVEL_POSITIVES * (1 - line.rate))
+    y, weight = (np.concatenate([getattr(line, name) for line in lines]) for name in ("y", "weight"))
+    return float(mode(design, y, weight, centre, precision)[-1])
+
+
+def _platt(known: Known, about: tuple[float, float]) -> tuple[DoubleArray, DoubleArray]:
+    line, rate = _line(*known), known.base_rate
+    design = np.stack([np.ones_like(line.y), line.is_earlier, line.margin])
+    centre = np.array([line.level, 0.0, about[0]])
+    precision = np.array([line.precision, LEVEL_POSITIVES * (1 - rate), about[1]])
+    intercept, _, slope = mode(design, line.y, line.weight, centre, precision)
     if not slope > 1e-6:
-        return _constant(y, weight, rate)
+        return _constant(known)
     z = np.linspace(float(logit(rate * FLOOR)), float(logit(CEILING)), PLATT_KNOTS)
-    return (z - intercept) / slope + centre, expit(z)
+    return (z - intercept) / slope + line.centre, expit(z)

@@ -16,7 +16,7 @@ from features.outcomes import KIND_NAMES
 from features.replay import Progress as Part
 from ranking.bundles.bundle import Bundle, Head
 from ranking.forest.trees import Forest
-from training.learning.calibration import fit_calibrator
+from training.learning.calibration import Known, Seen, fit_calibrators
 from training.learning.grower import Grower, Grown, Growth
 from training.learning.table import Bins, Table, bins_of, kinds_of
 
@@ -87,17 +87,20 @@ def _too_rare(table: Table, head: str) -> str:
 
 def _calibrated(table: Table, head: str, grown: Grown) -> Head:
     labels, slices = table.labels, table.slices
-    y, kinds = labels.of(head), kinds_of(table, head)
-    rows = np.flatnonzero(slices.calibrate(labels, head) & kinds)
-    known = np.flatnonzero((slices.fit(labels, head) | slices.calibrate(labels, head)) & kinds)
-    margin = Forest.from_model_texts({head: grown.text}).raw(table.features[rows])[:, 0]
-    rates, calibrators = [0.0] * len(KIND_NAMES), {}
-    for kind in np.unique(labels.kind[known]).tolist():
-        seen = y[known][labels.kind[known] == kind]
-        rates[kind] = (float(seen.sum()) + 0.5) / (len(seen) + 1)
-        latest, earlier = (
-            (margins[labels.kind[at] == kind], y[at][labels.kind[at] == kind].astype(np.float64))
-            for margins, at in ((margin, rows), (grown.margin, grown.earlier))
+    y, kinds = labels.of(head).astype(np.float64), kinds_of(table, head)
+    rows, learned = (np.flatnonzero(part(labels, head) & kinds) for part in (slices.calibrate, slices.fit))
+    forest = Forest.from_model_texts({head: grown.text})
+    slice_of = [
+        (margin, y[at], labels.kind[at])
+        for margin, at in (
+            (forest.raw(table.features[rows])[:, 0], rows),
+            (grown.margin, grown.earlier),
+            (forest.raw(table.features[learned])[:, 0], learned),
         )
-        calibrators[kind] = fit_calibrator(*latest, base_rate=rates[kind], earlier=earlier)
-    return Head(labels.windows_ms[head], (rates[0], rates[1], rates[2], rates[3]), calibrators)
+    ]
+    rates, known = [0.0] * len(KIND_NAMES), {}
+    for kind in np.unique(labels.kind[np.concatenate([rows, learned])]).tolist():
+        latest, earlier, seen = (Seen(margin[of == kind], y[of == kind]) for margin, y, of in slice_of)
+        rates[kind] = (float(latest.y.sum() + seen.y.sum()) + 0.5) / (len(latest.y) + len(seen.y) + 1)
+        known[kind] = Known(latest, rates[kind], earlier, seen)
+    return Head(labels.windows_ms[head], (rates[0], rates[1], rates[2], rates[3]), fit_calibrators(known))
