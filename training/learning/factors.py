@@ -9,6 +9,7 @@ References
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +44,8 @@ PENALTY = 60.0
 WORD_PENALTY = 3.0
 """Of the ridge regression of items on their words."""
 LEAST_ENTRIES = 100
+WORKERS = 2
+"""Days fitted at a time, each in one thread: no day needs another, and a fit is one thread of plain loops."""
 NEVER_MS = np.iinfo(np.int64).max
 
 
@@ -154,12 +157,19 @@ def fit_by_day(
     first = int(received[0]) if len(received) else until_ms
     midnight = (first + utc_offset_ms) // DAY_MS * DAY_MS - utc_offset_ms
     starts = [*range(midnight, until_ms, DAY_MS), until_ms]
-    interactions, answers, fitted = Interactions.of(history), Answers.of(history), []
-    for done, start in enumerate(starts):
-        progress(done, len(starts))
+    interactions, answers = Interactions.of(history), Answers.of(history)
+
+    def of_day(start: int) -> tuple[int, Factors]:
         catalog, people = history.catalog_before(start), history.people_before(start)
         tastes = fit_tastes(answers, catalog, people, start, seed)
-        fitted.append((start, replace(fit(interactions, catalog, start, seed), tastes=tastes)))
+        return start, replace(fit(interactions, catalog, start, seed), tastes=tastes)
+
+    fitted = []
+    # The limit around all is what the fits' own ones go back to, whichever ends first.
+    with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
+        for done, day in enumerate(pool.map(of_day, starts)):
+            progress(done, len(starts))
+            fitted.append(day)
     progress(len(starts), len(starts))
     return fitted
 
