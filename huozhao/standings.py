@@ -13,15 +13,18 @@ from training.baselines.systems import BASELINES
 from training.judging.calibrated import ENOUGH, calibrated
 from training.judging.figures import OURS, SLICED
 from training.judging.recall import DEPTHS, SHOWN
+from training.judging.worth import worth
 
 COLUMNS = (("complete", "gauc"), ("like", "gauc"), ("click", "gauc"), ("long_view", "gauc"), ("value", "ndcg5"))
 
 
 def standings(rows: Sequence[Row]) -> RenderableType:
-    """One line a system: order by head within slates, NDCG@5 by gain; then ours less each; then what each learned."""
+    """Counts, a line a system (order by head within slates, NDCG@5 by gain), ours less each, what each learned."""
     found = {(row.system, row.head, row.metric): row for row in rows if row.kind == row.slice == "all"}
     shown = [column for column in COLUMNS if (OURS, *column) in found]
     table, differences = _table("system", *(head for head, _ in shown)), _table("ours − …", *(h for h, _ in shown))
+    for name in ("pairs", "slates", "positives"):
+        table.add_row(name, *(f"{getattr(found[OURS, *column], name):,}" for column in shown), style="dim")
     for system in (OURS, *(name for name in BASELINES if any(row.system == name for row in rows))):
         table.add_row(system, *(_cell(found.get((system, *column))) for column in shown))
         if system != OURS:
@@ -88,9 +91,14 @@ def retrieval(rows: Sequence[Row]) -> RenderableType:
         table.add_row(kind, system, *cells, _cell(difference, "+", least=0))
     asked = [row for row in rows if (row.system, row.slice, row.metric) == ("union", "all", f"recall@{DEPTHS[0]}")]
     people = [f"{row.kind}: {row.slates:,} people, {row.positives:,} wanted" for row in asked]
+    parts = _table("kind", "source", *(f"@{depth}" for depth in DEPTHS), "new with it", "without", "verdict")
+    for one in worth(rows):
+        cells = [_around(row, "+") for row in one.by_depth]
+        parts.add_row(one.kind, one.source, *cells, f"{one.new.value:.3f}", f"{one.new_without.value:.3f}", one.verdict)
     under = "Mean recall a person; the last column is the union's recall@100 less the system's. "
     under += f"{'; '.join(people)}."
-    return Group(table, Text(under, "dim"))
+    beside = "What a source adds to the others: the union's recall less that without it, and the share of new items."
+    return Group(table, Text(under, "dim"), Text(), parts, Text(beside, "dim"))
 
 
 def _table(first: str, *others: str) -> Table:
@@ -104,7 +112,12 @@ def _table(first: str, *others: str) -> Table:
 def _cell(row: Row | None, sign: str = "", least: int = FEWEST) -> str:
     if row is None or not math.isfinite(row.value) or min(row.positives, row.pairs) < least:
         return "–"
+    return f"{row.value:{sign}.3f}" if least == 0 else _around(row, sign)
+
+
+def _around(row: Row, sign: str = "") -> str:
+    """A figure with its interval, where there is one."""
     value = f"{row.value:{sign}.3f}"
-    if least == 0 or not math.isfinite(row.low):
+    if not math.isfinite(row.low):
         return value
     return f"{value} [{row.low:{sign}.3f},{row.high:{sign}.3f}]".replace("0.", ".")

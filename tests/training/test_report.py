@@ -68,7 +68,7 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "rect", "line", "circle", "polyline"):
+        if tag not in ("br", "meta", "rect", "line", "circle", "polyline"):
             self.opened.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -92,6 +92,9 @@ def test_the_page_is_whole_and_asks_nothing_of_a_network() -> None:
     assert {"svg", "table", "details", "figure"} <= tags.names
     for heading in (b"Beside the others", b"Do the probabilities hold", b"Where it is weakest", b"What has moved"):
         assert heading in html
+    # Counts of what a column rests on stand at its head, and a curve of few positives is folded away.
+    assert b"200 pairs<br>50 slates<br>100 positives" in html
+    assert b"Of fewer than 200 positives, where noise draws the curve: 1" in html
 
 
 def test_no_name_of_a_log_is_read_as_markup() -> None:

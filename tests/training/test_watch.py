@@ -6,12 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.types import DoubleArray
+from training.baselines.task import Scores
 from training.judging.bootstrap import Bootstrap, Rows
 from training.judging.cohorts import deciles_of, within_deciles
+from training.judging.duration import duration_rows
+from training.judging.figures import OURS, Judged, Row
 from training.judging.metrics import gauc
 from training.judging.recall import Recall, recall_rows
 from training.judging.retrieval import in_turn
 from training.judging.watch import Bins, mean_error, once_through, with_watch, xauc
+from training.judging.worth import worth
+from training.learning.labels import Labels
 
 BOOT = Bootstrap(200)
 VIDEO, ROOM = 3, 1
@@ -102,6 +107,25 @@ def test_deciles_are_of_videos_alone_and_of_equal_mass() -> None:
     assert len(np.unique(group)) == 16
 
 
+def test_exposure_is_of_the_videos_of_a_page_whatever_stands_between_them() -> None:
+    # A page of a short and a long video and a product, and one of a single video, which has no choice.
+    kind = np.array([VIDEO, 2, VIDEO, VIDEO], np.uint8)
+    labels = Labels(np.zeros((4, 1), np.bool_), kind, np.zeros(4, np.int64), np.zeros(4, np.int64), {"complete": 0})
+    ours = Scores.of_order(np.array([0.1, 0.9, 0.5, 0.7]), 1)
+    slate, slices = (
+        np.array([0, 0, 0, 1]),
+        {"duration=1": kind == 0, "duration=2": np.array([False, False, True, True])},
+    )
+    slices["duration=1"][0] = True
+    on = Judged(slate, slate, labels, np.ones((4, 1), np.bool_), np.zeros(4), np.zeros(4), {OURS: ours}, slices)
+    found = [row for row in duration_rows(on, Bootstrap(2)) if row.metric == "exposure_share"]
+    shares = {(row.system, row.slice): row.value for row in found if row.slice in slices}
+    assert shares == {
+        ("log", "duration=1"): 0.5, ("log", "duration=2"): 0.5, (OURS, "duration=1"): 0, (OURS, "duration=2"): 1,
+    }  # fmt: skip
+    assert {row.slates for row in found} == {1}
+
+
 def test_lists_in_turn_give_each_row_once() -> None:
     lists = [np.array(rows, np.int32) for rows in ([1, 2, 3, 4], [2, 5], [])]
     assert in_turn(lists, 10).tolist() == [1, 2, 5, 3, 4]
@@ -127,3 +151,21 @@ def test_recall_is_the_mean_share_of_what_each_person_wanted() -> None:
     assert rows["union", "all", "coverage@100"].value == pytest.approx(3 / 5)
     assert rows["union", "all", "new_share@100"].value == pytest.approx(2 / 4)
     assert rows["union", "all", "recall@50_diff_vs_trending"].value == rows["union", "all", "recall@50"].value
+
+
+def test_a_source_is_worth_what_the_others_lack_by_whole_intervals() -> None:
+    def told(system: str, metric: str, low: float, high: float) -> Row:
+        return Row(system, "retrieval", "video", "all", metric, (low + high) / 2, low, high, 10, 5, 0)
+
+    rows = [told("union", "new_share@100", 0.2, 0.3)]
+    apart = {"trending": (0.01, 0.03), "fresh": (-0.03, -0.01), "follow": (-0.03, -0.01), "similar": (-0.01, 0.01)}
+    for source, (low, high) in apart.items():
+        new = (0.0, 0.1) if source == "fresh" else (0.2, 0.3)
+        rows.append(told(f"union − {source}", "new_share@100", *new))
+        rows += [told("union", f"recall@{depth}_diff_vs_union − {source}", low, high) for depth in (50, 100, 500)]
+    assert {one.source: one.verdict for one in worth(rows)} == {
+        "trending": "adds recall",
+        "fresh": "adds new items",
+        "follow": "costs recall",
+        "similar": "not shown to add",
+    }

@@ -43,25 +43,25 @@ def _same_duration(on: Judged, boot: Bootstrap) -> Iterator[Row]:
 
 
 def _exposure(on: Judged, boot: Bootstrap) -> Iterator[Row]:
-    """Of slates of two rows or more, the decile of what is on top; for ``log`` the mean share of each slate's rows."""
+    """Of slates of two timed videos or more, the decile of the first; for ``log`` the mean share of each slate's."""
     tenth = np.zeros(len(on.user), np.int64)
     for number in range(1, DECILES + 1):
         if (held := on.slices.get(f"duration={number}")) is not None:
             tenth[held] = number
-    _, slate, size = np.unique(on.slate, return_inverse=True, return_counts=True)
-    chosen = (size[slate] > 1) & (np.bincount(slate, tenth > 0)[slate] == size[slate])
-    share = {"log": chosen / size[slate]}
+    timed = np.flatnonzero(tenth)
+    _, slate, size = np.unique(on.slate[timed], return_inverse=True, return_counts=True)
+    timed, slate = timed[size[slate] > 1], slate[size[slate] > 1]
+    tenth, rows = tenth[timed], Rows(on.slate[timed], on.user[timed])
+    share = {"log": 1.0 / size[slate]}
     for system in EXPOSED:
         if system in on.systems:
-            order = np.lexsort((np.arange(len(slate)), -on.systems[system].value, slate))
-            top = order[np.flatnonzero(np.diff(slate[order], prepend=-1))]
+            order = np.lexsort((np.arange(len(slate)), -on.systems[system].value[timed], slate))
             share[system] = np.zeros(len(slate))
-            share[system][top] = chosen[top]
-    rows = Rows(on.slate[chosen], on.user[chosen])
+            share[system][order[np.flatnonzero(np.diff(slate[order], prepend=-1))]] = 1.0
     for system, weight in share.items():
         for number in range(1, DECILES + 1):
-            inside = np.where(tenth == number, weight, 0.0)[chosen]
-            by_user = added(rows.user_code, rows.users, inside, weight[chosen])
+            inside = np.where(tenth == number, weight, 0.0)
+            by_user = added(rows.user_code, rows.users, inside, weight)
             shown = Sums("exposure_share", by_user, ratio, int((inside > 0).sum()), rows.slates, 0)
             yield row_of(system, "value", "all", shown.figure(boot), f"duration={number}")
 

@@ -17,9 +17,9 @@ from training.progress import Progress
 
 OURS = "huozhao"
 SLICED = (OURS, "popularity", "fm", "static", "lambdamart")
+"""The systems whose figures are taken apart by slice, and that AUC over all rows and within people is given of."""
 KNOWN = ("user=", "item=")
 """Slices of warm and cold."""
-"""The systems whose figures are taken apart by slice, and that AUC over all rows and within people is given of."""
 SLICE_RESAMPLES = 200
 """Slices have people of their own to draw, and there are many: they take no more draws than this."""
 FEWEST = 20

@@ -32,6 +32,7 @@ from training.judging.bootstrap import Bootstrap
 from training.judging.cohorts import known_before
 from training.judging.figures import Row
 from training.judging.recall import DEPTHS, Recall, recall_rows
+from training.judging.worth import LESS
 from training.learning.examples import known_until
 from training.learning.labels import Labels, label
 from training.progress import Progress, quiet
@@ -171,7 +172,7 @@ def _found(generation: Generation, peers: "_Peers", query: Query, kind: int) -> 
     yield from sources.items()
     yield "union", in_turn(list(sources.values()), most)
     for name in sources:
-        yield f"union − {name}", in_turn([rows for other, rows in sources.items() if other != name], most)
+        yield LESS + name, in_turn([rows for other, rows in sources.items() if other != name], most)
     of_kind = generation.state.arrays.items.categories[: len(generation.state.items), 4] == kind
     catalogue = _legal(generation, query, np.flatnonzero(of_kind).astype(np.int32))
     yield "legal", catalogue

@@ -9,9 +9,10 @@ from training.judging.calibrated import ENOUGH, Calibrated, calibrated
 from training.judging.cohorts import DECILES
 from training.judging.figures import OURS, Row
 from training.judging.recall import DEPTHS, SHOWN
+from training.judging.worth import worth
 from training.reports import pictures
 from training.reports.findings import Findings
-from training.reports.markup import figure, grid, interval, line, scrolled, titles
+from training.reports.markup import figure, grid, interval, line, scrolled, signed, titles
 from training.reports.pictures import short
 
 FEWEST = 20
@@ -44,7 +45,7 @@ def _order(rows: Sequence[Row]) -> list[str]:
 
 
 def _apart(row: Row) -> str:
-    gap = f"{row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+    gap = f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
     return gap if row.p_value is None else f"{gap}, p = {short(row.p_value)}"
 
 
@@ -120,7 +121,7 @@ def exposure(found: Findings) -> str:
     shares = {system: of for system, of in shares.items() if len(of) == DECILES and np.isfinite(of).all()}
     if not {"log", OURS} <= {*shares}:
         return ""
-    counts = f"{next(iter(rows.values())).slates:,} slates of two rows or more"
+    counts = f"{next(iter(rows.values())).slates:,} pages of two videos or more"
     figures = [
         figure(system, "", pictures.tenths(shares["log"], of), counts)
         for system, of in shares.items()
@@ -128,8 +129,8 @@ def exposure(found: Findings) -> str:
     ]
     return (
         "<h2>Who is shown, by duration</h2><p>Videos in tenths of their duration, the shortest left. The line is the "
-        "share of each tenth in what the log showed, a bar its share of first places by each order: what is short is "
-        "completed for being short.</p>"
+        "share of each tenth in what the log showed, a bar its share of first videos of a page by each order: what is "
+        "short is completed for being short.</p>"
         '<p class="note key"><span><i class="t"></i>as the log showed</span><span><i class="n"></i>put first</span></p>'
         + grid(figures)
     )
@@ -179,29 +180,75 @@ def retrieval(found: Findings) -> str:
         + scrolled(
             titles("kind", "system", *depths, "warm @100", "cold @100", "coverage", "new", "union less it"), lines
         )
+        + _worth(found.retrieval)
     )
 
 
-def differences(found: Findings) -> str:
-    """How far ours is above each other system, people drawn alike for both."""
-    rows = {}
-    for row in found.rows:
-        metric, apart, other = row.metric.partition("_diff_vs_")
-        if apart and metric in ("gauc", "ndcg5") and (row.system, row.kind, row.slice) == (OURS, "all", "all"):
-            rows[row.head, metric, other] = row
-    names = list(dict.fromkeys(key[:2] for key, row in rows.items() if min(row.positives, row.pairs) >= FEWEST))
-    if not names:
+def _worth(rows: Sequence[Row]) -> str:
+    """What each source adds to the others."""
+    told = worth(rows)
+    if not told:
         return ""
-    lines = [
-        line(escape(other), *(_difference(rows.get((*name, other))) for name in names), names=1)
-        for other in dict.fromkeys(other for _, _, other in rows)
+    marks = {"adds recall": "better", "adds new items": "better", "costs recall": "worse"}
+    lines = []
+    for one in told:
+        said = f'<span class="{marks.get(one.verdict, "soft")}">{escape(one.verdict)}</span>'
+        apart = (interval(row, sign="+") for row in one.by_depth)
+        cells = (*apart, interval(one.new), interval(one.new_without), said)
+        lines.append(line(escape(one.kind), escape(one.source), *cells))
+    names = (*(f"@{depth}" for depth in DEPTHS), "new with it", "without", "verdict")
+    return (
+        "<p>What a source is worth beside the others: the recall of the union less that of the union without it, and "
+        "the share of what nobody was shown before training ended. A policy should name what adds either.</p>"
+        + scrolled(titles("kind", "source", *names), lines)
+    )
+
+
+def standings(found: Findings) -> str:
+    """A line a system, a column a head: its figure, and under it how far ours is above, people drawn alike for both."""
+    rows = {(row.head, row.metric, row.system): row for row in found.rows if row.kind == row.slice == "all"}
+    names = [
+        (head, metric)
+        for head, metric, system in rows
+        if system == OURS and metric in ("gauc", "ndcg5") and _enough(rows[head, metric, OURS])
     ]
-    head = titles("system", *(head if metric == "gauc" else f"{head}, NDCG@5" for head, metric in names))
-    return f"<details><summary>Ours less each, people drawn alike for both</summary>{scrolled(head, lines)}</details>"
+    systems = [OURS, *dict.fromkeys(system for _, metric, system in rows if metric == "gauc" and system != OURS)]
+    if not names or len(systems) == 1:
+        return ""
+    names = sorted(names, key=lambda name: LED.index(name[0]) if name[0] in LED else len(LED))
+    head = titles("system") + "".join(_counted(rows[*name, OURS]) for name in names)
+    lines = [line(escape(system), *(_stands(rows, *name, system) for name in names), names=1) for system in systems]
+    return (
+        "<p>Under each figure stands how far ours is above it: green where the whole interval is above 0, red where it "
+        f"is below.</p>{scrolled(head, lines)}"
+    )
 
 
-def _difference(row: Row | None) -> str:
-    if row is None or not np.isfinite(row.value):
+LED = ("complete", "click", "long_view", "value")
+"""What stands first: what the project is judged by."""
+
+
+def _enough(row: Row) -> bool:
+    return min(row.positives, row.pairs) >= FEWEST
+
+
+def _counted(row: Row) -> str:
+    """The title of a column, with its counts: they are those of all systems."""
+    name = row.head if row.metric == "gauc" else f"{row.head}, NDCG@5"
+    counts = f"{row.pairs:,} pairs<br>{row.slates:,} slates<br>{row.positives:,} positives"
+    return f"<th>{escape(name)}<br><small>{counts}</small></th>"
+
+
+def _stands(rows: dict[tuple[str, str, str], Row], head: str, metric: str, system: str) -> str:
+    shown = interval(rows.get((head, metric, system)))
+    apart = rows.get((head, f"{metric}_diff_vs_{system}", OURS))
+    return shown if apart is None else f"{shown}<br>{_difference(apart)}"
+
+
+def _difference(row: Row) -> str:
+    if not np.isfinite(row.value):
         return "–"
     mark = "better" if row.low > 0 else "worse" if row.high < 0 else "soft"
-    return f'<span class="{mark}">{row.value:+.3f}</span> <small>{row.low:+.3f} – {row.high:+.3f}</small>'
+    p_value = "" if row.p_value is None else f", p {short(row.p_value)}"
+    ends = f"{signed(row.low)} – {signed(row.high)}{p_value}"
+    return f'<span class="{mark}">{signed(row.value)}</span> <small>{ends}</small>'

@@ -20,7 +20,7 @@ def titles(*names: str) -> str:
     return "".join(f'<th class="{"name" if name in NAMED else ""}">{escape(name)}</th>' for name in names)
 
 
-NAMED = ("head", "system", "holds")
+NAMED = ("head", "system", "source", "holds")
 
 
 def scrolled(head: str, lines: Sequence[str]) -> str:
@@ -43,8 +43,13 @@ def interval(row: Row | None, places: int = 3, sign: str = "") -> str:
     """A figure and its interval; a dash where it is not defined."""
     if row is None or not np.isfinite(row.value):
         return "–"
-    value = short(row.value, places) if not sign else f"{row.value:+.{places}f}"
+    said = signed if sign else short
+    value = said(row.value, places)
     if not np.isfinite(row.low):
         return value
-    ends = (short(end, places) if not sign else f"{end:+.{places}f}" for end in (row.low, row.high))
-    return f"{value} <small>{' – '.join(ends)}</small>"
+    return f"{value} <small>{said(row.low, places)} – {said(row.high, places)}</small>"
+
+
+def signed(value: float, places: int = 3) -> str:
+    """A number with its sign, without the zero before its point."""
+    return ("−" if value < 0 else "+") + short(abs(value), places) if np.isfinite(value) else "–"

@@ -24,6 +24,8 @@ FEWEST = 20
 """A figure of fewer positives or pairs says nothing, and is not drawn."""
 LEAST_PAIRS = 50
 """A part with fewer would come first by chance."""
+SHAPED = 200
+"""A reliability curve of fewer positives is folded away."""
 WORST, MOST_MOVED, DRAWN, LOOKED_AT = 14, 14, 6, 8
 METRICS = ("gauc", "ndcg5", PLAIN, "auc", "gauc_user", "logloss", "ece", "slope", "ratio")
 
@@ -138,7 +140,7 @@ def _systems(found: Findings) -> str:
     return (
         "<h2>Beside the others</h2><p>The share of positive–negative pairs of a page in the right order; the rule is "
         "chance. The last is by gain. A whisker is the 95 % interval when people are drawn again: two that overlap may "
-        f"still differ, since all are judged on the same pages.</p>{grid(figures)}{chapters.differences(found)}"
+        f"still differ, since all are judged on the same pages.</p>{grid(figures)}{chapters.standings(found)}"
         + _table(found.rows, systems)
     )
 
@@ -162,20 +164,22 @@ def _table(rows: Sequence[Row], systems: Sequence[str]) -> str:
 def _reliability(found: Findings) -> str:
     sloped = [row for row in found.rows if row.metric == "slope" and row.system == OURS and row.slice == "all"]
     slopes = {(row.head, row.kind): row for row in sloped}
-    figures = []
+    drawn: tuple[list[str], list[str]] = ([], [])
     for curve in found.reliability:
         slope = slopes.get((curve.head, curve.kind))
         rows, positives = (sum(getattr(point, name) for point in curve.points) for name in ("rows", "positives"))
         words = f"slope {_words(slope)}; {positives:,} of {rows:,}" if slope else f"{positives:,} of {rows:,}"
         kind = "" if curve.kind == "all" else curve.kind
-        figures.append(figure(curve.head, kind, pictures.reliability(curve), words))
-    if not figures:
+        picture = figure(curve.head, kind, pictures.reliability(curve), words)
+        drawn[positives < SHAPED].append(picture)
+    if not any(drawn):
         return ""
+    summary = f"<summary>Of fewer than {SHAPED} positives, where noise draws the curve: {len(drawn[1])}</summary>"
+    rest = f"<details>{summary}{grid(drawn[1])}</details>" if drawn[1] else ""
     return (
         "<h2>Do the probabilities hold?</h2><p>Tenths of the impressions by predicted probability (across), and how "
         "often it happened (up). On the diagonal a prediction means what it says. A slope below 1 is overconfident.</p>"
-        + grid(figures)
-        + chapters.held(found)
+        f"{grid(drawn[0])}{rest}{chapters.held(found)}"
     )
 
 
