@@ -118,11 +118,12 @@ def show(report: Report, earlier: Mapping[str, float]) -> None:
                 table.add_row(*map(cell, row.values()))
         console.print(table)
     if report.ratios:
-        table = Table("ratio", "measured", "bar", "aim", "verdict", *(["earlier"] if earlier else []))
+        names = ("ratio", "measured", "half of the turns", "bar", "aim", "verdict")
+        table = Table(*names, *(["earlier"] if earlier else []))
         for name, ratio in report.ratios.items():
-            table.add_row(
-                name, cell(ratio), *judged(name, ratio), *([compared(name, ratio, earlier)] if earlier else [])
-            )
+            half = " to ".join(map(cell, report.spreads.get(name, ())))
+            before = [compared(name, ratio, earlier)] if earlier else []
+            table.add_row(name, cell(ratio), half, *judged(name, ratio), *before)
         console.print(table)
     for fault in report.faults:
         console.print(f"WRONG: {fault}", style="bold red", markup=False)

@@ -1,5 +1,6 @@
 """Pages at 70 % load while the world changes: rooms start and end each second, ten events come with every page."""
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from typing import NamedTuple
@@ -79,23 +80,29 @@ def tail(address: str, now_ms: int, people: Sequence[str], items: Sequence[str],
 class World:
     """Draws what people and rooms do; nothing is named twice, whatever is run one after the other.
 
-    Rooms that give no ``pulse`` fall silent after a while: a run of minutes wants it.
+    What happens is stamped with the server's time, which is ``now_ms`` as the world is made. Rooms that give no
+    ``pulse`` fall silent after a while: a run of minutes wants it.
     """
 
     def __init__(self, now_ms: int, people: Sequence[str], items: Sequence[str], *, pulse: bool = False) -> None:
         self._pulse = pulse
+        self._start_ms, self._began = now_ms, time.perf_counter()
         self._now_ms = now_ms
         self._people, self._items = people, items
         self._rng = np.random.default_rng(7)
         self._events = self._rooms = 0
 
-    def mix(self, arrivals: DoubleArray, seconds: float) -> tuple[list[Ask], DoubleArray]:
+    def mix(
+        self, arrivals: DoubleArray, seconds: float, deadline_ms: int = PATIENT_MS
+    ) -> tuple[list[Ask], DoubleArray]:
         """Pages when they are due, the events that come with them, rooms each second: asks, and when, in order."""
-        pages = feed_asks(self._people, len(arrivals))
+        self._now_ms = self._start_ms + int(1e3 * (time.perf_counter() - self._began))
+        pages = feed_asks(self._people, len(arrivals), deadline_ms)
         batches = len(arrivals) * EVENTS_A_PAGE // BATCH
         timed = list(zip(arrivals.tolist(), pages, strict=True))
         timed += [(due, self._deeds()) for due in np.linspace(0, seconds, batches, endpoint=False).tolist()]
-        timed += [(second + 0.5, ask) for second in range(int(seconds)) for ask in self._second(second)]
+        for second in range(int(seconds)):
+            timed += [(second + 0.5, ask) for ask in self._second(self._now_ms + 1000 * second)]
         timed.sort(key=lambda one: one[0])
         return [ask for _, ask in timed], np.array([due for due, _ in timed])
 
@@ -109,29 +116,34 @@ class World:
         ]
         return Ask("events", request("POST", "/v1/events", msgspec.json.encode(events)))
 
-    def _second(self, second: int) -> Iterator[Ask]:
-        """What rooms do in a second: some begin, some end, and some of the others give a pulse."""
-        yield from self._change()
-        on_air = self._items[self._rooms + second % PULSE_S :: PULSE_S] if self._pulse else ()
-        for start in range(0, len(on_air), BATCH):
-            names, now_ms = on_air[start : start + BATCH], self._now_ms + 1000 * second
-            pulses = [Event(f"{name}-pulse-{second}-{self._rooms}", now_ms, name, Action.ROOM_PULSE) for name in names]
+    def _second(self, now_ms: int) -> Iterator[Ask]:
+        """What rooms do in a second: some begin, as many of the oldest end, and some of the others give a pulse."""
+        tick, first = self._rooms // ROOMS_A_SECOND, self._rooms
+        self._rooms += ROOMS_A_SECOND
+        new = range(first + len(self._items), self._rooms + len(self._items))
+        yield from self._change(
+            [self._room(n) for n in new], [self._room(n) for n in range(first, self._rooms)], now_ms
+        )
+        # Each has its second of every minute, whoever went before.
+        on_air = [self._room(n) for n in range(tick % PULSE_S, new.stop, PULSE_S) if n >= self._rooms]
+        for start in range(0, len(on_air) if self._pulse else 0, BATCH):
+            pulses = [_event(name, Action.ROOM_PULSE, now_ms, f"-{tick}") for name in on_air[start : start + BATCH]]
             yield Ask("rooms", request("POST", "/v1/events", msgspec.json.encode(pulses)))
 
-    def _change(self) -> Iterator[Ask]:
-        """Rooms put, rooms started, and as many of the oldest ended."""
-        numbers = range(self._rooms, self._rooms + ROOMS_A_SECOND)
-        self._rooms += ROOMS_A_SECOND
-        new = [
-            Item(f"churn-{n}", self._now_ms, Kind.ROOM, title="直播间", author_id=f"host-{n}", category="category-1")
-            for n in numbers
-        ]
-        starts = [self._room(room.item_id, Action.ROOM_START) for room in new]
-        gone = [self._items[n] for n in numbers]
-        ends = [self._room(name, Action.ROOM_END) for name in gone]
-        yield Ask("rooms", request("PUT", "/v1/items", msgspec.json.encode(new)))
+    def _change(self, new: Sequence[str], gone: Sequence[str], now_ms: int) -> Iterator[Ask]:
+        """Rooms put, rooms started, and others ended."""
+        rooms = [Item(n, now_ms, Kind.ROOM, title="直播间", author_id=f"host-{n}", category="category-1") for n in new]
+        starts = [_event(name, Action.ROOM_START, now_ms) for name in new]
+        ends = [_event(name, Action.ROOM_END, now_ms) for name in gone]
+        yield Ask("rooms", request("PUT", "/v1/items", msgspec.json.encode(rooms)))
         yield Ask("rooms", request("POST", "/v1/events", msgspec.json.encode(starts)))
         yield Ask("rooms", request("POST", "/v1/events", msgspec.json.encode(ends)), tuple(n.encode() for n in gone))
 
-    def _room(self, name: str, action: Action) -> Event:
-        return Event(f"{name}-{action}", self._now_ms, name, action)
+    def _room(self, number: int) -> str:
+        """Rooms in the order they began: those that were there, then those that were not."""
+        there = len(self._items)
+        return self._items[number] if number < there else f"churn-{number - there}"
+
+
+def _event(name: str, action: Action, now_ms: int, turn: str = "") -> Event:
+    return Event(f"{name}-{action}{turn}", now_ms, name, action)

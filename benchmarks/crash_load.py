@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.churn import PATIENT_MS
+from features.logs.live import HomeLog
 
 ROOT = Path(__file__).parents[1]
 SENDERS, ASKERS = 2, 1
@@ -51,6 +52,12 @@ def serving(
             yield server
         finally:
             server.kill()
+
+
+def event_ids(home: Path) -> set[str]:
+    """The ids of all events that a home's log holds."""
+    with HomeLog(home / "log", writer=False) as log:
+        return {name for batch in log.read() for name in batch["event_id"].to_pylist() if name}
 
 
 class Load:

@@ -1,6 +1,7 @@
 """What a power cut would take: the write-ahead file cut anywhere, and the calls of a traced server in their order."""
 
 import json
+import math
 import re
 import shutil
 import urllib.request
@@ -15,6 +16,7 @@ HEADER, FRAME = 32, 24 + 4096
 """Bytes of a write-ahead file's head, and of a frame with its page."""
 AS_JSON = {"content-type": "application/json"}
 _CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
+_READS = frozenset({"read", "recvfrom", "recvmsg"})
 _SENDS = frozenset({"write", "writev", "sendto", "sendmsg"})
 
 
@@ -48,12 +50,12 @@ def lost_by_cuts(folder: Path, batches: int) -> tuple[int, int]:
 
 
 def answers_before_sync(home: Path, now_ms: int, batches: int) -> tuple[int, int, int] | str:
-    """Answers to events, syncs of the write-ahead file, and answers with no sync after the last write to the file.
+    """Answers to events, syncs of the write-ahead file, and answers that no sync of what they acknowledge precedes.
 
     Why not, where the system does not let its calls be traced.
     """
     trace = home.parent / "trace"
-    calls = "trace=pwrite64,fdatasync,fsync,write,writev,sendto,sendmsg"
+    calls = ",".join(["trace=pwrite64", "fdatasync", "fsync", *sorted(_READS | _SENDS)])
     before = ["strace", "-f", "-y", "-s", "16", "-o", str(trace), "-e", calls]
     try:
         with serving(home, now_ms, before) as server:
@@ -69,9 +71,13 @@ def answers_before_sync(home: Path, now_ms: int, batches: int) -> tuple[int, int
 
 
 def read_trace(lines: list[str]) -> tuple[int, int, int]:
-    """Answers, syncs and answers too early, of a trace that names the files of its calls."""
-    answers = syncs = early = 0
-    is_dirty, has_synced, syncing = False, False, set[str]()
+    """Answers, syncs and answers too early, of a trace that names the files of its calls; one request at a time.
+
+    A sync covers what was written before it began. An answer is too early where nothing that was written since its
+    request was read is covered, or something that was written is not.
+    """
+    answers = syncs = early = written = covered = 0
+    asked, begun = math.inf, dict[str, int]()
     for line in lines:
         found = _CALL.match(line)
         if found is None:
@@ -79,17 +85,18 @@ def read_trace(lines: list[str]) -> tuple[int, int, int]:
         process, call = found.groups()
         to_log, unfinished = "live.sqlite-wal>" in line, "<unfinished" in line
         if call == "pwrite64" and to_log:
-            is_dirty = True
+            written += 1
         elif call in ("fdatasync", "fsync") and to_log and unfinished:
-            syncing.add(process)
-        elif call in ("fdatasync", "fsync") and (to_log or process in syncing):
-            syncing.discard(process)
+            begun[process] = written
+        elif call in ("fdatasync", "fsync") and (to_log or process in begun):
             syncs += 1
-            is_dirty, has_synced = False, True
+            covered = max(covered, begun.pop(process, written))
+        elif call in _READS and '"POST /v1/events' in line:
+            asked = written
         elif call in _SENDS and "HTTP/1.1 200" in line:
             answers += 1
-            early += is_dirty or not has_synced
-            has_synced = False
+            early += covered <= asked or covered < written
+            asked = math.inf
     return answers, syncs, early
 
 

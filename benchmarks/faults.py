@@ -1,30 +1,37 @@
 """What fails beside a running engine: pages go on, legal and in time or refused by a named error, and none is lost.
 
-Pages go the way that a server's go, by its lane of two threads, without HTTP.
+Pages go the way that a server's go, by its lane of two threads in a process that is settled as a server's is, without
+HTTP. A page that comes late is told with where its time went.
 Faults come in where the real parts meet: a source, the ranker or who reads rows raises or sleeps, the disk takes no
 byte more, the clock leaps; a server of its own runs on a disk whose every sync takes a fifth of a second.
 """
 
 import asyncio
+import gc
 import resource
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.crash import MARKET
+from benchmarks.crash_load import event_ids
 from benchmarks.faults_disk import slow_disk
 from benchmarks.faults_parts import PARTS, failing
 from benchmarks.market import NOW_MS, make_market
-from benchmarks.report import Report, quantiles
+from benchmarks.report import Report, Row, quantiles
+from benchmarks.standstill import Stood, watched
+from benchmarks.witness import Spent, Witness
 from features.errors import HuozhaoError
-from features.logs.live import HomeLog
 from features.records import Action, Event, Item, Kind
 from ranking import Engine, FeedRequest
 from ranking.api import AliveRequest, Feed
 from serving.lane import Lane
+from serving.run import settle
 
 PAGE = 20
 DEADLINE_MS = 50.0
@@ -47,17 +54,20 @@ def measure(times: int, seconds: float) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         make_market(home, MARKET)
-        with Engine.open(home) as engine, asyncio.Runner() as runner:
+        with Engine.open(home) as engine, asyncio.Runner() as runner, watched() as stood, Witness() as witness:
             engine.append([Item(name, NOW_MS, Kind.PRODUCT, listed=False) for name in TAKEN_DOWN], NOW_MS)
             engine.warm(NOW_MS)
-            trial = _Trial(engine, runner, report, times)
-            _parts(trial)
-            _surroundings(trial)
+            trial = _Trial(engine, runner, witness, report, times)
+            with _settled():
+                _parts(trial)
+                _surroundings(trial)
+            report.rows += [late.row(stood) for late in trial.late]
+            report.rows.append(stood.row())
         _kept(report, trial, home)
         slow_disk(report, home, seconds)
     report.ratios |= {
         "faults.pages_failed": float(trial.failed),
-        "faults.pages_late": trial.late / max(trial.pages, 1),
+        "faults.pages_late": len(trial.late) / max(trial.pages, 1),
     }
     if trial.failed:
         report.faults.append(f"{trial.failed} pages failed, were short or held what may not be shown")
@@ -83,6 +93,18 @@ def _surroundings(trial: "_Trial") -> None:
 
 
 @contextmanager
+def _settled() -> Iterator[None]:
+    """As a server's process is while it answers; afterwards as it was."""
+    switch_s = sys.getswitchinterval()
+    settle()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(switch_s)
+
+
+@contextmanager
 def full_disk(most: int) -> Iterator[None]:
     """No file of this process may grow beyond so many bytes, as on a disk that is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -95,8 +117,7 @@ def full_disk(most: int) -> Iterator[None]:
 
 def _kept(report: Report, trial: "_Trial", home: Path) -> None:
     """Whether the log holds what was acknowledged and nothing that was refused."""
-    with HomeLog(home / "log", writer=False) as log:
-        kept = {name for batch in log.read() for name in batch["event_id"].to_pylist()}
+    kept = event_ids(home)
     lost = len(trial.acknowledged - kept)
     unasked = len({name for name in kept if name.startswith("fault-")} - trial.acknowledged)
     report.ratios["faults.acknowledged_lost"] = float(lost)
@@ -104,15 +125,29 @@ def _kept(report: Report, trial: "_Trial", home: Path) -> None:
         report.faults.append(f"{lost} acknowledged events lost, {unasked} refused kept")
 
 
+class _Late(NamedTuple):
+    """A page that came after its deadline: by ``time.perf_counter``, and what the process spent meanwhile."""
+
+    page: str
+    began: float
+    ended: float
+    spent: Spent
+
+    def row(self, stood: Stood) -> Row:
+        took: Row = {"late_page": self.page, "took_ms": 1e3 * (self.ended - self.began)}
+        return took | self.spent._asdict() | {"machine_stood_ms": stood.longest_ms(self.began, self.ended)}
+
+
 class _Trial:
     """Appends and asks for pages under one fault after the other."""
 
-    def __init__(self, engine: Engine, runner: asyncio.Runner, report: Report, times: int) -> None:
+    def __init__(self, engine: Engine, runner: asyncio.Runner, witness: Witness, report: Report, times: int) -> None:
         self.engine = engine
-        self._lane, self._runner = Lane(2), runner
+        self._lane, self._runner, self._witness = Lane(2), runner, witness
         self._report, self._times = report, times
         self.acknowledged: set[str] = set()
-        self.pages = self.failed = self.late = 0
+        self.late: list[_Late] = []
+        self.pages = self.failed = 0
 
     def meet(
         self,
@@ -127,17 +162,16 @@ class _Trial:
         took: list[float] = []
         refused: list[str] = []
         pages: list[Feed] = []
-        late = self.late
         with under:
             for number in range(self._times):
                 refused += self._append(f"fault-{fault}-{number}", now_ms)
                 pages += self._page(f"{fault}-{number}", took)
-                self.late += took[-1] > DEADLINE_MS
         after = self._append(f"fault-{fault}-after", max(now_ms, NOW_MS))
         levels = Counter(f"{page.level} {page.degraded}".strip() for page in pages)
         self._report.rows.append(
             {
-                "fault": fault, "pages": len(pages), "named errors": self._times - len(pages), "late": self.late - late,
+                "fault": fault, "pages": len(pages), "named errors": self._times - len(pages),
+                "late": sum(ms > DEADLINE_MS for ms in took),
                 "made as": ", ".join(f"{count} {level}" for level, count in levels.most_common()),
                 **quantiles(took), "refused": len(refused), "said": refused[0][:60] if refused else "",
             }
@@ -163,7 +197,7 @@ class _Trial:
         self.pages += 1
         request = FeedRequest(user_id="u2", count=PAGE)
         asked = self._lane.compute(DEADLINE_MS, lambda budget: self.engine.feed(request, NOW_MS, name, budget))
-        started = time.perf_counter()
+        before, started = self._witness.spent(), time.perf_counter()
         try:
             page = self._runner.run(asked)
         except HuozhaoError:
@@ -173,7 +207,10 @@ class _Trial:
             self.failed += 1
             return []
         finally:
-            took.append(1e3 * (time.perf_counter() - started))
+            ended = time.perf_counter()
+            took.append(1e3 * (ended - started))
+            if took[-1] > DEADLINE_MS:
+                self.late.append(_Late(name, started, ended, self._witness.since(before)))
         items = tuple(item.item_id for item in page.items)
         still = self.engine.alive(AliveRequest(item_ids=items, user_id="u2"), NOW_MS).item_ids if items else ()
         self.failed += len(items) != PAGE or still != items or not set(items).isdisjoint(TAKEN_DOWN)

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.churn import PATIENT_MS
-from benchmarks.crash_load import serving
+from benchmarks.crash_load import event_ids, serving
 from benchmarks.market import NOW_MS
 from benchmarks.report import Report, quantiles
-from features.logs.live import HomeLog
 
 SYNC_MS = 200
 """What every sync takes longer; strace holds the call up, so that nothing of ours is in on it."""
@@ -35,15 +34,13 @@ def slow_disk(report: Report, home: Path, seconds: float) -> None:
     except RuntimeError as error:
         report.rows.append({"disk": "slow", "skipped": f"strace cannot hold up calls here: {error}"})
         return
-    with HomeLog(home / "log", writer=False) as log:
-        kept = {name for batch in log.read() for name in batch["event_id"].to_pylist()}
     waited = sum(took > PAGE_MS for took in found.pages)
     for what, took in (("pages", found.pages), ("acknowledgements", found.acks)):
         report.rows.append({"disk": f"every sync takes {SYNC_MS} ms", "what": what, "n": len(took), **quantiles(took)})
     report.ratios["faults.pages_behind_syncs"] = waited / len(found.pages)
     if min(found.acks) < SYNC_MS:
         report.faults.append("slow disk: an event was acknowledged before its sync was over")
-    if lost := len(found.acknowledged - kept):
+    if lost := len(found.acknowledged - event_ids(home)):
         report.faults.append(f"slow disk: {lost} acknowledged events lost")
     report.faults += found.faults
 

@@ -1,11 +1,13 @@
 """Feature rows of 1,000 candidates read from a big state, beside plain look-ups of as many finished rows."""
 
 from collections.abc import Callable
+from itertools import cycle
 
 import numpy as np
 
 from benchmarks.market import NOW_MS, Market, reader_of, sample_rows, state_of, train
-from benchmarks.report import Report, interleaved, quantiles
+from benchmarks.report import Report, interleaved, quantiles, times_as_long
+from features.reader import Reader
 from features.records import Context
 from features.state import FeatureState
 from features.types import AnyArray, FloatArray, RowArray
@@ -27,46 +29,44 @@ def measure(market: Market, times: int) -> Report:
     report = Report("hydrate")
     state, reader = state_of(market), reader_of(market)
     reader.catch_up(state, state.described())
-    rng = np.random.default_rng(5)
     bundle = train(market, reader, sample_rows(market, reader, state))
     kept = ItemCodes(Forest.from_model_texts(bundle.models), reader)
     kept.catch_up(state, np.arange(len(state.items), dtype=np.int32))
-    matrix = rng.random((len(state.items), COLUMNS), np.float32)
-    columns = np.asfortranarray(matrix)
-    users_of = iter(rng.integers(1, len(state.users), 10_000).tolist())
-
-    def drawn() -> RowArray:
-        return rng.integers(1, len(state.items), CANDIDATES).astype(np.int32)
-
-    def ours() -> FloatArray:
-        return reader.rows(state, next(users_of), drawn(), NOW_MS, Context("feed"))
-
-    def as_served() -> AnyArray:
-        return kept.coded(state, next(users_of), drawn(), NOW_MS, Context("feed")).table.T
-
-    def by_row() -> FloatArray:
-        return matrix.take(drawn(), axis=0)
-
-    def by_column() -> FloatArray:
-        return columns[drawn()]
-
-    runs: dict[str, Callable[[], AnyArray]] = {
-        "huozhao: read from the state": ours,
-        "huozhao: as served, codes and counters": as_served,
-        "numpy: take, row-major": by_row,
-        "numpy: index, column-major": by_column,
-    }
+    rng = np.random.default_rng(5)
+    runs = _runs(state, reader, kept, rng)
     # Each draws its candidates anew, or caches would tell of the last turn; all pay for the draw alike.
     spent = interleaved([*runs.values()], times)
     for (system, read), took in zip(runs.items(), spent, strict=True):
-        rows, width = len(drawn()), read().shape[1]
-        per_second = 1e3 * rows / float(np.median(took))
-        size = {"items": len(state.items) - 1, "rows": rows, "columns": width}
+        per_second = 1e3 * CANDIDATES / float(np.median(took))
+        size = {"items": len(state.items) - 1, "rows": CANDIDATES, "columns": read().shape[1]}
         report.rows.append({"system": system, **size, "rows_per_second": per_second, **quantiles(took)})
-    report.ratios["hydrate.vs_take"] = float(np.median(spent[0]) / np.median(spent[2]))
-    report.ratios["hydrate.as_served_vs_take"] = float(np.median(spent[1]) / np.median(spent[2]))
-    _check(report, state, drawn(), lambda rows: reader.rows(state, 1, rows, NOW_MS, Context("feed")))
+    report.keep("hydrate.vs_take", *times_as_long(spent[0], spent[2]))
+    report.keep("hydrate.as_served_vs_take", *times_as_long(spent[1], spent[2]))
+    _check(report, state, _drawn(state, rng), lambda rows: reader.rows(state, 1, rows, NOW_MS, Context("feed")))
     return report
+
+
+def _runs(
+    state: FeatureState, reader: Reader, kept: ItemCodes, rng: np.random.Generator
+) -> dict[str, Callable[[], AnyArray]]:
+    """Ways to the rows of random candidates."""
+    users_of = cycle(rng.integers(1, len(state.users), 10_000).tolist())
+    matrix = rng.random((len(state.items), COLUMNS), np.float32)
+    columns = np.asfortranarray(matrix)
+    return {
+        "huozhao: read from the state": lambda: reader.rows(
+            state, next(users_of), _drawn(state, rng), NOW_MS, Context("feed")
+        ),
+        "huozhao: as served, codes and counters": lambda: (
+            kept.coded(state, next(users_of), _drawn(state, rng), NOW_MS, Context("feed")).table.T
+        ),
+        "numpy: take, row-major": lambda: matrix.take(_drawn(state, rng), axis=0),
+        "numpy: index, column-major": lambda: columns[_drawn(state, rng)],
+    }
+
+
+def _drawn(state: FeatureState, rng: np.random.Generator) -> RowArray:
+    return rng.integers(1, len(state.items), CANDIDATES).astype(np.int32)
 
 
 def _check(report: Report, state: FeatureState, rows: RowArray, read: Callable[[RowArray], FloatArray]) -> None:

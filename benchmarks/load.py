@@ -34,7 +34,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 # Where answers arrive: room made anew for each would be mapped and cleared by the kernel every time.
 _ROOM = memoryview(bytearray(1 << 18))
 _ACCEPTED = b'"accepted"'
-_WHOLE = b'"level":"full"'
+_LEVEL = re.compile(rb'"level":"([a-z]+)"')
 _ITEM = re.compile(rb'"item_id":"([^"]*)"')
 
 
@@ -51,8 +51,8 @@ class Heard:
     """What came of asks, in the order they were answered: times in seconds since the run began.
 
     kind (n,) str; due and done (n,) float64; status, items and accepted (n,) int64: how many items a page holds and
-    how many records were taken; whole (n,) bool, pages of the first rung; lag_ms (n,) float64; ``dead`` names rooms
-    shown after their end was acknowledged.
+    how many records were taken; level (n,) str, the rung of a page, empty where there is none; lag_ms (n,) float64;
+    ``dead`` names rooms shown after their end was acknowledged; ``began`` is when, by ``time.perf_counter``.
     """
 
     kind: NDArray[np.str_]
@@ -61,9 +61,16 @@ class Heard:
     status: IntArray
     items: IntArray
     accepted: IntArray
-    whole: BoolArray
+    level: NDArray[np.str_]
     lag_ms: DoubleArray
     dead: tuple[str, ...]
+    began: float = 0.0
+
+    @property
+    def whole(self) -> BoolArray:
+        """Which answers are pages of the first rung."""
+        whole: BoolArray = self.level == "full"
+        return whole
 
     @property
     def is_void(self) -> bool:
@@ -153,6 +160,13 @@ def load(address: str, asks: Sequence[Ask], due: DoubleArray | None, connections
     return heard
 
 
+def by_second(moments: DoubleArray, counts: IntArray) -> IntArray:
+    """Sums of counts (n,) by the whole second that their moments (n,) are of; of a run of less than one, of all."""
+    seconds = moments.astype(np.int64)
+    summed: IntArray = np.bincount(seconds, counts)[: max(int(seconds.max()), 1)].astype(np.int64)
+    return summed
+
+
 def pin(core: int) -> bool:
     """Keep this process on a core; false where the system cannot, or has only one."""
     if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
@@ -230,7 +244,7 @@ class _Run:
         self._selector = selectors.DefaultSelector()
         for line in lines:
             self._selector.register(line.socket, selectors.EVENT_READ, line)
-        self._heard: list[tuple[int, float, float, int, int, int, bool]] = []
+        self._heard: list[tuple[int, float, float, int, int, int, str]] = []
         self._lag: list[float] = []
         self._ended: dict[bytes, float] = {}
         self._dead: list[str] = []
@@ -281,12 +295,13 @@ class _Run:
         shown = _ITEM.findall(answer) if ask.kind == "feed" else ()
         self._dead += [room.decode() for room in shown if self._ended.get(room, line.sent) < line.sent]
         accepted = 0 if ask.kind == "feed" else answer.count(_ACCEPTED)
-        whole = bool(shown) and _WHOLE in answer
-        self._heard.append((line.ask, line.sent, now, int(answer[9:12]), len(shown), accepted, whole))
+        rung = _LEVEL.search(answer) if shown else None
+        level = rung[1].decode() if rung else ""
+        self._heard.append((line.ask, line.sent, now, int(answer[9:12]), len(shown), accepted, level))
 
     def _result(self, due: DoubleArray) -> Heard:
         columns = (np.array(column) for column in zip(*self._heard, strict=True))
-        asked, sent, done, status, items, accepted, whole = columns
+        asked, sent, done, status, items, accepted, level = columns
         return Heard(
             kind=np.array([self._asks[at].kind for at in asked.tolist()]),
             due=sent if self._due is None else due[asked],
@@ -294,7 +309,8 @@ class _Run:
             status=status,
             items=items,
             accepted=accepted,
-            whole=whole,
+            level=level,
             lag_ms=np.array(self._lag or [0.0]),
             dead=tuple(self._dead),
+            began=self._start,
         )

@@ -96,6 +96,7 @@ CURVES = {
     },
     "soak": {
         "feed and events, 70 %, Poisson: feed": "pages",
+        "feed and events, 70 %, 50 ms: feed": "pages, 50 ms",
         "feed and events, 70 %, Poisson: events": "events",
         "effect: a room starts": "a room starts",
         "effect: a room ends": "a room ends",

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from llvmlite import binding
 
+from features.types import AnyArray
+
 Row = dict[str, str | float]
 PACKAGES = (
     "faiss-cpu", "hnswlib", "lightgbm", "litestar", "llvmlite", "msgspec", "numba", "numpy", "onnxruntime", "pyarrow",
@@ -61,23 +63,34 @@ def threads() -> int:
 class Report:
     """Rows of figures, ratios by name, and the faults that make the run fail.
 
-    The machine is told as it is when the report is begun: a load generator pins its process to a core later.
+    ``spreads`` are the lower and the upper quartile of a ratio over the turns of the run, or its seconds, where it has
+    any. The machine is told as it is when the report is begun: a load generator pins its process to a core later.
     """
 
     benchmark: str
     rows: list[Row] = field(default_factory=list)
     ratios: dict[str, float] = field(default_factory=dict)
+    spreads: dict[str, tuple[float, float]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     began_on: dict[str, str | int | bool] = field(default_factory=machine)
+    began: str = field(default_factory=lambda: time.strftime("%Y-%m-%d", time.gmtime()))
+
+    def keep(self, name: str, ratio: float, turns: Sequence[float] | AnyArray) -> None:
+        """Keep a ratio, and what it was by turn or by second."""
+        self.ratios[name] = ratio
+        lower, upper = np.quantile(np.asarray(turns, np.float64), [0.25, 0.75]).tolist()
+        self.spreads[name] = lower, upper
 
     def as_json(self) -> dict[str, object]:
         """What ``--json`` writes."""
         return {
             "benchmark": self.benchmark,
+            "date": self.began,
             "machine": self.began_on,
             "versions": versions(),
             "rows": self.rows,
             "ratios": self.ratios,
+            "spreads": self.spreads,
             "faults": self.faults,
         }
 
@@ -97,6 +110,12 @@ def interleaved(runs: Sequence[Callable[[], object]], times: int) -> list[list[f
             if turn:
                 list_of.append(1e3 * (time.perf_counter() - start))
     return took
+
+
+def times_as_long(took: Sequence[float], beside: Sequence[float]) -> tuple[float, list[float]]:
+    """How many times as long as another something took in turns: the medians' ratio, and that of every turn."""
+    each = [over / under for over, under in zip(took, beside, strict=True)]
+    return float(np.median(took) / np.median(beside)), each
 
 
 def quantiles(took: Sequence[float]) -> Row:

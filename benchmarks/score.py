@@ -11,7 +11,7 @@ from typing import NamedTuple
 import lightgbm as lgb
 import numpy as np
 
-from benchmarks.report import Report, Row, interleaved, quantiles
+from benchmarks.report import Report, Row, interleaved, quantiles, times_as_long
 from benchmarks.score_peers import Scores, peers
 from features.types import DoubleArray, FloatArray
 from ranking.forest.trees import Forest
@@ -62,33 +62,30 @@ def measure(plan: Plan) -> Report:
     def floats() -> DoubleArray:
         return forest.raw(rows)
 
-    lightgbm, exact = _lightgbm(boosters, rows), list[float]()
-    report.ratios["score.vs_lightgbm"], _ = turns.taken("", floats, "lightgbm", lightgbm, lightgbm())
+    lightgbm, exact = _lightgbm(boosters, rows), list[_Beside]()
+    report.keep("score.vs_lightgbm", *turns.taken("", floats, "lightgbm", lightgbm, lightgbm()).times)
     lightgbm_served = _lightgbm(boosters, served)
-    report.ratios["score.as_served_vs_lightgbm"], _ = turns.taken(
-        ", as served", as_served, "lightgbm, as served", lightgbm_served, lightgbm_served()
-    )
+    beside = turns.taken(", as served", as_served, "lightgbm, as served", lightgbm_served, lightgbm_served())
+    report.keep("score.as_served_vs_lightgbm", *beside.times)
     with tempfile.TemporaryDirectory() as folder:
         for name, peer in peers(boosters, rows, Path(folder)).items():
-            ratio, apart = turns.taken(f", beside {name}", floats, name, peer, lightgbm())
-            exact += [ratio] if apart <= CLOSE else []
+            beside = turns.taken(f", beside {name}", floats, name, peer, lightgbm())
+            exact += [beside] if beside.apart <= CLOSE else []
     if exact:
-        report.ratios["score.vs_best_peer"] = min(exact)
-    report.ratios["score.two_threads_vs_one"] = _two_threads(turns, floats)
-    row, report.ratios["score.load_seconds"] = _loading(texts, rows, plan)
-    report.rows.append(row)
+        report.keep("score.vs_best_peer", *min(beside.times for beside in exact))
+    report.keep("score.two_threads_vs_one", *_two_threads(turns, floats))
+    took = np.array([_in_a_new_process(texts, rows) for _ in range(plan.loads)])
+    load, first = np.median(took, axis=0).tolist()
+    row: Row = {"system": "huozhao, loading in a new process", "trees": HEADS * plan.trees, "loads": plan.loads}
+    report.rows.append(row | {"load_seconds": load, "first_scores_seconds": first})
+    report.keep("score.load_seconds", load, took[:, 0])
     return report
 
 
-def _loading(texts: dict[str, str], rows: FloatArray, plan: Plan) -> tuple[Row, float]:
-    """How long a process that has just begun takes to make a scorer of model texts, and to its first scores."""
-    took = []
-    for _ in range(plan.loads):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-            took.append(fresh.submit(_loaded, texts, rows).result())
-    load, first = np.median(took, axis=0).tolist()
-    row: Row = {"system": "huozhao, loading in a new process", "trees": HEADS * plan.trees, "loads": plan.loads}
-    return row | {"load_seconds": load, "first_scores_seconds": first}, load
+def _in_a_new_process(texts: dict[str, str], rows: FloatArray) -> tuple[float, float]:
+    """Seconds that a process which has just begun takes to make a scorer of model texts, and to its first scores."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_loaded, texts, rows).result()
 
 
 def _loaded(texts: dict[str, str], rows: FloatArray) -> tuple[float, float]:
@@ -97,6 +94,13 @@ def _loaded(texts: dict[str, str], rows: FloatArray) -> tuple[float, float]:
     load = time.perf_counter() - started
     forest.raw(rows)
     return load, time.perf_counter() - started
+
+
+class _Beside(NamedTuple):
+    """How many times as long a system takes as we do, in all and by turn, and how far its scores are off."""
+
+    times: tuple[float, list[float]]
+    apart: float
 
 
 @dataclass(frozen=True)
@@ -111,18 +115,18 @@ class _Turns:
         row: Row = {"system": system, "size": self.size, "threads": threads, "max_difference": apart}
         self.report.rows.append(row | quantiles(took))
 
-    def taken(self, how: str, ours: Scores, name: str, theirs: Scores, right: DoubleArray) -> tuple[float, float]:
-        """How many times as long a system takes as we do, in turn with us alone, and how far its scores are off."""
+    def taken(self, how: str, ours: Scores, name: str, theirs: Scores, right: DoubleArray) -> _Beside:
+        """How a system does in turn with us alone."""
         took = interleaved([ours, theirs], self.times)
         apart = [float(np.abs(score() - right).max()) for score in (ours, theirs)]
         self.add(f"huozhao{how}", 1, apart[0], took[0])
         self.add(name, 1, apart[1], took[1])
         if apart[0] != 0:
             self.report.faults.append(f"huozhao{how}: scores differ from LightGBM's by up to {apart[0]}")
-        return float(np.median(took[1]) / np.median(took[0])), apart[1]
+        return _Beside(times_as_long(took[1], took[0]), apart[1])
 
 
-def _two_threads(turns: _Turns, score: Scores) -> float:
+def _two_threads(turns: _Turns, score: Scores) -> tuple[float, list[float]]:
     """How many times as many requests two threads score in a second as one does, each scoring whole requests.
 
     The row of two threads says how much of the clock a request takes up while both score.
@@ -140,7 +144,7 @@ def _two_threads(turns: _Turns, score: Scores) -> float:
     if apart != 0:
         turns.report.faults.append(f"huozhao: two threads' scores differ from one's by up to {apart}")
     turns.add("huozhao, two threads, a request", 2, apart, [ms / (2 * REQUESTS) for ms in two])
-    return float(2 * np.median(one) / np.median(two))
+    return times_as_long([2 * ms for ms in one], two)
 
 
 def _lightgbm(boosters: list[lgb.Booster], x: FloatArray) -> Scores:

@@ -69,10 +69,7 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
             beside,
             any_host=settings.allow_remote,
         )
-        sys.setswitchinterval(SWITCH_S)
-        # What is there now stays: a collection that looked at all of it would hold up every page.
-        gc.collect()
-        gc.freeze()
+        settle()
         config = uvicorn.Config(
             app,
             http=prompt_protocol(app.turnstile),
@@ -87,6 +84,16 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
         announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[bound])
+
+
+def settle() -> None:
+    """Ready this process for pages: threads take short turns, and no collection looks at what is there now.
+
+    One that looked at all of it would hold up a page by more than its deadline.
+    """
+    sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()
 
 
 def _traces() -> Tracing:

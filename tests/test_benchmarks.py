@@ -64,7 +64,7 @@ def test_a_run_finds_no_wrong_result_and_writes_the_documented_shape(
 ) -> None:
     report = reports[name]
     rows, ratios, machine = report["rows"], report["ratios"], report["machine"]
-    assert report.keys() == {"benchmark", "machine", "versions", "rows", "ratios", "faults"}
+    assert report.keys() == {"benchmark", "date", "machine", "versions", "rows", "ratios", "spreads", "faults"}
     assert report["faults"] == []
     assert isinstance(machine, dict)
     assert machine.keys() >= {"processor", "cores", "threads", "avx2", "avx512f", "system", "python"}
@@ -75,6 +75,10 @@ def test_a_run_finds_no_wrong_result_and_writes_the_documented_shape(
     assert isinstance(ratios, dict)
     assert ratios.keys() >= RATIOS[name]
     assert all(isinstance(ratio, float) and ratio > 0 for ratio in ratios.values())
+    spreads = report["spreads"]
+    assert isinstance(spreads, dict)
+    assert all(0 < lower <= upper for lower, upper in spreads.values())
+    assert spreads.keys() <= ratios.keys()
 
 
 def test_peers_score_the_same_trees(reports: dict[str, Mapping[str, object]]) -> None:

@@ -11,8 +11,9 @@ import pytest
 from benchmarks import people, scale, train
 from benchmarks.__main__ import run_all
 from benchmarks.bars import BARS, Bar
-from benchmarks.doc import MARKED, PAGE, rewritten, section
+from benchmarks.doc import MARKED, PAGE, rewritten, section, verdicts
 from benchmarks.plots import CURVES, DRAWN, ONE_IN, PICTURES, RESULTS, draw
+from benchmarks.report import Report
 from seeds.world import Size
 
 ROOT = Path(__file__).parents[2]
@@ -131,11 +132,29 @@ def test_the_page_says_what_the_committed_results_say() -> None:
     text = PAGE.read_text("utf-8")
     assert text == rewritten(text), "stale: run python -m benchmarks.doc"
     marked = {found[1] for found in MARKED.findall(text)}
+    assert "verdicts" in marked
     assert marked >= {file.stem for file in RESULTS.glob("*.json")}
 
 
 def test_a_benchmark_without_a_result_claims_nothing() -> None:
     assert "Not measured" in section("nowhere")
+
+
+def test_a_bar_that_a_result_says_nothing_of_is_shown_as_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = Report("soak", ratios={"soak.errors": 2.0})
+    report.keep("soak.p50_ms", 5.0, [4.0, 5.0, 6.0])
+    (tmp_path / "soak.json").write_text(json.dumps(report.as_json()))
+    monkeypatch.setattr("benchmarks.doc.RESULTS", tmp_path)
+    text = section("soak")
+    assert "| `soak.errors` | 2 |  | <= 0 |  | missed |" in text
+    assert "| `soak.p50_ms` | 5 | 4.5 to 5.5 |  |  |  |" in text
+    assert "| `soak.dead_rooms` |  |  | <= 0 |  | not measured |" in text
+    assert report.began in text
+    assert f"Of {len(BARS)} ratios that have a bar or an aim 0 meet it." in verdicts()
+    assert "| `soak.errors` | 2 |  | <= 0 |  | missed |" in verdicts()
+    assert "| `crash.duplicated` |  |  | <= 0 |  | not measured |" in verdicts()
 
 
 def test_committed_pictures_are_of_the_committed_results(tmp_path: Path) -> None:

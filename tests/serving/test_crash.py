@@ -35,12 +35,18 @@ def test_no_cut_of_the_write_ahead_file_takes_what_was_acknowledged(tmp_path: Pa
 
 
 def test_a_trace_tells_answers_that_a_sync_covers_from_those_that_come_too_early() -> None:
+    ask = '9  read(3<socket:[1]>, "POST /v1/events "..., 65536) = 222'
     write, sync = "7  pwrite64(5</h/live.sqlite-wal>, ...) = 4096", "7  fdatasync(5</h/live.sqlite-wal>) = 0"
     answer = '9  sendto(3<socket:[1]>, "HTTP/1.1 200 OK\\r"..., 99) = 99'
     begun, ended = "7  fdatasync(5</h/live.sqlite-wal> <unfinished ...>", "7  <... fdatasync resumed>) = 0"
-    assert read_trace([write, sync, answer, write, begun, ended, answer]) == (2, 2, 0)
-    assert read_trace([write, sync, answer, write, answer, sync]) == (2, 2, 1)
-    assert read_trace([write, begun, answer, ended]) == (1, 1, 1)
+    assert read_trace([ask, write, sync, answer, ask, write, begun, ended, answer]) == (2, 2, 0)
+    assert read_trace([ask, write, sync, answer, ask, write, answer, sync]) == (2, 2, 1)
+    assert read_trace([ask, write, begun, answer, ended]) == (1, 1, 1)
+    # What was written after a sync began is not covered by it.
+    assert read_trace([ask, write, begun, write.replace("7", "8", 1), ended, answer]) == (1, 1, 1)
+    # Nor does a sync of what was asked before, however late, cover what was asked since.
+    assert read_trace([ask, write, sync, answer, write, sync, ask, answer]) == (2, 2, 1)
+    assert read_trace([write, sync, answer]) == (1, 1, 1)
 
 
 def test_a_snapshot_beside_a_server_holds_all_that_was_acknowledged_before(home: Path) -> None:
