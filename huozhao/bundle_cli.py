@@ -154,7 +154,7 @@ def diff(before: str, after: str = "current", /, *, home: Home = None) -> None:
 
 
 def promote(bundle: str, /, *, home: Home = None, reason: str = "") -> None:
-    """Make a bundle the current one; a server takes it up within seconds.
+    """Make a bundle the current one, if it is not worse than that is; a server takes it up within seconds.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def promote(bundle: str, /, *, home: Home = None, reason: str = "") -> None:
     home
         The home whose bundle it is.
     reason
-        Kept in the file of promotions.
+        Make it current whatever the gate says, at once, and keep this reason in the file of promotions.
     """
     from huozhao import bundles
 

@@ -28,7 +28,7 @@ from training.learning.drift import REFERENCE
 from training.learning.grower import Growth
 from training.learning.pipeline import Learned, learn
 from training.learning.recipe import Recipe
-from training.publish import REPORT, Published, findings_of, publish, report_of
+from training.publish import REPORT, Published, findings_of, publish, report_of, told_of, verdict_of
 from training.reports.findings import Findings
 from training.served import Held, served
 
@@ -81,7 +81,9 @@ def _say_what_became_of(learned: Learned, made: Published, home: Path) -> None:
         print(f"Report: {made.place / REPORT}")
     if made.promotion is None and made.verdict.against != version:
         what = f"Bundle {version} is kept, not promoted: {made.verdict.reason}."
-        way_out = f"{made.verdict.against} is still served. Promote it with --force REASON, or `huozhao promote`."
+        way_out = (
+            f"{made.verdict.against} is still served. Promote it with --force REASON, or `huozhao promote --reason`."
+        )
         raise TrainingError(what, way_out)
     why = f" ({made.promotion.reason})" if made.promotion else ", as before"
     print(f"Bundle {version} is current in {home}{why}.")
@@ -157,14 +159,26 @@ def diff(home: Path, before: str, after: str) -> None:
 
 
 def promote(home: Path, name: str, *, reason: str) -> None:
-    """Make a bundle the current one."""
+    """Make a bundle the current one, if the gate lets it or a reason is given."""
     homes.refuse_missing(home)
     bundles = home / "bundles"
     version = find(bundles, name)
     if registry.current_version(bundles) == version:
         print(f"Bundle {version} is current in {home} already.")
         return
-    _told(home, registry.promote(bundles, version, wall_ms(), how="by hand", reason=reason or "by hand"))
+    if reason:
+        verdict = told_of(bundles, version)
+    else:
+        with homes.open_log(home) as log, Stages() as stages:
+            verdict = verdict_of(log, bundles, version, timer=time.perf_counter, progress=stages)
+    if reason and (verdict is None or verdict.passed):
+        _told(home, registry.promote(bundles, version, wall_ms(), how="by hand", reason=reason, verdict=verdict))
+        return
+    entry = registry.admit(bundles, verdict, wall_ms(), force=reason) if verdict else None
+    if entry is None:
+        what = f"Bundle {version} is not promoted: {verdict.reason if verdict else 'nothing judged it'}."
+        raise TrainingError(what, "Give --reason WHY to promote it all the same; it is kept.")
+    _told(home, entry)
 
 
 def rollback(home: Path, *, reason: str) -> None:

@@ -11,17 +11,16 @@ from huozhao.show import FEWEST
 from training import Row
 from training.baselines.systems import BASELINES
 from training.judging.calibrated import ENOUGH, calibrated
-from training.judging.figures import OURS, SLICED
+from training.judging.cold import JUDGED, beside_best
+from training.judging.figures import OURS
 from training.judging.recall import DEPTHS, SHOWN
 from training.judging.worth import worth
-
-COLUMNS = (("complete", "gauc"), ("like", "gauc"), ("click", "gauc"), ("long_view", "gauc"), ("value", "ndcg5"))
 
 
 def standings(rows: Sequence[Row]) -> RenderableType:
     """Counts, a line a system (order by head within slates, NDCG@5 by gain), ours less each, what each learned."""
     found = {(row.system, row.head, row.metric): row for row in rows if row.kind == row.slice == "all"}
-    shown = [column for column in COLUMNS if (OURS, *column) in found]
+    shown = [column for column in JUDGED if (OURS, *column) in found]
     table, differences = _table("system", *(head for head, _ in shown)), _table("ours − …", *(h for h, _ in shown))
     for name in ("pairs", "slates", "positives"):
         table.add_row(name, *(f"{getattr(found[OURS, *column], name):,}" for column in shown), style="dim")
@@ -44,22 +43,12 @@ def _verdict(row: Row) -> str:
 
 def cold(rows: Sequence[Row]) -> RenderableType:
     """Ours beside the best other system, where people or items were unknown when training ended."""
-    found = {(row.slice, row.system, row.head, row.metric): row for row in rows if row.kind == "all"}
     table = _table("slice", "head", "pairs", "ours", "best", "", "ours − best", "worse")
-    for name in ("user=cold", "item=cold"):
-        for head, metric in COLUMNS:
-            ours = found.get((name, OURS, head, metric))
-            others = [found[name, other, head, metric] for other in SLICED[1:] if (name, other, head, metric) in found]
-            if ours is None or not others:
-                continue
-            best = max(others, key=lambda row: row.value if math.isfinite(row.value) else -math.inf)
-            above = found.get((name, OURS, head, f"{metric}_diff_vs_{best.system}"))
-            worse = "–" if above is None or not math.isfinite(above.high) else "yes" if above.high < 0 else "no"
-            shown = best.system if math.isfinite(best.value) else "–"
-            table.add_row(name, head, f"{ours.pairs:,}", _cell(ours), shown, _cell(best), _cell(above, "+"), worse)
-    under = (
-        "The best of those that are judged by slice. Worse: its interval lies below 0. Too few pairs give no figure."
-    )
+    for one in beside_best(rows, tuple(BASELINES)):
+        shown = one.best.system if one.best else "–"
+        cells = (_cell(one.ours), shown, _cell(one.best), _cell(one.apart, "+"), one.worse)
+        table.add_row(one.ours.slice, one.ours.head, f"{one.ours.pairs:,}", *cells)
+    under = "The best of all baselines. Worse: the interval of ours less it lies below 0. Too few pairs give no figure."
     return Group(table, Text(under, "dim"))
 
 

@@ -10,10 +10,13 @@ import pytest
 
 from huozhao import show, show_bundles
 from huozhao.cli import main
+from ranking.bundles.attached import attach
 from ranking.bundles.versions import versions_of
 from training import registry
 from training.baselines.systems import AT_TRAINING
+from training.gate import Check, Verdict
 from training.publish import findings_of
+from training.reports.findings import to_json
 from training.served import Held
 
 
@@ -99,9 +102,37 @@ def test_one_command_goes_back_and_one_forth(home: Path, capsys: pytest.CaptureF
     new = registry.current_version(home / "bundles")
     assert f"in place of {new}" in said(capsys, home, "rollback", "--reason", "complaints")
     assert registry.promotions(home / "bundles")[-1].reason == "complaints"
-    assert new in said(capsys, home, "promote", new[:7])
+    assert new in said(capsys, home, "promote", new[:7], "--reason", "it was not that")
+    assert registry.promotions(home / "bundles")[-1].reason.startswith("it was not that")
     assert "already" in said(capsys, home, "promote", new)
     assert "has no 'nothing'" in said(capsys, home, "promote", "nothing", code=2)
+
+
+def test_a_bundle_that_is_worse_is_promoted_by_hand_with_a_reason_alone(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundles = home / "bundles"
+    new = registry.current_version(bundles)
+    said(capsys, home, "rollback")
+    old, found = registry.current_version(bundles), findings_of(bundles / new)
+    assert found is not None
+    worse = Check("gauc", "click", 0.5, 0.6, -0.1, -0.15, -0.05, 100, 500, worse=True)
+    for checks, code in (((worse,), 2), ((msgspec.structs.replace(worse, worse=False),), 0)):
+        verdict = Verdict(new, old, 1, 2, checks)
+        attach(bundles / new, {"metrics.json": to_json(msgspec.structs.replace(found, verdict=verdict))})
+        line = said(capsys, home, "promote", new, code=code)
+        if code:
+            assert "is not promoted: gauc of click: 0.5000 beside 0.6000" in line
+            assert registry.current_version(bundles) == old
+            said(capsys, home, "promote", new, "--reason", "the old one is dear")
+            last = registry.promotions(bundles)[-1]
+            assert (last.how, last.checks) == ("forced", (worse,))
+            assert last.reason.startswith("the old one is dear (the gate: gauc of click")
+            said(capsys, home, "rollback")
+    assert registry.promotions(bundles)[-1].how == "gate"
+    # Of what it has not been asked beside this one, the gate is asked now.
+    code = main(["promote", old, "--home", str(home)])
+    assert (code, registry.promotions(bundles)[-1].version) in ((0, old), (2, new))
 
 
 def test_a_report_is_where_it_says_and_shown_in_a_browser(

@@ -120,6 +120,27 @@ def report_of(
     return found
 
 
+def verdict_of(
+    log: EventLog, bundles: Path, version: str, *, timer: Callable[[], float], progress: Progress = quiet
+) -> Verdict:
+    """What the gate says of a bundle beside the current one: what it said already, or judged now."""
+    against = current_version(bundles)
+    told = told_of(bundles, version)
+    if told is not None:
+        return told
+    bundle = load(bundles / version)
+    read, why = _read(log, bundle, (), progress)
+    theirs = _read_before(bundles, against, bundle, read, progress)
+    return _verdict(log, bundles, against, bundle, read, theirs, why, timer, progress)
+
+
+def told_of(bundles: Path, version: str) -> Verdict | None:
+    """What the gate said of a bundle when it was trained; None where it was held against another than is current."""
+    found = _findings(bundles / version)
+    verdict = found.verdict if found else None
+    return verdict if verdict is not None and verdict.against == current_version(bundles) else None
+
+
 def _retrieved(log: EventLog, bundle: Bundle, policy: Policy, progress: Progress) -> tuple[Row, ...]:
     """What the policy's sources find; nothing where nobody wanted anything in the stretch."""
     try:

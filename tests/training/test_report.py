@@ -14,6 +14,7 @@ from features.columns import Category, Column
 from features.schema import FeatureSet
 from ranking.bundles.bundle import Trained
 from training.judging.calibrated import calibrated
+from training.judging.cold import beside_best
 from training.judging.figures import OURS, Row
 from training.learning.drift import drift_of, psi, reference_of
 from training.reports.findings import Curve, Findings, Point, from_json, to_json
@@ -152,6 +153,27 @@ def test_exposure_watch_times_and_what_sources_find_stand_where_they_were_judged
         assert heading not in page(findings(), EIGHT_MS)
     assert b"By gain the value ranks better than LambdaMART" in html
     assert from_json(to_json(more), "it").retrieval == retrieved
+
+
+def test_on_what_is_new_ours_stands_beside_the_best_of_all_baselines() -> None:
+    def told(system: str, value: float, metric: str = "gauc", low: float = 0.0) -> Row:
+        return Row(system, "click", "all", "item=cold", metric, value, low, value + 0.1, 100, 50, 200)
+
+    rows = (
+        told(OURS, 0.6),
+        told("popularity", float("nan")),
+        told("latest", 0.7),
+        told("ials", 0.5),
+        told("random", 0.4),
+    )
+    apart = told(OURS, -0.15, "gauc_diff_vs_latest", -0.2)
+    (one,) = beside_best((*rows, apart), ("random", "popularity", "latest", "ials"))
+    assert (one.best, one.apart, one.worse) == (rows[2], apart, "yes")
+    (one,) = beside_best(rows, ("popularity",))
+    assert (one.best, one.worse) == (None, "–")
+    html = page(msgspec.structs.replace(findings("click"), rows=(*findings("click").rows, *rows, apart)), EIGHT_MS)
+    assert "Whom and what it has never seen" in html.decode()
+    assert b"never seen" not in page(findings(), EIGHT_MS)
 
 
 shares = st.lists(st.floats(0.001, 1), min_size=2, max_size=12).map(lambda xs: np.array(xs) / sum(xs))

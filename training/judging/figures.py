@@ -19,7 +19,7 @@ OURS = "huozhao"
 SLICED = (OURS, "popularity", "fm", "static", "lambdamart")
 """The systems whose figures are taken apart by slice, and that AUC over all rows and within people is given of."""
 KNOWN = ("user=", "item=")
-"""Slices of warm and cold."""
+"""Slices of warm and cold: every system is judged on them."""
 SLICE_RESAMPLES = 200
 """Slices have people of their own to draw, and there are many: they take no more draws than this."""
 FEWEST = 20
@@ -136,10 +136,10 @@ def _value_rows(on: Judged, kind: str, chosen: BoolArray, boot: Bootstrap) -> It
 def _slice_rows(on: Judged, name: str, held: BoolArray, boot: Bootstrap) -> Iterator[Row]:
     """GAUC of every head and NDCG@5 of the value among the rows of a slice: both rows of a pair are in it.
 
-    Of warm and cold also how far ours is above each.
+    Of warm and cold those of every system, and how far ours is above each.
     """
-    systems = [system for system in SLICED if system in on.systems]
     told = name.startswith(KNOWN)
+    systems = [system for system in on.systems if told or system in SLICED]
     for column, head in enumerate(on.labels.windows_ms):
         chosen = held & on.mature[:, column]
         rows, y = Rows(on.slate[chosen], on.user[chosen]), on.labels.of(head)[chosen]

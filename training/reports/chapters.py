@@ -5,8 +5,10 @@ from html import escape
 
 import numpy as np
 
+from training.baselines.systems import BASELINES
 from training.judging.calibrated import ENOUGH, Calibrated, calibrated
 from training.judging.cohorts import DECILES
+from training.judging.cold import beside_best
 from training.judging.figures import OURS, Row
 from training.judging.recall import DEPTHS, SHOWN
 from training.judging.worth import worth
@@ -40,7 +42,8 @@ def _order(rows: Sequence[Row]) -> list[str]:
             apart = next((row for row in whole if (row.system, row.head, row.metric) == gap), None)
             told = f" ({_apart(apart)})" if apart else ""
             more = f"; best beside it {escape(best.system)}, {short(best.value)}{told}"
-        said.append(f"<b>{short(of[OURS].value)}</b> {words}{more}.")
+        ours = of[OURS]
+        said.append(f"<b>{short(ours.value)}</b> {words}, {ours.pairs:,} pairs of {ours.slates:,} slates{more}.")
     return said
 
 
@@ -221,6 +224,25 @@ def standings(found: Findings) -> str:
     return (
         "<p>Under each figure stands how far ours is above it: green where the whole interval is above 0, red where it "
         f"is below.</p>{scrolled(head, lines)}"
+    )
+
+
+def cold(found: Findings) -> str:
+    """Ours beside the best baseline where people or items are new."""
+    names = tuple(dict.fromkeys(row.system for row in found.rows if row.system in BASELINES))
+    told = [one for one in beside_best(found.rows, names) if one.best is not None]
+    if not told:
+        return ""
+    lines = []
+    for one in told:
+        apart, best = (_difference(one.apart) if one.apart else "–"), escape(one.best.system if one.best else "–")
+        cells = (f"{one.ours.positives:,}", f"{one.ours.pairs:,}", interval(one.ours), best, interval(one.best), apart)
+        lines.append(line(escape(one.ours.slice), escape(one.ours.head), *cells))
+    columns = titles("part", "head", "positives", "pairs", "ours", "best of them", "", "ours less it")
+    return (
+        "<h2>Whom and what it has never seen</h2><p>People and items without an impression before training ended, "
+        f"ours beside the best of {len(names)} baselines: chosen after the fact, so it flatters them.</p>"
+        + scrolled(columns, lines)
     )
 
 

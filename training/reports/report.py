@@ -38,6 +38,7 @@ def page(found: Findings, utc_offset_ms: int) -> bytes:
         _systems(found),
         _reliability(found),
         _slices(found),
+        chapters.cold(found),
         chapters.exposure(found),
         chapters.watch(found),
         chapters.retrieval(found),
@@ -98,7 +99,7 @@ def _tiles(found: Findings) -> str:
     known = [
         (row, words) for head, metric, words in wanted if (row := ours.get((head, metric))) and np.isfinite(row.value)
     ]
-    tiles = [(short(row.value), words, f"{short(row.low)} – {short(row.high)}") for row, words in known]
+    tiles = [(short(row.value), words, f"{short(row.low)} – {short(row.high)}, {_counts(row)}") for row, words in known]
     moved = sum(one.psi > MOVED for one in found.drift)
     if found.drift:
         tiles.append((str(moved), f"of {len(found.drift)} columns moved", f"index above {MOVED}"))
@@ -107,6 +108,10 @@ def _tiles(found: Findings) -> str:
         for value, words, under in tiles
     )
     return f'<div class="tiles">{"".join(cells)}</div>' if tiles else ""
+
+
+def _counts(row: Row) -> str:
+    return f"{row.pairs:,} pairs" if row.pairs else f"{row.positives:,} positives"
 
 
 def _dropped(dropped: dict[str, str]) -> str:
