@@ -154,8 +154,8 @@ def test_recall_is_the_mean_share_of_what_each_person_wanted() -> None:
 
 
 def test_a_source_is_worth_what_the_others_lack_by_whole_intervals() -> None:
-    def told(system: str, metric: str, low: float, high: float) -> Row:
-        return Row(system, "retrieval", "video", "all", metric, (low + high) / 2, low, high, 10, 5, 0)
+    def told(system: str, metric: str, low: float, high: float, part: str = "all") -> Row:
+        return Row(system, "retrieval", "video", part, metric, (low + high) / 2, low, high, 10, 5, 0)
 
     rows = [told("union", "new_share@100", 0.2, 0.3)]
     apart = {"trending": (0.01, 0.03), "fresh": (-0.03, -0.01), "follow": (-0.03, -0.01), "similar": (-0.01, 0.01)}
@@ -163,9 +163,11 @@ def test_a_source_is_worth_what_the_others_lack_by_whole_intervals() -> None:
         new = (0.0, 0.1) if source == "fresh" else (0.2, 0.3)
         rows.append(told(f"union − {source}", "new_share@100", *new))
         rows += [told("union", f"recall@{depth}_diff_vs_union − {source}", low, high) for depth in (50, 100, 500)]
+    assert worth(rows)[3].verdict == "not shown to add"
+    rows.append(told("union", "recall@500_diff_vs_union − similar", 0.01, 0.02, "user=cold"))
     assert {one.source: one.verdict for one in worth(rows)} == {
         "trending": "adds recall",
         "fresh": "adds new items",
         "follow": "costs recall",
-        "similar": "not shown to add",
+        "similar": "adds recall for new people",
     }

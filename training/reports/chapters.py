@@ -192,10 +192,10 @@ def _worth(rows: Sequence[Row]) -> str:
     told = worth(rows)
     if not told:
         return ""
-    marks = {"adds recall": "better", "adds new items": "better", "costs recall": "worse"}
+    marks = {"costs recall": "worse", "not shown to add": "soft"}
     lines = []
     for one in told:
-        said = f'<span class="{marks.get(one.verdict, "soft")}">{escape(one.verdict)}</span>'
+        said = f'<span class="{marks.get(one.verdict, "better")}">{escape(one.verdict)}</span>'
         apart = (interval(row, sign="+") for row in one.by_depth)
         cells = (*apart, interval(one.new), interval(one.new_without), said)
         lines.append(line(escape(one.kind), escape(one.source), *cells))
