@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+import time
 import urllib.request
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from features.records import Action, Event
 
 HEADER, FRAME = 32, 24 + 4096
 """Bytes of a write-ahead file's head, and of a frame with its page."""
+REST_S = 0.02
+"""Between two traced requests, so that what the first has still written is not taken for the second's."""
 AS_JSON = {"content-type": "application/json"}
 _CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
 _READS = frozenset({"read", "recvfrom", "recvmsg"})
@@ -64,6 +67,7 @@ def answers_before_sync(home: Path, now_ms: int, batches: int) -> tuple[int, int
                 body = json.dumps([event | {"user_id": "u1"}]).encode()
                 sent = urllib.request.Request(f"{server.address}/v1/events", body, AS_JSON)  # noqa: S310  # our server
                 urllib.request.urlopen(sent, timeout=60).read()  # noqa: S310
+                time.sleep(REST_S)
             server.kill()
     except RuntimeError as error:
         return f"strace cannot trace here: {error}"

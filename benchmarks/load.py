@@ -161,9 +161,9 @@ def load(address: str, asks: Sequence[Ask], due: DoubleArray | None, connections
 
 
 def by_second(moments: DoubleArray, counts: IntArray) -> IntArray:
-    """Sums of counts (n,) by the whole second that their moments (n,) are of; of a run of less than one, of all."""
+    """Sums of counts (n,) by the second that their moments (n,) are of, without the last, which is cut off."""
     seconds = moments.astype(np.int64)
-    summed: IntArray = np.bincount(seconds, counts)[: max(int(seconds.max()), 1)].astype(np.int64)
+    summed: IntArray = np.bincount(seconds, counts)[: int(seconds.max())].astype(np.int64)
     return summed
 
 

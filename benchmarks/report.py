@@ -76,10 +76,11 @@ class Report:
     began: str = field(default_factory=lambda: time.strftime("%Y-%m-%d", time.gmtime()))
 
     def keep(self, name: str, ratio: float, turns: Sequence[float] | AnyArray) -> None:
-        """Keep a ratio, and what it was by turn or by second."""
+        """Keep a ratio, and between what it was in half of the turns or seconds, if there are any."""
         self.ratios[name] = ratio
-        lower, upper = np.quantile(np.asarray(turns, np.float64), [0.25, 0.75]).tolist()
-        self.spreads[name] = lower, upper
+        if len(turns):
+            lower, upper = np.quantile(np.asarray(turns, np.float64), [0.25, 0.75]).tolist()
+            self.spreads[name] = lower, upper
 
     def as_json(self) -> dict[str, object]:
         """What ``--json`` writes."""
