@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from features.deferred import deferred
 
 if TYPE_CHECKING:
+    from serving.application import create_app
     from serving.foreign import ForeignPackageError, check_packages
-    from serving.http import create_app
     from serving.run import check_address, serve
     from serving.settings import Settings, SettingsError
 else:
@@ -23,7 +23,7 @@ else:
             "SettingsError": "serving.settings",
             "check_address": "serving.run",
             "check_packages": "serving.foreign",
-            "create_app": "serving.http",
+            "create_app": "serving.application",
             "serve": "serving.run",
         },
     )

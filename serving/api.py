@@ -27,7 +27,7 @@ class Similar(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """That the server runs."""
+    """That the server runs, or takes requests: nothing that a stranger may not know."""
 
     status: str = "ok"
 

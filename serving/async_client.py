@@ -115,9 +115,13 @@ class AsyncClient:
         """Whether the server runs."""
         return await self._ask(requests.HEALTH, within_ms)
 
-    async def ready(self, within_ms: float | None = None) -> Status:
-        """How the engine stands."""
+    async def ready(self, within_ms: float | None = None) -> Health:
+        """Whether the server takes requests; one that is not ready yet is asked again while there is time."""
         return await self._ask(requests.READY, within_ms)
+
+    async def status(self, within_ms: float | None = None) -> Status:
+        """How the engine stands."""
+        return await self._ask(requests.STATUS, within_ms)
 
     async def metrics(self, within_ms: float | None = None) -> str:
         """What the server counted and timed, in Prometheus' text format."""

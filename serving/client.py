@@ -115,9 +115,13 @@ class Client:
         """Whether the server runs."""
         return self._ask(requests.HEALTH, within_ms)
 
-    def ready(self, within_ms: float | None = None) -> Status:
-        """How the engine stands."""
+    def ready(self, within_ms: float | None = None) -> Health:
+        """Whether the server takes requests; one that is not ready yet is asked again while there is time."""
         return self._ask(requests.READY, within_ms)
+
+    def status(self, within_ms: float | None = None) -> Status:
+        """How the engine stands."""
+        return self._ask(requests.STATUS, within_ms)
 
     def metrics(self, within_ms: float | None = None) -> str:
         """What the server counted and timed, in Prometheus' text format."""

@@ -131,7 +131,8 @@ EXAMPLES: Mapping[str, Shown] = {
     "put_users": Shown(ACKS, {"a person": USERS}),
     "erase": Shown({"status": "accepted", "offset": 53}, parameters={"user_id": "u1"}),
     "health": Shown({"status": "ok"}),
-    "ready": Shown(STATUS),
+    "ready": Shown({"status": "ok"}),
+    "status": Shown(STATUS),
     "metrics": Shown("# HELP huozhao_users People known.\n# TYPE huozhao_users gauge\nhuozhao_users 1.0\n"),
 }
 """By the name of the handler; a test sends every request to a server and holds every answer to its schema."""

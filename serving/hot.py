@@ -22,8 +22,9 @@ HEARD_OUT_BYTES = 4 * MAX_BODY_BYTES
 """So much of a body that is too large is read and thrown away: a client that is cut off while it sends may never read
 why."""
 
-OPEN = ("/healthz", "/schema")
-"""What anybody may see: that the server runs, and what it can be asked."""
+OPEN = ("/healthz", "/readyz", "/schema")
+"""What anybody may see: that the server runs, whether it takes requests (a load balancer holds no key), and what it can
+be asked."""
 READ = ("/v1/feed", "/v1/rank", "/v1/alive", "/v1/similar", "/metrics")
 CATALOG = ("/v1/items", "/v1/users")
 JSON = b"application/json"

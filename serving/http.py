@@ -1,48 +1,30 @@
 """The contract under /v1: thin handlers over the engine; ``serving.routes`` has those of the hot routes once more."""
 
-import asyncio
-from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
-from litestar import Litestar, MediaType, Response, Router, delete, get, post, put
-from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException
+from litestar import MediaType, Response, delete, get, post, put
+from litestar.di import NamedDependency
 from litestar.params import JSONBody, Parameter
 
-from features.errors import LogError
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedRequest, RankRequest, Status
 from ranking.engine import Engine
 from ranking.request.ladder import Budget
-from serving import clock, errors
 from serving.api import Acks, Health, Similar
-from serving.archiver import Archiver
-from serving.asked import ASKED
 from serving.batch import EVENTS, ITEMS, USERS, Events, Items, Users, keep
 from serving.contract import document
-from serving.decisions import Decisions, why
-from serving.hot import MAX_BODY_BYTES, Hot
-from serving.keys import Door
+from serving.decisions import why
 from serving.lane import Lane
 from serving.metrics import METRICS_TYPE, Metrics
 from serving.page import page
-from serving.policies import Policies
-from serving.promotion import Promotions
-from serving.routes import READS, hot_routes
-from serving.settings import SNAPSHOT_RECORDS
-from serving.snapshots import Snapshots
-from serving.stalls import Stalls
-from serving.telemetry import Observed, Routes, Telemetry, Tracing
-from serving.turnstile import Turnstile
-from serving.watch import Watch
+from serving.readiness import Readiness
+from serving.telemetry import Telemetry
 from serving.writer import Writer
 
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 PAGE_HEADERS = {"content-security-policy": PAGE_POLICY}
-PATIENCE_S = 5
-"""How long the log may take for an empty write before the server is called not ready."""
 
 # In the path, or in the query for an id that holds slashes: a path with %2F is not the same everywhere.
 ItemId = Annotated[str, Parameter(min_length=1, max_length=128, description="An item of the catalog.")]
@@ -136,15 +118,16 @@ def health() -> Health:
 
 
 @get("/readyz")
-async def ready(
-    engine: NamedDependency[Engine], writer: NamedDependency[Writer], now_ms: NamedDependency[int]
-) -> Status:
-    """How the engine stands, once the log is folded, the bundle loaded, and the log has taken an empty write."""
-    try:
-        await asyncio.wait_for(writer.append(()), PATIENCE_S)
-    except TimeoutError as error:
-        raise LogError(f"The log has taken no record for {PATIENCE_S} s.", "Look at the disk it is on.") from error
-    return await asyncio.to_thread(engine.status, now_ms)
+async def ready(readiness: NamedDependency[Readiness]) -> Health:
+    """Whether the server takes requests: the log is folded, the bundle loaded, and the log took an empty write."""
+    await readiness.check()
+    return Health()
+
+
+@get("/status", sync_to_thread=True)
+def status(engine: NamedDependency[Engine], now_ms: NamedDependency[int]) -> Status:
+    """How the engine stands: what it serves, how far the log is folded, how large the indexes are, what is at fault."""
+    return engine.status(now_ms)
 
 
 @get("/metrics", media_type=METRICS_TYPE, sync_to_thread=True)
@@ -154,7 +137,7 @@ def metrics(metrics: NamedDependency[Metrics]) -> str:
 
 
 ROUTES = {
-    "/v1": (feed, rank, alive, similar, why, send_events, put_items, take_down, put_users, erase),
+    "/v1": (feed, rank, alive, similar, why, send_events, put_items, take_down, put_users, erase, status),
     "": (health, ready, metrics),
 }
 """The contract, by the prefix of its paths."""
@@ -170,82 +153,3 @@ def contract_page() -> bytes:
 def contract_document() -> Response[bytes]:
     """The contract for programs."""
     return Response(msgspec.json.encode(document(ROUTES)), media_type=MediaType.JSON)
-
-
-def create_app(
-    engine: Engine,
-    now_ms: clock.Clock = clock.now_ms,
-    request_id: Callable[[], str] = clock.request_id,
-    threads: int = 1,
-    snapshot_records: int = SNAPSHOT_RECORDS,
-    traces: Tracing | None = None,
-    beside: Sequence[Watch] = (),
-    *,
-    any_host: bool = True,
-) -> Observed:
-    """The application over an engine, whose past days it archives and which it closes when it shuts down.
-
-    Parameters
-    ----------
-    engine : Engine
-        Opened as the writer.
-    now_ms, request_id : callable
-        The clock, and the names of requests.
-    threads : int
-        How many compute pages; one, and the event loop does it itself: a hand-over pays only where cores are many.
-    snapshot_records : int
-        A snapshot is taken whenever so many records have come.
-    traces : Tracing, optional
-        Who is told of each page's stages.
-    beside : sequence of Watch
-        What else looks on while requests are answered.
-    any_host : bool
-        Whether it answers, where the home has no keys, whatever name it is asked by; see ``Door``.
-    """
-    snapshots = Snapshots(engine, snapshot_records)
-    writer, archiver = Writer(engine, now_ms), Archiver(engine, now_ms)
-    promotions, policies = Promotions(engine, engine.bundles, now_ms), Policies(engine, now_ms)
-    decisions, lane = Decisions(engine.home), Lane(threads)
-    metrics = Metrics(lambda: engine.status(now_ms()), lambda: engine.generation.recall.names, lambda: lane.waiting)
-    telemetry = Telemetry(metrics, traces)
-    watches: list[Watch] = [archiver, promotions, policies, snapshots, Stalls(metrics.late), *beside]
-    of_contract = [Router(prefix, route_handlers=of) for prefix, of in ROUTES.items()]
-    contract = Litestar(
-        [*of_contract, contract_page, contract_document],
-        dependencies={
-            "engine": Provide(lambda: engine, sync_to_thread=False, use_cache=True),
-            "lane": Provide(lambda: lane, sync_to_thread=False, use_cache=True),
-            "writer": Provide(lambda: writer, sync_to_thread=False, use_cache=True),
-            "decisions": Provide(lambda: decisions, sync_to_thread=False, use_cache=True),
-            "now_ms": Provide(now_ms, sync_to_thread=False),
-            "request_id": Provide(_request_id, sync_to_thread=False),
-            "metrics": Provide(lambda: metrics, sync_to_thread=False, use_cache=True),
-            "telemetry": Provide(lambda: telemetry, sync_to_thread=False, use_cache=True),
-            "budget": Provide(_no_end, sync_to_thread=False),
-        },
-        exception_handlers={Exception: errors.answer, HTTPException: errors.answer},
-        on_startup=[writer.start, *(watch.start for watch in watches)],
-        on_shutdown=[
-            *(watch.stop for watch in watches[::-1]),
-            writer.stop,
-            engine.close,
-            telemetry.stop,
-        ],
-        openapi_config=None,
-        request_max_body_size=MAX_BODY_BYTES,
-        logging_config=None,
-    )
-    hot = Hot(contract, hot_routes(engine, writer, telemetry, lane, now_ms), Door(engine.home, any_host=any_host))
-    turnstile = Turnstile(lane, READS, hot.admit, telemetry, request_id)
-    routes = Routes(route.path_format for route in contract.routes)
-    return Observed(hot, telemetry, routes, request_id, turnstile)
-
-
-def _request_id() -> str:
-    """The name of the request that is being answered."""
-    return ASKED.get().request_id
-
-
-def _no_end() -> Budget:
-    """The budget of a page that the framework's own way leads to: hot routes have a deadline."""
-    return Budget()

@@ -54,7 +54,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "put_users": Operation("records", "catalog", (*_BODY, Code.OVERLOADED, Code.LOG_UNAVAILABLE)),
     "erase": Operation("people", "catalog", (Code.INVALID_REQUEST, Code.NOT_AVAILABLE, Code.LOG_UNAVAILABLE)),
     "health": Operation("health", None, ()),
-    "ready": Operation("health", "admin", (Code.LOG_UNAVAILABLE,)),
+    "ready": Operation("health", None, (Code.LOG_UNAVAILABLE,)),
+    "status": Operation("health", "admin", ()),
     "metrics": Operation("health", "read", ()),
 }
 """By the name of the handler."""

@@ -85,7 +85,8 @@ def erase(user_id: str) -> Asked[Ack]:
 
 
 HEALTH = Asked(Call("GET", "/healthz"), Health)
-READY = Asked(Call("GET", "/readyz"), Status)
+READY = Asked(Call("GET", "/readyz"), Health)
+STATUS = Asked(Call("GET", "/v1/status"), Status)
 METRICS = Call("GET", "/metrics")
 
 

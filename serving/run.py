@@ -16,9 +16,9 @@ from ranking.bundles.bundle import load
 from ranking.bundles.versions import find
 from ranking.engine import Engine
 from serving import clock
+from serving.application import create_app
 from serving.connections import prompt_protocol
 from serving.foreign import check_packages
-from serving.http import create_app
 from serving.logs import write_logs
 from serving.settings import Settings, SettingsError
 from serving.shadow import Shadow

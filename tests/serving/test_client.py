@@ -120,7 +120,8 @@ def test_all_that_can_be_asked_is_answered_in_types(client: Client) -> None:
     assert client.put_users([User("u9", NOW)]).results[0].status == "accepted"
     assert client.take_down(odd).status == "accepted"
     assert client.erase("u9").status == "accepted"
-    assert client.ready().items == 41
+    assert client.ready().status == "ok"
+    assert client.status().items == 41
 
 
 def test_a_persons_own_word_counts_in_the_next_page(client: Client) -> None:
@@ -145,9 +146,9 @@ def test_events_without_a_name_get_one_and_a_batch_sent_again_changes_nothing(cl
     assert [one.status for one in unnamed.results] == ["accepted", "accepted"]
     batch = [event("a"), event("b")]
     assert [one.status for one in client.send_events(batch).results] == ["accepted", "accepted"]
-    offset = client.ready().offset
+    offset = client.status().offset
     assert [one.status for one in client.send_events(batch).results] == ["duplicate", "duplicate"]
-    assert client.ready().offset == offset
+    assert client.status().offset == offset
 
 
 def test_a_server_killed_under_a_batch_and_started_again_keeps_every_event_once(home: Path) -> None:
@@ -287,7 +288,7 @@ def test_a_key_goes_into_a_header_and_nowhere_else(home: Path, caplog: pytest.Lo
         with Client(address, token, within_ms=SLOW) as client:
             assert client.feed(FeedRequest(deadline_ms=SLOW)).items
             with pytest.raises(KeyRefusedError) as raised:
-                client.ready()
+                client.status()
             assert token not in repr(client) + str(raised.value)
         with Client(address, within_ms=SLOW) as nobody, pytest.raises(KeyRefusedError):
             nobody.feed(FeedRequest())
@@ -346,7 +347,8 @@ def test_all_that_can_be_asked_can_be_asked_from_an_event_loop(address: str) -> 
                 await client.clear_history("u1"),
             ]
             assert {ack.status for ack in said} == {"accepted"}
-            assert (await client.ready()).items == 41
+            assert (await client.ready()).status == "ok"
+            assert (await client.status()).items == 41
             assert "huozhao_items 41.0" in await client.metrics()
             with pytest.raises(MissingError, match="nowhere"):
                 await client.similar("nowhere", deadline_ms=SLOW)

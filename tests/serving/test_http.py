@@ -509,7 +509,7 @@ def test_requests_and_events_from_many_threads_are_all_answered(client: Client) 
     for thread in threads:
         thread.join()
     assert faults == []
-    assert client.get("/readyz").json()["offset"] >= 51 + 40
+    assert client.get("/v1/status").json()["offset"] >= 51 + 40
 
 
 def test_closing_keeps_the_pages_that_were_served_and_a_snapshot(home: Path, clock: Clock) -> None:
@@ -524,7 +524,8 @@ def test_closing_keeps_the_pages_that_were_served_and_a_snapshot(home: Path, clo
 
 def test_the_server_says_that_it_runs_and_how_it_stands(client: Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
-    status = client.get("/readyz").json()
+    assert client.get("/readyz").json() == {"status": "ok"}
+    status = client.get("/v1/status").json()
     assert (status["offset"], status["users"], status["items"], status["rooms_alive"]) == (51, 1, 40, 10)
     assert set(status["indexes"]) == {"room", "product", "video"}
     assert sum(index["vectors"] for index in status["indexes"].values()) <= 40

@@ -24,7 +24,7 @@ CALLS: dict[str, list[Call]] = {
     ],
     "events": [("POST", "/v1/events", [LIKE])],
     "catalog": [("PUT", "/v1/users", [{"user_id": "u9", "ts_ms": NOW}]), ("DELETE", "/v1/items?item_id=i1", None)],
-    "admin": [("GET", "/readyz", None)],
+    "admin": [("GET", "/v1/status", None)],
 }
 
 
@@ -61,6 +61,21 @@ def test_a_key_opens_its_scope_and_no_other(client: Client, home: Path, scope: s
             assert code(client, call) == (401, "unauthorized")
             assert code(client, call, token + "x") == (401, "unauthorized")
     assert client.get("/healthz").status_code == client.get("/schema").status_code == 200
+
+
+def test_a_balancer_that_holds_no_key_learns_whether_the_server_is_ready_and_nothing_else(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys.add(home, "app", ["read"])
+    engine = Engine.open(home)
+    with TestClient(create_app(engine, lambda: NOW), raise_server_exceptions=False) as client:
+        wrong = {"authorization": "Bearer hz_wrong"}
+        assert [client.get("/readyz", headers=sent).json() for sent in ({}, wrong)] == [{"status": "ok"}] * 2
+        engine.close()
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (503, "log_unavailable")
+        assert str(home) not in answer.text
+    assert str(home) in caplog.text
 
 
 def test_keys_are_rotated_while_the_server_runs(client: Client, home: Path) -> None:

@@ -68,8 +68,9 @@ def test_requests_that_have_begun_are_answered_after_the_server_was_told_to_stop
 
 def test_a_server_is_ready_once_its_log_takes_records(server: Server) -> None:
     _, address = server
-    answer = httpx.get(f"{address}/readyz")
-    assert (answer.status_code, answer.json()["offset"], answer.json()["writer"]) == (200, 51, True)
+    answer, status = httpx.get(f"{address}/readyz"), httpx.get(f"{address}/v1/status").json()
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (status["offset"], status["writer"]) == (51, True)
 
 
 def test_an_acknowledged_event_outlives_a_server_that_is_killed(server: Server, home: Path) -> None:

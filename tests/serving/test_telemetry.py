@@ -85,8 +85,8 @@ def test_records_are_counted_by_what_became_of_them(client: Client) -> None:
     assert found["huozhao_keep_seconds_count"] == 2
 
 
-def test_how_the_engine_stands_is_told_as_readyz_tells_it(client: Client) -> None:
-    status, found = client.get("/readyz").json(), told(client)
+def test_how_the_engine_stands_is_told_as_its_status_tells_it(client: Client) -> None:
+    status, found = client.get("/v1/status").json(), told(client)
     assert found[f"huozhao_info bundle={status['bundle']} policy={status['policy']}"] == 1
     for name in ("users", "items", "rooms_alive"):
         assert found[f"huozhao_{name}"] == status[name]
