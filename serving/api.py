@@ -50,6 +50,7 @@ class Code(StrEnum):
     OVERLOADED = "overloaded"
     BUSY = "busy"
     INTERNAL = "internal"
+    STOPPING = "stopping"
     LOG_UNAVAILABLE = "log_unavailable"
     BUNDLE_UNAVAILABLE = "bundle_unavailable"
     POLICY_UNAVAILABLE = "policy_unavailable"
@@ -83,6 +84,7 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.BUSY: Meaning(429, "one such request is answered at a time", "come again after `Retry-After`"),
     Code.INTERNAL: Meaning(500, "the server failed", "its log says how"),
+    Code.STOPPING: Meaning(503, "the server was told to stop and had no time left for this", "come again later"),
     Code.LOG_UNAVAILABLE: Meaning(503, "records cannot be kept now: none of the request's was", "come again later"),
     Code.BUNDLE_UNAVAILABLE: Meaning(503, "a bundle cannot be read, or there is none of that name", "name another"),
     Code.POLICY_UNAVAILABLE: Meaning(503, "a policy cannot be read", "restore its version"),

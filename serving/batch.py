@@ -10,6 +10,7 @@ from features.records import Control, Event, Item, Record, User
 from ranking.api import Ack
 from serving.api import Acks
 from serving.clock import elapsed_ms
+from serving.halves import half_of, is_malformed, without_halves
 from serving.telemetry import Telemetry
 from serving.writer import Writer
 
@@ -64,12 +65,14 @@ def read_events(body: bytes) -> Sequence[Event] | Sequence[msgspec.Raw]:
     """
     try:
         return _EVENTS.decode(body)
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:
         return read_rows(body)
 
 
 def read_rows(body: bytes) -> Sequence[msgspec.Raw]:
     """The pieces of a batch, to be read one by one: what is in them takes no memory before it is known to be a record.
+
+    A piece that holds half a character, as a text that was cut within one does, is told apart as well.
 
     Raises
     ------
@@ -79,7 +82,24 @@ def read_rows(body: bytes) -> Sequence[msgspec.Raw]:
         If it is not UTF-8.
     """
     body.decode()
-    return _PIECES.decode(body)
+    try:
+        return _PIECES.decode(body)
+    except msgspec.DecodeError as error:
+        if not is_malformed(error):
+            raise
+        filled = without_halves(body)
+        return _as_sent(body, filled, _PIECES.decode(filled))
+
+
+def _as_sent(body: bytes, filled: bytes, pieces: Sequence[msgspec.Raw]) -> list[msgspec.Raw]:
+    """The pieces of a body, found where those lie of its twin, which has as many bytes and no halves of characters."""
+    found, end = list[msgspec.Raw](), 0
+    for piece in pieces:
+        text = bytes(piece)
+        begin = filled.index(text, end)
+        end = begin + len(text)
+        found.append(msgspec.Raw(body[begin:end]))
+    return found
 
 
 async def keep(
@@ -108,7 +128,8 @@ def read_piece(piece: msgspec.Raw, form: Form) -> Record | Ack:
     try:
         found = _TAGGED.decode(piece)
     except msgspec.DecodeError as error:
-        return Ack("rejected", error=f"type: {error}." if "$.type" in str(error) else f"{error}.")
+        fault = (half_of(piece) if is_malformed(error) else None) or error
+        return Ack("rejected", error=f"type: {fault}." if "$.type" in str(fault) else f"{fault}.")
     tag = found.type or next(iter(form.types))
     wanted = form.types.get(tag)
     if wanted is None:

@@ -85,6 +85,7 @@ BY_CODE: dict[Code, type[CallError]] = {
     Code.OVERLOADED: BusyError,
     Code.BUSY: BusyError,
     Code.INTERNAL: UnavailableError,
+    Code.STOPPING: UnavailableError,
     Code.LOG_UNAVAILABLE: UnavailableError,
     Code.BUNDLE_UNAVAILABLE: UnavailableError,
     Code.POLICY_UNAVAILABLE: UnavailableError,

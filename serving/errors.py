@@ -36,6 +36,13 @@ class OverloadedError(HuozhaoError):
         self.retry_after_s = retry_after_s
 
 
+class StoppingError(HuozhaoError):
+    """A request had begun when the server was told to stop, and was not answered in the time that was left."""
+
+    def __init__(self) -> None:
+        super().__init__("The drain ended before this request was answered.", "Ask again.")
+
+
 class DepthError(HuozhaoError):
     """A body nests so deep that it cannot be read."""
 
@@ -58,6 +65,7 @@ KINDS: dict[type[HuozhaoError], Code] = {
     ForbiddenError: Code.FORBIDDEN,
     RateLimitedError: Code.RATE_LIMITED,
     OverloadedError: Code.OVERLOADED,
+    StoppingError: Code.STOPPING,
     LogError: Code.LOG_UNAVAILABLE,
     BundleError: Code.BUNDLE_UNAVAILABLE,
     PolicyError: Code.POLICY_UNAVAILABLE,
@@ -78,6 +86,7 @@ WAYS_OUT = (
     ("`array` of length <=", "Send the rest in another request."),
     ("`str` of length <=", "Shorten it."),
     ("`int` [<>]=", "Keep to the bounds that /schema names."),
+    ("half of a character", "Cut texts between characters, or send that one whole."),
     ("", "See /schema for what it may be."),
 )
 
@@ -107,7 +116,7 @@ def problem(error: Exception, where: str) -> Problem:
         case msgspec.DecodeError():
             return _problem(Code.INVALID_REQUEST, _body(str(error)))
         case UnicodeDecodeError():
-            return _problem(Code.INVALID_REQUEST, f"The body cannot be read: {error}.")
+            return _problem(Code.INVALID_REQUEST, f"The body cannot be read: {error}. Send UTF-8.")
         case RecursionError():
             return problem(DepthError(), where)
         case _:

@@ -4,6 +4,7 @@ The framework declares them, so that they are in the contract, and answers every
 finding out what a handler wants than a page costs to encode; and it turns ``"5"`` into 5, which a contract should not.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -13,7 +14,8 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from serving.api import MEDIA_TYPE
 from serving.asked import ASKED
-from serving.errors import EMPTY, MediaTypeError, headers_of, problem
+from serving.errors import EMPTY, MediaTypeError, StoppingError, headers_of, problem
+from serving.halves import half_of, is_malformed
 from serving.keys import Door
 from serving.keys import Scope as KeyScope
 
@@ -56,18 +58,19 @@ class Hot:
         if scope["type"] != ScopeType.HTTP:
             await self._contract(scope, receive, send)
             return
-        status, media_type, more = 200, b"application/json", dict[str, str]()
+        more = dict[str, str]()
         try:
             self.admit(scope)
             route = self._routes.get((scope["method"], scope["path"]))
             if route is None:
                 await self._contract(scope, receive, send)
                 return
-            body = await route(await _body(receive))
-        except Exception as error:  # noqa: BLE001  # whatever it was, the person who asked is answered
-            found = problem(error, ASKED.get().route)
+            status, media_type, body = 200, JSON, await _made(route, await _body(receive))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it was, who asked is answered
+            # Nobody cancels a request but the server, at the end of its drain.
+            fault = error if isinstance(error, Exception) else StoppingError()
+            found, more = problem(fault, ASKED.get().route), headers_of(fault)
             status, media_type, body = found.status, MEDIA_TYPE.encode(), msgspec.json.encode(found)
-            more = headers_of(error)
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
         headers += [(name.encode(), value.encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -103,6 +106,14 @@ def _check_media_type(scope: HTTPScope) -> None:
     if sent != JSON and sent.partition(b";")[0].strip().lower() != JSON:
         what = f"The body is of type {sent[:64].decode('latin-1')!r}."
         raise MediaTypeError(what, "Send JSON, and `Content-Type: application/json`.")
+
+
+async def _made(route: Route, sent: bytes) -> bytes:
+    """What a route makes of a body; of one that is no JSON it is told where half a character stands, if one does."""
+    try:
+        return await route(sent)
+    except msgspec.DecodeError as error:
+        raise (half_of(sent) if is_malformed(error) else None) or error from error
 
 
 async def _body(receive: Receive) -> bytes:

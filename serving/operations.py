@@ -26,7 +26,7 @@ class Operation(NamedTuple):
     @property
     def codes(self) -> tuple[Code, ...]:
         """All errors it may answer, in the order of ``Code``."""
-        every = {*self.may_answer, Code.INTERNAL, *(_TURNED_AWAY if self.scope else ())}
+        every = {*self.may_answer, Code.INTERNAL, Code.STOPPING, *(_TURNED_AWAY if self.scope else ())}
         return tuple(code for code in Code if code in every)
 
 

@@ -1,6 +1,5 @@
 """The server: bind, open, serve until told to stop, drain, close."""
 
-import contextlib
 import errno
 import gc
 import os
@@ -18,6 +17,7 @@ from ranking.engine import Engine
 from serving import clock
 from serving.application import create_app
 from serving.connections import prompt_protocol
+from serving.draining import DrainingServer
 from serving.foreign import check_packages
 from serving.logs import write_logs
 from serving.settings import Settings, SettingsError
@@ -49,13 +49,15 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
         If one of our packages is not ours.
     BundleError, LogError, PolicyError
         If the home cannot be served.
+    CutShortError
+        If it ended before all that had begun was answered, or could not be closed in order.
     """
     check_packages()
     settings.check()
     write_logs(settings.log_format, ids=settings.log_ids, answers=settings.log_answers)
     traces = _traces() if settings.traces else None
     with _bound(settings) as bound:
-        # The application closes the engine, after the last answer: a signal may end the process before we return.
+        # The application closes the engine, after the last answer.
         engine = _opened(settings, now_ms)
         engine.warm(now_ms())
         beside = _shadow(engine, settings)
@@ -74,6 +76,7 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
             app,
             http=prompt_protocol(app.turnstile),
             ws="none",
+            lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -82,8 +85,7 @@ def serve(settings: Settings, announce: Callable[[str], None], now_ms: clock.Clo
         )
         host, port = bound.getsockname()[:2]
         announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[bound])
+        DrainingServer(config).run(sockets=[bound])
 
 
 def settle() -> None:

@@ -205,6 +205,25 @@ def test_a_piece_that_is_no_record_is_rejected_whatever_is_in_it(client: Client,
     assert kept["status"] == "accepted"
 
 
+def test_a_record_with_half_a_character_is_rejected_by_name_and_the_rest_of_its_batch_is_kept(client: Client) -> None:
+    good = [msgspec.json.encode(event(n, f"i{n}", "like")) for n in (1, 2)]
+    half = rb'{"event_id": "e3", "ts_ms": 1, "item_id": "\ud83d", "action": "like", "user_id": "u1"}'
+    body = b"[%b,\n%b, %b]" % (good[0], half, good[1])
+    answer = client.post("/v1/events", content=body, headers=JSON)
+    first, bad, last = answer.json()["results"]
+    assert (first["status"], last["status"]) == ("accepted", "accepted")
+    assert bad["error"].startswith("record 1: item_id holds \\ud83d, half of a character")
+    title = rb'{"item_id": "new", "ts_ms": 1, "kind": "video", "title": "\u73cd \ude00"}'
+    found = client.put("/v1/items", content=b"[%b]" % title, headers=JSON).json()["results"]
+    assert found[0]["error"].startswith("record 0: title holds \\ude00")
+
+
+def test_halves_of_characters_without_number_cost_no_time() -> None:
+    for bomb in (rb"\ud800" * 2_000_000, rb"\n" * 6_000_000, rb"\ud83d\ude00" * 1_000_000 + rb"\ud83d"):
+        with pytest.raises(msgspec.DecodeError):
+            read_rows(b'["%b"' % bomb)
+
+
 def test_what_is_sent_takes_no_memory_before_it_is_known_to_be_a_record() -> None:
     nested = b"[" + b"[]," * 1_000_000 + b"[]]"
     bomb = b"[%b]" % b",".join((nested, b'{"event_id": %b}' % nested, b'{"x": %b}' % nested, b'{"type": %b}' % nested))
@@ -315,6 +334,18 @@ PROBLEMS = [
     ("PUT", "/v1//items", b"[]", 404, "not_found", "slash"),
     ("GET", "/v2/feed", b"", 404, "not_found", ""),
     ("GET", "/v1/feed", b"", 405, "method_not_allowed", ""),
+    ("POST", "/v1/feed", rb'{"user_id": "\ud800"}', 400, "invalid_request", "body: user_id holds \\ud800, half of a"),
+    ("POST", "/v1/feed", rb'{"count": 1, "user_id": "a\uDC00b"}', 400, "invalid_request", "user_id holds \\uDC00"),
+    (
+        "POST",
+        "/v1/feed",
+        rb'{"seen": ["\\\\\ud83d\ude00", "\ud83d\ud83d\ude00"]}',
+        400,
+        "invalid_request",
+        "seen holds",
+    ),
+    ("POST", "/v1/feed", rb'{"\ud800": 1}', 400, "invalid_request", "a text holds"),
+    ("POST", "/v1/feed", rb'{"user_id": "\\ud800', 400, "invalid_request", "truncated"),
 ]
 
 

@@ -15,7 +15,7 @@ from features.logs.log import from_batch
 from features.records import Action, Event
 from ranking.engine import Engine
 from serving import Settings, SettingsError, serve
-from tests.serving.conftest import Server
+from tests.serving.conftest import Server, served
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
@@ -34,7 +34,7 @@ def test_a_server_that_is_told_to_stop_keeps_what_it_owes_and_lets_go(
     with pytest.raises(LogError, match="Another writer"):
         Engine.open(home)
     process.send_signal(told)
-    process.wait(timeout=30)
+    assert process.wait(timeout=30) == 0
     assert list((home / "state").glob("*-*53"))
     with HomeLog(home / "log", writer=True) as log:
         [served] = [one.record for batch in log.read(52) for one in from_batch(batch)]
@@ -57,13 +57,36 @@ def test_requests_that_have_begun_are_answered_after_the_server_was_told_to_stop
     for line in lines:
         with line, line.makefile("rb") as answer:
             answers.append(answer.read())
-    process.wait(timeout=30)
+    assert process.wait(timeout=30) == 0
     begun = [answer for answer in answers if answer]
     assert begun
     assert all(answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"}") for answer in begun)
     with Engine.open(home) as again:
         # One page was asked for before; every other that was answered is in the log as well, each with its decision.
         assert again.status(0).offset == 51 + 2 * (1 + len(begun))
+
+
+@pytest.mark.parametrize("by", ["time", "a second SIGINT"])
+def test_a_drain_that_is_cut_short_is_no_success_and_still_closes_the_home(home: Path, by: str) -> None:
+    body = b'{"user_id": "u1", "deadline_ms": 60000}'
+    head = b"POST /v1/feed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n"
+    with served(home, drain_s=1 if by == "time" else 60) as (process, address):
+        assert httpx.post(f"{address}/v1/feed", content=body, headers={"content-type": "application/json"}).is_success
+        host, _, port = address.removeprefix("http://").rpartition(":")
+        with socket.create_connection((host, int(port))) as line:
+            line.sendall(head + body)
+            # The server has read it once it has answered who came later.
+            assert httpx.get(f"{address}/healthz").is_success
+            process.send_signal(signal.SIGTERM)
+            if by != "time":
+                time.sleep(0.3)
+                process.send_signal(signal.SIGINT)
+            answer = line.makefile("rb").read()
+        assert process.wait(timeout=30) > 0
+    if by == "time":
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b'"code":"stopping"' in answer
+    assert list((home / "state").glob("*-*52"))
 
 
 def test_a_server_is_ready_once_its_log_takes_records(server: Server) -> None:
