@@ -13,11 +13,13 @@ from ranking.api import Indexed
 from ranking.candidates import eligibility
 from ranking.index.exact import ExactIndex, top_k
 from ranking.index.kept import Kept
-from ranking.index.listed import ListedIndex
+from ranking.index.listed import ListedIndex, rehearse
 from ranking.types import VectorIndex
 
 ASKING = 256
 """People whose vectors trained lists are tried with, where something is known of them."""
+SOON = 8
+"""A training is rehearsed from one in so many on of the vectors that call for it: smaller homes start without."""
 WIDER = 20
 """So many times as many are found by product as are then chosen by cosine, which has no index of its own."""
 
@@ -56,6 +58,11 @@ class Indexes:
         """Begin to train lists, now that all items are taken in."""
         for index in self._listed.values():
             index.start()
+
+    def rehearse(self) -> None:
+        """Do for vectors of nobody's what a training would, where vectors are so many that one may come."""
+        if any(SOON * len(index) >= index.threshold for index in self._listed.values()):
+            rehearse(self._reader.factors.dims)
 
     def close(self) -> None:
         """Give up a training that is under way."""

@@ -13,7 +13,7 @@ import numpy as np
 from features.types import BoolArray, FloatArray, RowArray
 from ranking.index.exact import Answer, ExactIndex, spread
 from ranking.index.kept import Kept
-from ranking.index.lists import TRIED, Lists
+from ranking.index.lists import TRIED, Lists, marks_of
 from ranking.index.refit import Refit
 
 SPARSE = 64
@@ -26,6 +26,27 @@ ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5
 """Lists so many times less even than when they were filled are trained anew."""
+
+
+REHEARSED = 1024
+"""Vectors that lists are rehearsed with."""
+
+
+def rehearse(dims: int) -> None:
+    """Train lists of vectors that are nobody's, change and search them.
+
+    Kernels are compiled then, or read from their caches: else the first training compiles them beside pages, and the
+    first page that its lists answer compiles the last.
+    """
+    rows, vectors = np.arange(REHEARSED, dtype=np.int32), np.random.default_rng(0).random((REHEARSED, dims), np.float32)
+    index = ListedIndex(dims, REHEARSED, shared=lambda: vectors)
+    index.put(rows, vectors)
+    index.remove(rows[:1])
+    for allowed in (None, rows % 2 == 0, rows % CROWDED**2 == 0, rows[::2]):
+        index.search(vectors[0], 1, allowed)
+    if index.lists is not None:
+        index.lists.best(vectors[0], 1, rows)
+    marks_of(vectors, rows)
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,10 @@ class Generation:
         self.recall.follow(np.concatenate([changed, steps.item, steps.via]))
 
     def rehearse(self) -> None:
-        """Do for one item of each kind what a batch of the log would ask for; nothing changes by it.
+        """Do for one item of each kind what a batch of the log would, and for some vectors what a training would.
 
-        Kernels are compiled then, or read from their caches, before pages wait for it. The caller holds the mutex.
+        Kernels are compiled then, or read from their caches, before pages wait for it; nothing else changes. The caller
+        holds the mutex.
         """
         rehearse(self.state.layout)
         self.reader.factors.vectors_of([Item("", 0, Kind.VIDEO, title="an item that nobody knew")])
@@ -169,6 +170,7 @@ class Generation:
         self.on_air.follow(some)
         self._legality.follow(some)
         self.recall.follow(some)
+        self._indexes.rehearse()
 
     @property
     def indexes(self) -> dict[int, VectorIndex]:

@@ -1,5 +1,8 @@
-"""What is rehearsed before a server answers: nothing changes by it, and what the log asks for then is compiled."""
+"""What is rehearsed before a server answers: nothing changes by it, and what is asked for then is compiled."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from features.fold.counters import fold
@@ -8,6 +11,38 @@ from ranking.api import FeedRequest
 from ranking.engine import Engine
 from ranking.index.chains import _drop
 from tests.small_home import NOW
+
+ROOT = Path(__file__).parents[2]
+FIRST_TRAINING = """
+import sys
+from pathlib import Path
+from features.records import Item, Kind
+from ranking.api import FeedRequest
+from ranking.candidates import indexes
+from ranking.engine import Engine
+from tests.small_home import NOW
+
+def compiled():
+    modules = [vars(module) for name, module in sys.modules.items() if name.startswith("ranking.index")]
+    kernels = {one for module in modules for one in module.values() if hasattr(one, "nopython_signatures")}
+    return {(kernel.__module__, kernel.__name__, str(form)) for kernel in kernels for form in kernel.signatures}
+
+# As in a home of thousands of items.
+indexes.SOON = 20_000
+with Engine.open(Path(sys.argv[1])) as engine:
+    engine.warm(NOW)
+    before = compiled()
+    for index in engine.generation.indexes.values():
+        if hasattr(index, "train"):
+            index.train()
+            index.wait()
+            assert index.lists
+    engine.append([Item("new", NOW, Kind.VIDEO, title="new", author_id="a1", live_from_ms=NOW)], NOW)
+    engine.append([Item("new", NOW, Kind.VIDEO, listed=False)], NOW)
+    engine.feed(FeedRequest(user_id="u1", count=2), NOW, "r")
+    engine.similar("i1", 1, NOW)
+    print(sorted(compiled() - before))
+"""
 
 
 def page(engine: Engine, request_id: str) -> list[tuple[str, float]]:
@@ -37,3 +72,10 @@ def test_what_is_appended_after_a_rehearsal_compiles_no_kernel_of_the_fold(home:
         for batch in batches:
             engine.append(batch, NOW)
         assert (len(fold.signatures), len(_drop.signatures)) == known
+
+
+def test_the_first_training_of_lists_compiles_no_kernel_beside_pages(home: Path) -> None:
+    """In a process of its own: in this one other tests have compiled them."""
+    command, environ = [sys.executable, "-c", FIRST_TRAINING, str(home)], os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "[]", ran.stderr
