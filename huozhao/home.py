@@ -2,13 +2,13 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 
-from features.errors import LogError
+from features.errors import LogError, TrainingError
 from features.logs.live import HomeLog
 from huozhao.stages import patiently
 from ranking.engine import Engine
@@ -63,10 +63,20 @@ def fill(home: Path, tables: Iterable[pa.Table], policy: str = DEFAULT_TOML) -> 
     return records
 
 
-def open_log(home: Path) -> HomeLog:
-    """The log of a home, to read."""
+@contextmanager
+def open_log(home: Path) -> Iterator[HomeLog]:
+    """The log of a home, to read; what of it cannot be trained on or judged by is said with the home's name.
+
+    Raises
+    ------
+    LogError, TrainingError
+    """
     refuse_missing(home)
-    return HomeLog(home / "log", writer=False)
+    with HomeLog(home / "log", writer=False) as log:
+        try:
+            yield log
+        except TrainingError as error:
+            raise TrainingError(f"{home}: {error.what}", error.way_out) from error
 
 
 def open_reader(home: Path) -> Engine:

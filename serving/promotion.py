@@ -40,12 +40,17 @@ class Promotions(Watch):
         self._bundles = bundles
         self._now_ms = now_ms
         self._seen = engine.status(now_ms()).bundle
+        self._fault = ""
 
     def _look(self) -> None:
         try:
             self._follow()
-        except (HuozhaoError, OSError):
-            _log.exception("The promoted bundle %s cannot be served; the one before goes on", self._seen)
+            self._fault = ""
+        except (HuozhaoError, OSError) as error:
+            # It stays until somebody mends it: told once, it is not told again each second.
+            if str(error) != self._fault:
+                _log.error("What is promoted cannot be served; the bundle before goes on: %s", error)
+            self._fault = str(error)
 
     def _follow(self) -> None:
         place = current(self._bundles)

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             return msgspec.convert(found, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise SettingsError(f"{in_words(error)}.", "See huozhao serve --help.") from error
+            raise SettingsError(f"{in_words(error, _as_given)}.", "See huozhao serve --help.") from error
 
     @property
     def folder(self) -> Path:
@@ -104,10 +104,22 @@ _FAULTS = (
 )
 
 
-def in_words(error: msgspec.ValidationError) -> str:
-    """What was wrong with a value, for a person: "count must be at most 200"."""
+_NO_OPTION = ("durability", "snapshot_records", "decisions")
+_OPTIONS = {"shadow_share": "--share"}
+
+
+def _as_given(name: str) -> str:
+    """A setting as a person gives it: "--share (or HUOZHAO_SHADOW_SHARE)"."""
+    variable = f"HUOZHAO_{name.upper()}"
+    option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    return variable if name in _NO_OPTION else f"{option} (or {variable})"
+
+
+def in_words(error: msgspec.ValidationError, named: Callable[[str], str] = str) -> str:
+    """What was wrong with a value, for a person: "count must be at most 200"; ``named`` says what its name is there."""
     fault, _, place = str(error).partition(" - at `$.")
+    name = named(place.rstrip("`"))
     for pattern, words in _FAULTS:
         if place and re.fullmatch(pattern, fault):
-            return f"{place.rstrip('`')} {re.sub(pattern, words, fault)}"
-    return str(error)
+            return f"{name} {re.sub(pattern, words, fault)}"
+    return f"{name}: {fault}" if place else str(error)

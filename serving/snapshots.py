@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from features import snapshot
+from features.errors import HuozhaoError
 from features.logs.live import HomeLog
 from ranking.bundles.bundle import load
 from ranking.bundles.pointer import current
@@ -83,8 +84,10 @@ def take(home: Path) -> Path:
 
 
 def main() -> None:
-    """Take a snapshot of the home that the command line names."""
+    """Take a snapshot of the home that the command line names; a fault is told in a line."""
     try:
         take(Path(sys.argv[1]))
     except snapshot.OvertakenError:
         sys.exit(OVERTAKEN)
+    except (HuozhaoError, OSError) as error:
+        sys.exit(f"{error}")

@@ -1,6 +1,7 @@
 """What stands between a log and its files: one writer, faults with a name, records that can be read again."""
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,14 +30,23 @@ def written(record: Record) -> Written:
 
 
 def locked(folder: Path) -> IO[str]:
-    """A file that holds the folder's lock for as long as it is open."""
-    held = (folder / "lock").open("w")
+    """A file that holds the folder's lock for as long as it is open, and says to others which process that is."""
+    held = (folder / "lock").open("a+")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        held.seek(0)
+        holder = held.read(20).strip()
         held.close()
-        way_out = "Stop it first, or open the log without writing."
-        raise LogError(f"Another writer holds the log in {folder}.", way_out) from error
+        who = f", process {holder}" if holder.isdecimal() else ""
+        way_out = (
+            "Stop it first: a server, a demo, a simulation or a repair of this home; or name another home. "
+            "What only reads, as `huozhao feed` and `huozhao train`, goes on beside it."
+        )
+        raise LogError(f"Another writer holds the log in {folder}{who}.", way_out) from error
+    held.truncate(0)
+    held.write(str(os.getpid()))
+    held.flush()
     return held
 
 

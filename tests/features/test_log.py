@@ -1,6 +1,7 @@
 """The conformance suite of ``EventLog``, and what only a log on disk promises."""
 
 import math
+import os
 import shutil
 import sqlite3
 import threading
@@ -198,6 +199,8 @@ def test_a_second_writer_is_refused_until_the_first_lets_go(tmp_path: Path) -> N
         with pytest.raises(LogError, match="Another writer holds the log") as caught:
             HomeLog(tmp_path, writer=True)
         assert str(tmp_path) in caught.value.what
+        assert f"process {os.getpid()}" in caught.value.what
+        assert "Stop it first" in caught.value.way_out
         assert log.append([like(1)], DAY) == [0]
     HomeLog(tmp_path, writer=True).close()
 

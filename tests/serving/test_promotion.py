@@ -1,12 +1,15 @@
 """Promotion while serving: no request is lost, every page names one bundle, and replay computes it again."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,15 +19,18 @@ from features.reader import Reader
 from features.records import Action, Context, Event, Item, Kind, Record
 from features.replay import Moment, Readers, read_moments
 from features.schema import FeatureSet
-from ranking.api import Feed, FeedRequest
+from ranking.api import Feed, FeedRequest, RankRequest
 from ranking.bundles.bundle import Bundle, load, save
 from ranking.bundles.pointer import promote as turn
+from ranking.bundles.pointer import turn as point
 from ranking.engine import Engine
 from ranking.request.generation import Generation
 from ranking.types import Batch, Scored
 from ranking.value import Weights
 from serving.promotion import Promotions
+from tests.serving.conftest import served
 from tests.small_home import FEATURES, NOW, bundle
+from training import registry
 
 WIDER = FeatureSet((*FEATURES.columns, Count("merchant", "order", half_life="30m"), Rate("user*category", "share")))
 PATIENCE_S = 60.0
@@ -88,7 +94,7 @@ class Crowd:
 
 
 def assert_parity(home: Path, pages: list[Feed], known: dict[str, Bundle]) -> None:
-    for version, served in known.items():
+    for version, of in known.items():
         mine = sorted((page for page in pages if page.bundle == version), key=lambda page: page.read_offset)
         assert mine, f"no page of {version}"
         mine = mine[:: max(1, len(mine) // 30)]
@@ -96,7 +102,7 @@ def assert_parity(home: Path, pages: list[Feed], known: dict[str, Bundle]) -> No
             Moment(page.read_offset, page.now_ms, page.user_id, [i.item_id for i in page.items], Context(page.surface))
             for page in mine
         ]
-        readers = Readers.always(Reader(served.feature_set, served.codes, served.factors))
+        readers = Readers.always(Reader(of.feature_set, of.codes, of.factors))
         with HomeLog(home / "log", writer=False) as log:
             for page, rows in zip(mine, read_moments(log, readers, moments), strict=True):
                 for item, row in zip(page.items, rows, strict=True):
@@ -215,7 +221,8 @@ def test_the_pointer_is_followed_and_a_damaged_bundle_leaves_the_running_one(
             with caplog.at_level(logging.ERROR):
                 (bundles / "current.json").write_text(f'{{"version": "{damaged}"}}')
                 (bundles / damaged / "heads.json").unlink()
-                wait_for(lambda: f"{damaged} cannot be served" in caplog.text)
+                wait_for(lambda: "What is promoted cannot be served" in caplog.text)
+            assert damaged in caplog.text
             assert engine.status(NOW).bundle == second
             (bundles / "current.json").write_text("{")
             time.sleep(0.05)
@@ -224,3 +231,84 @@ def test_the_pointer_is_followed_and_a_damaged_bundle_leaves_the_running_one(
         finally:
             watch.stop()
     assert f"Bundle {second} is served" in caplog.text
+
+
+def test_bundles_that_vanish_under_a_server_are_told_once_in_a_line_and_pages_go_on(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Engine.open(home) as engine:
+        serves = engine.status(NOW).bundle
+        watch = Promotions(engine, home / "bundles", lambda: NOW, every_s=0.01)
+        watch.start()
+        try:
+            (home / "bundles").rename(home / "elsewhere")
+            wait_for(lambda: bool(caplog.records))
+            time.sleep(0.1)
+            assert engine.feed(FeedRequest(user_id="u1"), NOW, "r").bundle == serves
+            (home / "elsewhere").rename(home / "bundles")
+            upcoming = save(replace(bundle(), weights=Weights(complete=9.0)), home / "bundles", {}).name
+            turn(home / "bundles", upcoming)
+            wait_for(lambda: engine.status(NOW).bundle == upcoming)
+        finally:
+            watch.stop()
+    (told,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
+    assert told.exc_info is None
+    assert "has no current bundle" in told.getMessage()
+
+
+PEOPLE = ("u0", "u1", "u2")
+Values = dict[tuple[str, str], tuple[float, dict[str, float]]]
+
+
+def values_by(home: Path, version: str) -> Values:
+    """What a bundle says of every item to everybody, asked of an engine that never served another."""
+    alone = Path(shutil.copytree(home, home.parent / f"only {version}"))
+    point(alone / "bundles", version)
+    items = tuple(f"i{n}" for n in range(40))
+    with Engine.open(alone, writer=False) as engine:
+        pages = [engine.rank(RankRequest(item_ids=items, user_id=one), NOW, "r") for one in PEOPLE]
+    return {(page.user_id, item.item_id): (item.value, item.terms) for page in pages for item in page.items}
+
+
+def test_promotions_and_rollbacks_under_load_over_http_fail_no_request_and_mix_no_two_bundles(home: Path) -> None:
+    bundles = home / "bundles"
+    first = registry.current_version(bundles)
+    second = save(replace(bundle(), weights=Weights(complete=9.0)), bundles, {}).name
+    third = save(bundle(WIDER), bundles, {}).name
+    expected = {version: values_by(home, version) for version in (first, second, third)}
+    answers: list[httpx.Response] = []
+    stopped = threading.Event()
+
+    with served(home, now_ms=NOW) as (_, address):
+
+        def ask(number: int) -> None:
+            body = {"user_id": PEOPLE[number % 3], "count": 20, "deadline_ms": 60_000}
+            with httpx.Client(base_url=address, timeout=60) as client:
+                while not stopped.is_set():
+                    answers.append(client.post("/v1/feed", json=body))
+
+        def turned_to(version: str) -> None:
+            begun = len(answers)
+            wait_for(lambda: any(one.is_error or one.json()["bundle"] == version for one in answers[begun:]))
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for upcoming in (second, third):
+                registry.promote(bundles, upcoming, NOW, how="by hand", reason="better")
+                turned_to(upcoming)
+            for before in (second, first):
+                assert registry.rollback(bundles, NOW, "worse").version == before
+                turned_to(before)
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join()
+    assert {answer.status_code for answer in answers} == {200}
+    pages = [msgspec.json.decode(answer.content, type=Feed) for answer in answers]
+    assert {page.bundle for page in pages} == {first, second, third}
+    for page in pages:
+        assert (page.level, len(page.items)) == ("full", 20)
+        for item in page.items:
+            assert (item.value, item.terms) == expected[page.bundle][page.user_id, item.item_id]

@@ -30,6 +30,13 @@ def test_a_setting_out_of_range_is_named(name: str, value: str | int) -> None:
         Settings.read({f"HUOZHAO_{name.upper()}": str(value)}, {})
 
 
+def test_a_setting_is_called_as_it_is_given() -> None:
+    with pytest.raises(SettingsError, match=r"^HUOZHAO_DURABILITY: Invalid enum value 'some'\."):
+        Settings.read({"HUOZHAO_DURABILITY": "some"}, {})
+    with pytest.raises(SettingsError, match=r"^--log-answers \(or HUOZHAO_LOG_ANSWERS\) must be true or false\."):
+        Settings.read({"HUOZHAO_LOG_ANSWERS": "perhaps"}, {})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_the_loopback_interface_needs_no_leave(host: str) -> None:
     Settings(host=host).check()
