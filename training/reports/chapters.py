@@ -19,6 +19,8 @@ from training.reports.pictures import short
 
 FEWEST = 20
 """A difference of fewer positives or pairs is not told."""
+OWN = (OURS, "watch_rank", "with_watch")
+"""Ours, a term that it could have, and ours with it: nothing to be beaten."""
 SUMMED_UP = (("complete", "gauc", "of pairs in the right order for complete"), ("value", "ndcg5", "NDCG@5 of the gain"))
 
 
@@ -35,7 +37,7 @@ def _order(rows: Sequence[Row]) -> list[str]:
         of = {row.system: row for row in whole if (row.head, row.metric) == (head, metric) and np.isfinite(row.value)}
         if OURS not in of:
             continue
-        best = max((row for name, row in of.items() if name != OURS), key=lambda row: row.value, default=None)
+        best = max((row for name, row in of.items() if name not in OWN), key=lambda row: row.value, default=None)
         more = ""
         if best is not None:
             gap = (OURS, head, f"{metric}_diff_vs_{best.system}")
@@ -210,15 +212,15 @@ def _worth(rows: Sequence[Row]) -> str:
 def standings(found: Findings) -> str:
     """A line a system, a column a head: its figure, and under it how far ours is above, people drawn alike for both."""
     rows = {(row.head, row.metric, row.system): row for row in found.rows if row.kind == row.slice == "all"}
-    names = [
+    told = [
         (head, metric)
-        for head, metric, system in rows
-        if system == OURS and metric in ("gauc", "ndcg5") and _enough(rows[head, metric, OURS])
+        for (head, metric, system), row in rows.items()
+        if system == OURS and metric in ("gauc", "ndcg5") and min(row.positives, row.pairs) >= FEWEST
     ]
-    systems = [OURS, *dict.fromkeys(system for _, metric, system in rows if metric == "gauc" and system != OURS)]
+    names = [name for name in LED if name in told] or told
+    systems = [OURS, *dict.fromkeys(system for _, metric, system in rows if metric == "gauc" and system not in OWN)]
     if not names or len(systems) == 1:
         return ""
-    names = sorted(names, key=lambda name: LED.index(name[0]) if name[0] in LED else len(LED))
     head = titles("system") + "".join(_counted(rows[*name, OURS]) for name in names)
     lines = [line(escape(system), *(_stands(rows, *name, system) for name in names), names=1) for system in systems]
     return (
@@ -246,12 +248,8 @@ def cold(found: Findings) -> str:
     )
 
 
-LED = ("complete", "click", "long_view", "value")
-"""What stands first: what the project is judged by."""
-
-
-def _enough(row: Row) -> bool:
-    return min(row.positives, row.pairs) >= FEWEST
+LED = (("complete", "gauc"), ("click", "gauc"), ("long_view", "gauc"), ("value", "ndcg5"))
+"""What systems are told apart by; the page has the other heads in pictures, and in a table of all."""
 
 
 def _counted(row: Row) -> str:

@@ -138,8 +138,8 @@ def _systems(found: Findings) -> str:
         of = [row for row in rows if (row.metric, row.head) == (metric, head)]
         if not _enough(of[0]):
             continue
-        name = "GAUC" if metric == "gauc" else "NDCG@5"
-        drawn = pictures.forest(of, systems, 0.5 if metric == "gauc" else None)
+        name, middle = ("GAUC", 0.5) if metric == "gauc" else ("NDCG@5", None)
+        drawn = pictures.forest(of, [name for name in systems if name in {row.system for row in of}], middle)
         counts = f"{of[0].pairs:,} pairs in {of[0].slates:,} slates, {of[0].positives:,} positives"
         figures.append(figure(head, name, drawn, counts))
     return (
