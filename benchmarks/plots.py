@@ -129,7 +129,7 @@ LOOP = {
     "entropy": "Category entropy a person, bits",
     "gini": "Gini of exposure over owners",
     "cold": "Share of slots for items under 24 h",
-    "load": "Share of slots for products",
+    "load": "Share of slots that sell",
     "explored": "Share of slots drawn by lot",
 }
 ACROSS = 3

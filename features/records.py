@@ -185,8 +185,9 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     ``found`` are the merged candidates in the order they were merged, since indexes and charts depend on more than the
     log; ``seen`` is what the request said was on the screen; ``granted`` are the impressions that budgets of boosts
     had left for it; ``count`` is how many items were asked for, ``level`` the rung that the page was made on;
-    ``checked_offset`` is where the log was at the last check. ``values`` by slot and the ``digest`` of the page say
-    what went out. It names no person.
+    ``checked_offset`` is where the log was at the last check; ``unlogged`` what had been served that day and was not in
+    the log yet, where a policy goes by it: slots, how many sold, and how many of these to the person. ``values`` by
+    slot and the ``digest`` of the page say what went out. It names no person.
     """
 
     request_id: Id
@@ -199,6 +200,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     granted: dict[Name, Count] = msgspec.field(default_factory=dict)
     values: tuple[float | None, ...] = ()
     digest: Name = ""
+    unlogged: tuple[Count, Count, Count] = (0, 0, 0)
 
 
 class Erase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="erase"):

@@ -17,7 +17,7 @@ from features.errors import RequestError
 from features.fold.storage import give_back
 from features.logs.live import HomeLog
 from features.logs.rows import Durability
-from features.records import Item, Record
+from features.records import Item, Record, Served
 from ranking.agreement import Agreement
 from ranking.api import Ack, Alive, AliveRequest, Feed, FeedItem, FeedRequest, RankRequest, Status
 from ranking.bundles.bundle import Bundle, load
@@ -145,7 +145,7 @@ class Engine:
         Raises
         ------
         RequestError
-            If the engine was opened as a reader.
+            If it is a reader.
         LogError
             If the clock is behind the log, or the records could not be kept.
         """
@@ -153,9 +153,10 @@ class Engine:
             raise RequestError("This engine was opened as a reader.", "Open it with writer=True to append.")
         return self._journal.append(records, received_ms)
 
-    def _fold(self, batch: pa.RecordBatch) -> None:
+    def _fold(self, batch: pa.RecordBatch, pages: Sequence[Served]) -> None:
         with self.mutex:
             self.generation.fold(batch)
+            self._journal.waiting.remove(pages)
 
     def feed(self, request: FeedRequest, now_ms: int, request_id: str, budget: Budget | None = None) -> Feed:
         """A page for a person who asked for nothing.

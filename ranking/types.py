@@ -11,8 +11,19 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 
 from features.records import Context
-from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray, ShortArray
+from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.forest.trees import Coded, Forest
+
+
+class Unlogged(NamedTuple):
+    """What was answered of a day and is not in the log yet: slots, how many sold, and how many of these to a person."""
+
+    slots: int = 0
+    selling: int = 0
+    sold: int = 0
+
+
+NOTHING = Unlogged()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +31,8 @@ class Query:
     """A request against the state: who asks (row 0: nobody known, or personalisation off) and what they like.
 
     ``vector`` (dims,) float32 is the person's unit vector, zeros where nothing is known. ``shown`` are item rows on the
-    screen already; ``liked`` those that the page's reasons may name, none unless they are asked for.
+    screen already; ``liked`` those that the page's reasons may name, none unless they are asked for. ``unlogged`` is
+    what was served this day and is not in the log yet.
     """
 
     request_id: str
@@ -33,6 +45,7 @@ class Query:
     vector: FloatArray
     shown: RowArray = field(default_factory=lambda: np.zeros(0, np.int32))
     liked: RowArray = field(default_factory=lambda: np.zeros(0, np.int32))
+    unlogged: Unlogged = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +60,23 @@ class Candidates:
 class Decided:
     """What the policy says of candidates, by the state as of their moment.
 
-    terms (n, T) float64 in units of value, beside those of heads; boost (n,) int16, the number of the boost that means
-    the item, from 1, 0 none; sells (n,) bool; keys (bounds, n) int32, of what each bound of the surface counts, 0 bound
-    by nothing; held (bounds,) int64, how many the person was served today for bounds over a day.
+    terms (n, T) float64 in units of value, beside those of heads; boosts (b,) int64, the places in the policy of boosts
+    that hold and mean any of them, as written, and meant (b, n) bool, which they mean; sells (n,) bool; keys (bounds,
+    n) int32, of what each bound of the surface counts, 0 by nothing; held (bounds,) int64, how many the person was
+    served today for bounds over a day.
     """
 
     terms: DoubleArray
-    boost: ShortArray
+    boosts: IntArray
+    meant: BoolArray
     sells: BoolArray
     keys: RowArray
     held: IntArray
 
     def at(self, positions: IntArray) -> Self:
         """Of some of the candidates (m,), in that order."""
-        parts = {name: getattr(self, name)[positions] for name in ("terms", "boost", "sells")}
-        return replace(self, keys=self.keys[:, positions], **parts)
+        parts = {name: getattr(self, name)[positions] for name in ("terms", "sells")}
+        return replace(self, keys=self.keys[:, positions], meant=self.meant[:, positions], **parts)
 
 
 @dataclass(frozen=True, slots=True)

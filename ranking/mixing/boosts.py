@@ -1,13 +1,13 @@
 """Boosts at work: which candidates are meant, which of them are good enough, and what that costs the budget."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
 from features.state import FeatureState
-from features.types import BoolArray, IntArray, RowArray, ShortArray
+from features.types import BoolArray, IntArray, RowArray
 from ranking.mixing.mixer import best_first
 from ranking.policy.boosts import Boost
 from ranking.types import Scored
@@ -16,13 +16,13 @@ from ranking.value import value_of
 _COLUMNS = ("authors", "merchants", "brands", "categories")
 
 
-def meant(state: FeatureState, boosts: tuple[Boost, ...], surface: str, now_ms: int, rows: RowArray) -> ShortArray:
-    """The number (n,) of the first boost that holds now and means each item, from 1; 0 for none."""
-    out = np.zeros(len(rows), np.int16)
-    for number, boost in enumerate(boosts, 1):
-        if boost.meant(surface, now_ms):
-            out[(out == 0) & _named(state, boost, rows)] = number
-    return out
+def meant(
+    state: FeatureState, boosts: tuple[Boost, ...], surface: str, now_ms: int, rows: RowArray
+) -> tuple[IntArray, BoolArray]:
+    """The places (b,) of the boosts that hold now and mean any of some items, as written; and which (b, n)."""
+    named = {at: _named(state, boost, rows) for at, boost in enumerate(boosts) if boost.meant(surface, now_ms)}
+    found = [at for at, who in named.items() if who.any()]
+    return np.array(found, np.int64), np.array([named[at] for at in found], np.bool_).reshape(len(found), len(rows))
 
 
 def _named(state: FeatureState, boost: Boost, rows: RowArray) -> BoolArray:
@@ -53,11 +53,15 @@ class Purse(Protocol):
 
 @dataclass
 class Lift:
-    """What was scored, with boosts, and the impressions set aside for it; leaving gives back what was not spent."""
+    """What was scored, with boosts, and the impressions set aside for it; leaving gives back what was not spent.
+
+    ``by`` (n,) is the place of the boost that lifts each candidate, -1 none.
+    """
 
     scored: Scored
     ledger: Purse
-    held: dict[str, int]
+    held: dict[str, int] = field(default_factory=dict)
+    by: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __enter__(self) -> Self:
         return self
@@ -69,13 +73,13 @@ class Lift:
     def spend(self, boosts: tuple[Boost, ...], at: IntArray) -> None:
         """Spend an impression for each item lifted on a page, given as positions into ``scored``."""
         if self.held:
-            for number in self.scored.batch.decided.boost[at][lifted(self.scored)[at]].tolist():
-                self.held[boosts[number - 1].name] -= 1
+            for place in self.by[at][self.by[at] >= 0].tolist():
+                self.held[boosts[place].name] -= 1
 
 
 def lifted(scored: Scored) -> BoolArray:
     """Which candidates (n,) a boost lifts."""
-    if not scored.batch.decided.boost.any():
+    if not len(scored.batch.decided.boosts):
         return np.zeros(len(scored.value), np.bool_)
     raised: BoolArray = scored.terms[:, -1] > 0
     return raised
@@ -84,19 +88,20 @@ def lifted(scored: Scored) -> BoolArray:
 def lift(scored: Scored, boosts: tuple[Boost, ...], ledger: Purse) -> Lift:
     """Add each boost's term, the last of ``terms``, to the best of those it means that reach its floor.
 
-    At most as many as a page may hold, and as there are impressions left.
+    An item is lifted once: by the first written of the boosts that mean it, whose floor it reaches and whose budget has
+    an impression left for it. Each lifts at most as many as a page may hold.
     """
     decided, query = scored.batch.decided, scored.batch.query
-    numbers = np.unique(decided.boost[decided.boost > 0])
-    if not len(numbers):
-        return Lift(scored, ledger, {})
-    terms, held = scored.terms.copy(), {}
+    if not len(decided.boosts):
+        return Lift(scored, ledger)
+    terms, held, by = scored.terms.copy(), {}, np.full(len(scored.value), -1, np.int64)
     known = scored.value[~np.isnan(scored.value)]
-    for number in numbers.tolist():
-        boost = boosts[number - 1]
+    for place, who in zip(decided.boosts.tolist(), decided.meant, strict=True):
+        boost = boosts[place]
         least = np.quantile(known, boost.floor, method="lower") if len(known) else np.inf
-        worth = np.flatnonzero((decided.boost == number) & (scored.value >= least))
+        worth = np.flatnonzero(who & (by < 0) & (scored.value >= least))
         worth = worth[best_first(scored.value[worth], scored.batch.rows[worth])][: query.count]
         held[boost.name] = ledger.take(boost, len(worth), query.now_ms) if len(worth) else 0
+        by[worth[: held[boost.name]]] = place
         terms[worth[: held[boost.name]], -1] = boost.term
-    return Lift(replace(scored, terms=terms, value=value_of(terms)), ledger, held)
+    return Lift(replace(scored, terms=terms, value=value_of(terms)), ledger, held, by)

@@ -75,10 +75,10 @@ class Decisions:
             elif name == _QUALITY:
                 terms[:, column] = self._quality.losses(rows, now_ms)
             elif name == _COMMERCE and surface in self._policy.commerce.surfaces:
-                terms[:, column] = self._policy.commerce.term(*self._load.day(now_ms)) * sells
+                terms[:, column] = self._policy.commerce.term(*self._load.day(now_ms, query.unlogged)) * sells
         bounds = self._policy.surface(surface).bounds
-        boost = meant(self._state, self._policy.boosts, surface, now_ms, rows)
-        return Decided(terms, boost, sells, self._keys(bounds, rows, sells, now_ms), self._held(bounds, query))
+        boosts, who = meant(self._state, self._policy.boosts, surface, now_ms, rows)
+        return Decided(terms, boosts, who, sells, self._keys(bounds, rows, sells, now_ms), self._held(bounds, query))
 
     def _keys(self, bounds: tuple[Bound, ...], rows: RowArray, sells: BoolArray, now_ms: int) -> RowArray:
         categories = self._state.arrays.items.categories
@@ -104,7 +104,7 @@ class Decisions:
     def _held(self, bounds: tuple[Bound, ...], query: Query) -> IntArray:
         # With personalisation off as well: it is what the person was given, not what they are like.
         over_a_day = [bound.window == "day" for bound in bounds]
-        sold = self._load.sold_to(query.user, query.now_ms) if any(over_a_day) else 0
+        sold = self._load.sold_to(query.user, query.now_ms, query.unlogged) if any(over_a_day) else 0
         return np.array([sold if counts else 0 for counts in over_a_day], np.int64)
 
 

@@ -13,8 +13,9 @@ class Boost(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bounded term for what it names, while its budget of impressions lasts.
 
     An item is meant when every list that is given names it. It is lifted on a page when its own value reaches that of
-    the share ``floor`` of the page's candidates, from the worst: 0.5 is the median. Of several boosts the first written
-    counts. The budget belongs to the name, across versions of the policy.
+    the share ``floor`` of the page's candidates, from the worst: 0.5 is the median. Of several boosts one lifts it: the
+    first written whose floor it reaches and whose budget has an impression left. The budget belongs to the name, across
+    versions of the policy.
     """
 
     name: Named

@@ -20,7 +20,7 @@ from ranking.request.making import SCORED, Made, as_given, composed, gave_way, l
 from ranking.request.pages import fit
 from ranking.request.sample import GIVEN
 from ranking.request.show import show
-from ranking.types import Candidates, Page, Query
+from ranking.types import Candidates, Page, Query, Unlogged
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ def taken_again(generation: Generation, log: HomeLog, served: Served, kept: Deci
         The page, and what was kept of its decision.
     """
     query = generation.query(
-        served.request_id, served.user_id, kept.count, served.context, served.ts_ms, kept.seen, explain=True
-    )
+        served.request_id, served.user_id, kept.count, served.context, served.ts_ms, kept.seen,
+        unlogged=Unlogged(*kept.unlogged), explain=True,
+    )  # fmt: skip
     found, unknown = _candidates(generation, kept.found)
     source = GIVEN if kept.found and kept.found[0].source == GIVEN else ""
     reasons = _reasons(generation, query, found, given=bool(source))

@@ -33,7 +33,7 @@ from ranking.request.pages import fit
 from ranking.request.popular import Popular
 from ranking.request.sample import GIVEN, decision_of, found_by, is_kept
 from ranking.request.show import given_up, show
-from ranking.types import Candidates, Page, Query
+from ranking.types import NOTHING, Candidates, Page, Query, Unlogged
 
 Make = Callable[[Generation, Read, Level, Budget, Ledger], Made]
 Beside = Callable[[Query, Candidates], None]
@@ -86,9 +86,11 @@ class Answers:
             generation, level = self._shared.generation, self._feeds.rung(budget)
             generation.policy.refuse_unknown(request.surface)
             count = min(request.count, generation.policy.page_most)
+            unlogged = self._unlogged(generation, request.user_id, now_ms)
             query = generation.query(
-                request_id, request.user_id, count, context, now_ms, request.seen, explain=request.explain
-            )
+                request_id, request.user_id, count, context, now_ms, request.seen,
+                unlogged=unlogged, explain=request.explain,
+            )  # fmt: skip
             found, why = None, "deadline"
             if level in SCORED:
                 found = self._tried("state", generation, lambda: read(generation, query, budget, explain=explain))
@@ -116,7 +118,10 @@ class Answers:
             budget.lap("wait")
             generation = self._shared.generation
             generation.policy.refuse_unknown(request.surface)
-            query = generation.query(request_id, request.user_id, len(names), context, now_ms, explain=request.explain)
+            unlogged = self._unlogged(generation, request.user_id, now_ms)
+            query = generation.query(
+                request_id, request.user_id, len(names), context, now_ms, unlogged=unlogged, explain=request.explain
+            )
             rows = generation.state.items.find_all(names)
             known = Candidates(given := rows[rows > 0], np.zeros(len(given), np.uint8))
             read_all = self._tried(
@@ -141,6 +146,12 @@ class Answers:
             for surface in self._shared.generation.policy.surfaces:
                 query = self._shared.generation.query("", "", 1, Context(surface), now_ms)
                 self._popular.find(self._shared.generation, query, "popular")
+
+    def _unlogged(self, generation: Generation, user_id: str, now_ms: int) -> Unlogged:
+        """What was served this day and waits for the log, where the policy goes by it."""
+        if self._journal is None or not generation.policy.counts_served:
+            return NOTHING
+        return self._journal.waiting.of(generation.load, user_id, now_ms)
 
     def _scored(
         self, make: Make, generation: Generation, found: Read, level: Level, budget: Budget, why: str

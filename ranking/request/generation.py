@@ -35,7 +35,7 @@ from ranking.mixing.exploration import Lottery
 from ranking.mixing.mixer import best_mask
 from ranking.mixing.rerank import reranker_of
 from ranking.policy import Policy
-from ranking.types import Batch, Candidates, Query, Ranker, Scored, VectorIndex
+from ranking.types import NOTHING, Batch, Candidates, Query, Ranker, Scored, Unlogged, VectorIndex
 from ranking.value import value_of, value_terms
 
 CHUNK = 10_000
@@ -200,17 +200,17 @@ class Generation:
         now_ms: int,
         seen: Sequence[str] = (),
         *,
+        unlogged: Unlogged = NOTHING,
         explain: bool = False,
     ) -> Query:
-        """Who asks, what they like, and what they have on the screen."""
+        """Who asks, what they like, what they have on the screen, and what was served that the log has not yet."""
         user = self.state.users.find(user_id)
         personal = user if self.state.arrays.users.personalised[user] else 0
         vector = self.reader.user_vector(self.state, personal, now_ms)
         shown = self.state.items.find_all(seen) if seen else NO_ROWS
         liked = self.state.arrays.rings.item[personal] if explain else NO_ROWS
-        return Query(
-            request_id, user_id, user, personal, now_ms, count, context, vector, shown[shown > 0], liked[liked > 0]
-        )
+        on_screen, liked = shown[shown > 0], liked[liked > 0]
+        return Query(request_id, user_id, user, personal, now_ms, count, context, vector, on_screen, liked, unlogged)
 
     def alike(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
         """At most k item rows of the same kind by the cosine of their vectors, highest first, ties by row."""

@@ -15,6 +15,7 @@ from features.logs.live import HomeLog
 from features.logs.log import Stored, to_batch
 from features.records import FUTURE_MS, Decision, Erase, Record, Served, Written
 from ranking.api import Ack
+from ranking.mixing.commerce_load import Waiting
 from ranking.request.intake import acknowledged, checked
 
 SERVED_KEPT = 256
@@ -34,17 +35,20 @@ class Journal:
     states : Path
         Where snapshots are kept: who is erased is in none of them.
     fold : callable
-        Takes in what the log has taken, before it is acknowledged.
+        Takes in what the log has taken, before it is acknowledged, with the pages among it that had waited.
 
     Attributes
     ----------
     writing : RLock
         Held while anything is appended: for who holds it the log stands still.
+    waiting : Waiting
+        Counts of the pages that wait for the log; who takes them in removes them.
     """
 
-    def __init__(self, log: HomeLog, states: Path, fold: Callable[[pa.RecordBatch], None]) -> None:
+    def __init__(self, log: HomeLog, states: Path, fold: Callable[[pa.RecordBatch, Sequence[Served]], None]) -> None:
         self._log, self._states, self._fold = log, states, fold
         self.writing = threading.RLock()
+        self.waiting = Waiting()
         self._lock = threading.Lock()
         self._served: list[tuple[Served, Decision | None]] = []
         self._erased: dict[str, int] = {}
@@ -60,7 +64,7 @@ class Journal:
                 raise LogError(what, "Set the clock; if it ran ahead before, begin a new home.")
             pages = tuple(self._served)
             served = [written(record) for page in pages for record in page if record is not None]
-            offsets = self._keep([*served, *good], received_ms)[len(served) :]
+            offsets = self._keep([*served, *good], [page for page, _ in pages], received_ms)[len(served) :]
             with self._lock:
                 del self._served[: len(pages)]
         placed = iter(offsets)
@@ -68,12 +72,12 @@ class Journal:
             Ack("rejected", error=one) if isinstance(one, str) else acknowledged(next(placed)) for one in found
         )
 
-    def _keep(self, kept: Sequence[Written], received_ms: int) -> list[int | None]:
+    def _keep(self, kept: Sequence[Written], pages: Sequence[Served], received_ms: int) -> list[int | None]:
         received_ms = max(received_ms, self._log.last_ms)
         offsets = self._log.append_written(kept, received_ms)
         placed = [Stored(at, received_ms, *one) for at, one in zip(offsets, kept, strict=True) if at is not None]
         if placed:
-            self._fold(to_batch(placed))
+            self._fold(to_batch(placed), pages)
         return offsets
 
     def write_down(self, page: Served, decision: Decision | None) -> None:
@@ -88,7 +92,9 @@ class Journal:
             # Before it counts as served: who asked is refused.
             self.flush()
         with self._lock:
-            self._served.append(self._without_erased(page, decision))
+            kept = self._without_erased(page, decision)
+            self.waiting.add(kept[0])
+            self._served.append(kept)
             waiting = len(self._served)
         # While another bundle is taken up pages go on, and wait for the log a little longer.
         if waiting % SERVED_KEPT == 0 and self.writing.acquire(blocking=False):
@@ -130,7 +136,10 @@ class Journal:
             with self._lock:
                 self._erased[user_id] = self._log.end()
                 # Pages that were written down since the append.
+                self.waiting.remove(page for page, _ in self._served)
                 self._served = [self._without_erased(*page) for page in self._served]
+                for page, _ in self._served:
+                    self.waiting.add(page)
         return ack
 
     def scrub(self) -> None:

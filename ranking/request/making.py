@@ -104,13 +104,13 @@ def ordered(generation: Generation, found: Read, level: Level, budget: Budget, l
     """Given items by their value, without bounds."""
     scored = _scored(generation, found.batch, level, budget)
     order = best_first(scored.value, scored.batch.rows)
-    return Made(Lift(scored, ledger, {}), Slate(order, order[:0]), found.dropped, level, found.found)
+    return Made(Lift(scored, ledger), Slate(order, order[:0]), found.dropped, level, found.found)
 
 
 def as_given(generation: Generation, found: Read, ledger: Purse) -> Made:
     """Given items in the order they came."""
     scored, order = worthless(generation, found.batch), np.arange(len(found.batch.rows))
-    return Made(Lift(scored, ledger, {}), Slate(order, order[:0]), found.dropped, "given", found.found)
+    return Made(Lift(scored, ledger), Slate(order, order[:0]), found.dropped, "given", found.found)
 
 
 def popular(generation: Generation, query: Query, lists: Popular, level: Level, budget: Budget, ledger: Purse) -> Made:
@@ -133,7 +133,7 @@ def lined_up(
     slate, relaxed = line_up(generation, scored.batch)
     budget.sources = legal.source
     budget.lap(level)
-    return Made(Lift(scored, ledger, {}), slate, dropped, level, found, gave + relaxed)
+    return Made(Lift(scored, ledger), slate, dropped, level, found, gave + relaxed)
 
 
 def gave_way(made: Made, page: Page) -> tuple[str, ...]:

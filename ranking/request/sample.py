@@ -63,6 +63,7 @@ def decision_of(
         granted=dict(made.granted),
         values=values,
         digest=digest_of(feed.items),
+        unlogged=made.lift.scored.batch.query.unlogged,
     )
 
 

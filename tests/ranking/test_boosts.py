@@ -193,3 +193,54 @@ def test_what_cannot_be_written_down_is_not_lifted_and_status_says_so(home: Path
         assert spent(page(engine)) == 0
         assert len(page(engine, 1).items) == 10
         assert "boosts" in engine.status(NOW).policy_fault
+
+
+SECOND = BOOST.replace('"b"', '"second"').replace("5.0", "2.0")
+
+
+def lifted_by(feed: Feed) -> Counter[float]:
+    return Counter(item.terms["boost"] for item in feed.items if item.boost_spent)
+
+
+def test_of_several_boosts_the_first_lifts_while_it_lasts_and_then_the_next(home: Path) -> None:
+    with opened(home, 5, more=SECOND.format(budget=1000, floor=0.0)) as engine:
+        meant = sum(item.author_id in {"a1", "a2", "a3"} for item in page(engine, count=40).items)
+        assert lifted_by(page(engine, 1, count=40)) == {2.0: meant}
+    assert sum(lease.impressions for lease in leases(home / "boosts" / "leases.jsonl") if lease.boost == "b") == 5
+    (home / "boosts" / "leases.jsonl").unlink()
+    with opened(home, 5, more=SECOND.format(budget=1000, floor=0.0)) as engine:
+        # The first has an impression for five of them, and the second lifts the others.
+        assert lifted_by(page(engine, count=40)) == {5.0: 5, 2.0: meant - 5}
+        engine.flush()
+
+
+def test_what_the_first_boost_thinks_too_little_of_the_next_may_lift(home: Path) -> None:
+    liked = [Event(f"like{n}", NOW, "i1", Action.LIKE, "u1") for n in range(7)]
+    with opened(home, 1000, floor=0.95, more=SECOND.format(budget=1000, floor=0.0)) as engine:
+        engine.append(liked, NOW)
+        items = page(engine, count=40).items
+    terms = {item.item_id: item.terms["boost"] for item in items if item.author_id in {"a1", "a2", "a3"}}
+    own = {item.item_id: item.value - item.terms["boost"] for item in items}
+    assert set(terms.values()) == {5.0, 2.0}
+    assert min(own[name] for name, term in terms.items() if term == 5.0) >= max(
+        own[name] for name, term in terms.items() if term == 2.0
+    )
+
+
+def test_eight_threads_overspend_neither_of_two_boosts_of_the_same_items(home: Path) -> None:
+    total = Counter[float]()
+    lock = threading.Lock()
+    with opened(home, 60, more=SECOND.format(budget=45, floor=0.0)) as engine:
+
+        def ask(thread: int) -> None:
+            for number in range(6):
+                mine = lifted_by(page(engine, 100 * thread + number))
+                with lock:
+                    total.update(mine)
+
+        threads = [threading.Thread(target=ask, args=(thread,)) for thread in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert total == {5.0: 60, 2.0: 45}

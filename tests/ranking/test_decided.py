@@ -15,6 +15,7 @@ from ranking.policy import Policy, parse
 from ranking.policy.dates import milliseconds
 from tests.small_home import NOW
 
+DAY = NOW // DAY_MS * DAY_MS + DAY_MS // 2
 AUTUMN = Path(__file__).parents[2] / "docs" / "examples" / "autumn-2020.toml"
 TASK_MS = milliseconds(datetime.fromisoformat("2020-09-06T00:00:00+08:00"))
 CARTS_MS = milliseconds(datetime.fromisoformat("2020-10-09T00:00:00+08:00"))
@@ -213,6 +214,42 @@ def test_commerce_served_to_a_person_within_a_day_is_bounded_and_counted_again_a
         assert not any(item.sells for item in third.items)
         engine.append([Item("new", day_ms, Kind.PRODUCT, live_from_ms=day_ms + DAY_MS)], day_ms)
         assert any(item.sells for item in page(engine, day_ms + DAY_MS, count=8).items)
+
+
+@pytest.mark.parametrize("writes", [False, True], ids=["waiting", "written"])
+def test_the_bound_over_a_day_counts_pages_from_when_they_are_answered(home: Path, *, writes: bool) -> None:
+    text = '[surfaces.feed]\nbounds = [{ of = "commerce", at_most = 6, window = "day" }]'
+    with engine_of(home, text) as engine:
+        pages = []
+        for number in range(5):
+            pages.append(page(engine, DAY + number, count=8))
+            if writes:
+                engine.flush()
+        assert sum(item.sells for one in pages for item in one.items) == 6
+        assert {one.relaxed for one in pages} == {()}
+        engine.flush()
+        assert not any(item.sells for item in page(engine, DAY + 6, count=8).items)
+
+
+def test_a_page_of_rank_counts_for_the_day_as_well_and_one_that_a_reader_makes_does_not(home: Path) -> None:
+    text = '[surfaces.feed]\nbounds = [{ of = "commerce", at_most = 6, window = "day" }]'
+    with engine_of(home, text) as engine:
+        named = engine.rank(RankRequest(user_id="u1", item_ids=("i1", "i5", "i9", "i13")), DAY, "named")
+        assert sum(item.sells for item in named.items) == 4
+        assert sum(item.sells for item in page(engine, DAY + 1, count=8).items) == 2
+    with Engine.open(home, writer=False) as reader:
+        assert page(reader, DAY + DAY_MS, count=8).items == page(reader, DAY + DAY_MS, count=8).items
+
+
+def test_who_is_erased_while_pages_wait_leaves_no_count_behind(home: Path) -> None:
+    text = '[surfaces.feed]\nbounds = [{ of = "commerce", at_most = 6, window = "day" }]'
+    with engine_of(home, text) as engine:
+        sold = sum(item.sells for item in page(engine, DAY, count=20).items)
+        engine.erase("u1", DAY)
+        assert sum(item.sells for item in page(engine, DAY + 1, count=20).items) == sold == 6
+        engine.flush()
+        load, waiting = engine.generation.load, engine._journal.waiting
+        assert [waiting.of(load, user, DAY) for user in ("u1", "")] == [(0, 0, 0)] * 2
 
 
 def test_head_hosts_share_no_more_than_their_slots(home: Path) -> None:

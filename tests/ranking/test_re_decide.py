@@ -30,6 +30,12 @@ BOUNDS = (
     '[surfaces.feed]\nbounds = [{ of = "video", at_most = 1, window = 4 }]\n[rerank]\nmethod = "dpp"\ntheta = 0.5\n'
 )
 LOTS = "[explore]\nrate = 1.0\nslots = [2, 5]\nepsilon = 0.2\ndraws = 50\n"
+DAILY = """
+[surfaces.feed]
+bounds = [{ of = "commerce", at_most = 4, window = "day" }]
+[commerce]
+most = 2.0
+"""
 BOOST = """
 [[boosts]]
 name = "launch"
@@ -64,7 +70,7 @@ def assert_equal(account: Account, answered: Feed) -> None:
         assert one.features == item.features or not item.features
 
 
-@pytest.mark.parametrize("policy", ["", BOUNDS, LOTS, BOOST, BOUNDS + LOTS], ids=str)
+@pytest.mark.parametrize("policy", ["", BOUNDS, LOTS, BOOST, BOUNDS + LOTS, DAILY], ids=str)
 @pytest.mark.parametrize("explain", [True, False])
 def test_a_sampled_page_comes_out_as_it_was_answered_whatever_came_after(
     home: Path, policy: str, explain: bool

@@ -156,7 +156,12 @@ def test_nothing_is_ordered_as_nothing(method: Greedy) -> None:
 
 
 NOTHING = Decided(
-    np.zeros((0, 0)), np.zeros(0, np.int16), np.zeros(0, np.bool_), np.zeros((0, 0), np.int32), np.zeros(0, np.int64)
+    np.zeros((0, 0)),
+    np.zeros(0, np.int64),
+    np.zeros((0, 0), np.bool_),
+    np.zeros(0, np.bool_),
+    np.zeros((0, 0), np.int32),
+    np.zeros(0, np.int64),
 )
 
 

@@ -13,11 +13,12 @@ from training.loops.loop import Shown
 
 
 def shown(*rows: tuple[int, int, int, int]) -> Shown:
-    """Slots of (day, page, user, item); the item's code is its id."""
+    """Slots of (day, page, user, item); the item's code is its id, and all but 0 sell."""
     day, page, user, item = (np.array(column) for column in zip(*rows, strict=True))
     names = tuple(str(code) for code in range(int(item.max()) + 1))
     ones = np.ones(len(day))
-    return Shown(("u", "v"), names, day, page, user, item, day * DAY_MS + 5, ones, 2 * ones, np.zeros(len(day), int))
+    none, sells = np.zeros(len(day), int), (item > 0).astype(int)
+    return Shown(("u", "v"), names, day, page, user, item, day * DAY_MS + 5, ones, 2 * ones, none, sells)
 
 
 def test_entropy_and_majority_of_known_lists() -> None:
@@ -69,7 +70,8 @@ def test_a_loop_is_told_by_day_in_every_figure() -> None:
     assert told["merchants"][0] == 1
     # a and b on the first day, a and twice m on the second, of three owners
     assert told["top_1pct"][:2] == pytest.approx([1 / 2, 2 / 3])
-    assert told["load"][:2] == pytest.approx([0, 2 / 3])
+    # A product sells, and so does the room that had one pinned when it was shown.
+    assert told["load"][:2] == pytest.approx([1 / 2, 2 / 3])
     assert told["cold"][:2] == pytest.approx([1, 2 / 3])
     assert all(np.isnan(values[2]) for values in told.values())
 

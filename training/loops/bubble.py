@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.logs.log import DAY_MS
-from features.outcomes import KIND_CODES, PRODUCT, ROOM
+from features.outcomes import KIND_CODES, ROOM
 from features.records import Item, Kind
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
 from training.loops.exposure import FIGURES as EXPOSED
@@ -111,7 +111,7 @@ FIGURES = {
     "majority": "share of a person's commonest category",
     **{name: EXPOSED[name] for name in ("gini", "top_1pct", "new_brands", "merchants")},
     "cold": "share of slots for items under 24 h",
-    "load": "share of slots for products",
+    "load": "share of slots that sell: products, and rooms with one pinned",
     "explored": "share of slots drawn by lot",
 }
 """What a loop is told by, with what each figure is."""
@@ -139,7 +139,7 @@ def _day(shown: Shown, facts: Facts, at: IntArray, new: BoolArray, is_cold: Bool
         "new_brands": float((shown.time_ms[at] - facts.brand_begun_ms[item] <= NEW_BRAND_MS).mean()),
         "merchants": float(facts.of_merchant[item].sum() / rooms) if rooms else np.nan,
         "cold": float(is_cold[at].mean()),
-        "load": float((facts.kind[item] == PRODUCT).mean()),
+        "load": float(shown.sells[at].mean()),
         "explored": float(shown.explored[at].mean()),
     }
 

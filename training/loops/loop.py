@@ -139,7 +139,7 @@ class Shown:
 
     ``day`` from 0, the loop's first; ``user`` and ``item`` are codes into ``users`` and ``items``; ``page`` numbers
     pages; ``gain`` is of what people did, ``expected`` of what the world says of a slot that is looked at by one who
-    is not tired; ``explored`` marks slots of exploration.
+    is not tired; ``explored`` marks slots of exploration, ``sells`` those that sold as the policy counts commerce.
     """
 
     users: tuple[str, ...]
@@ -152,6 +152,7 @@ class Shown:
     gain: DoubleArray
     expected: DoubleArray
     explored: IntArray
+    sells: IntArray
 
     def by_day(self, of: DoubleArray) -> DoubleArray:
         """The mean page's sum of a figure (n,), by day."""
@@ -241,7 +242,7 @@ class _Inbox:
         return [record for _, record in sorted(due, key=lambda pair: pair[0])]
 
 
-_Row = tuple[int, int, str, str, int, float, float, int]
+_Row = tuple[int, int, str, str, int, float, float, int, int]
 
 
 def _slots(world: World, judge: Judge, feed: Feed, events: Sequence[Event], number: int, day: int) -> list[_Row]:
@@ -250,16 +251,16 @@ def _slots(world: World, judge: Judge, feed: Feed, events: Sequence[Event], numb
         return []
     got = judge.worth(ids, judge.outcomes(ids, events))
     expected = judge.expected(world, feed.user_id, ids, feed.now_ms, feed.surface)
-    explored = [int(item.source == "explore") for item in feed.items]
+    marks = [(int(item.source == "explore"), int(item.sells)) for item in feed.items]
     fixed = (day, number, feed.user_id)
     return [
-        (*fixed, one, feed.now_ms, mine, true, drawn)
-        for one, mine, true, drawn in zip(ids, got.tolist(), expected.tolist(), explored, strict=True)
+        (*fixed, one, feed.now_ms, mine, true, *marked)
+        for one, mine, true, marked in zip(ids, got.tolist(), expected.tolist(), marks, strict=True)
     ]
 
 
 def _table(rows: list[_Row]) -> Shown:
-    day, page, user, item, time_ms, got, expected, explored = zip(*rows, strict=True)
+    day, page, user, item, time_ms, got, expected, explored, sells = zip(*rows, strict=True)
     users, user_codes = np.unique(user, return_inverse=True)
     items, item_codes = np.unique(item, return_inverse=True)
     return Shown(
@@ -273,4 +274,5 @@ def _table(rows: list[_Row]) -> Shown:
         np.array(got),
         np.array(expected),
         np.array(explored),
+        np.array(sells),
     )
