@@ -1,11 +1,14 @@
-"""Exploration: whether lots fall as their propensities say, on slots and on whole pages, and what they cost a page."""
+"""Exploration: whether lots fall as their propensities say, alone and slot by slot on pages, and what they cost."""
 
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -19,18 +22,24 @@ from features.types import DoubleArray, IntArray
 from ranking import Engine, FeedRequest
 from ranking.mixing.exploration import Lottery
 from ranking.request.generation import Generation
+from ranking.request.ladder import Budget
+from ranking.request.making import read
+from ranking.request.pages import compose
 from seeds.world import Size, World
 
 SIZE = Size(users=150, hosts=30, videos=400, products=120, days=3)
-RULE = "[explore]\nrate = 1.0\nslots = [8]\nepsilon = 0.1\n"
+SLOTS = (3, 8)
+RULE = f"[explore]\nrate = 1.0\nslots = {[*SLOTS]}\nepsilon = 0.1\n"
 PAGE, SLOT = 10, 8
+PERSONS, ASKED = 4, 50
+"""People whose pages are drawn, and how many of each are asked of the engine as well."""
 LEAST_EXPECTED = 5.0
 """Newcomers of fewer expected picks are counted as one: below it the statistic is not chi-square."""
 LEAST_P = 1e-4
 
 
 def run(*, quick: bool) -> Report:
-    """Draw slots of fresh request ids on a frozen state, 100,000 of them, or 20,000 when quick; then whole pages."""
+    """Draw slots of fresh request ids on a frozen state, 100,000 (20,000 when quick), and those of as many pages."""
     report = Report("explore")
     world = World.create(0, SIZE)
     now_ms = world.end_ms - DAY_MS
@@ -41,7 +50,7 @@ def run(*, quick: bool) -> Report:
         with Engine.open(home, writer=False) as engine:
             people = [f"u{number}" for number in range(20)]
             _slots(report, engine.generation, people, now_ms, 20_000 if quick else 100_000)
-            _pages(report, engine, people[0], now_ms, 300 if quick else 3_000)
+            _pages(report, engine, people[:PERSONS], now_ms, 20_000 if quick else 100_000)
     return report
 
 
@@ -79,26 +88,81 @@ def _held(generation: Generation, user: str, now_ms: int) -> tuple[Lottery, list
     return lottery, took[5:]
 
 
-def _pages(report: Report, engine: Engine, user: str, now_ms: int, pages: int) -> None:
-    """Whole pages of one person at one moment: each item's propensity is one number, and lots fall by it."""
-    fell: Counter[str] = Counter()
-    logged: dict[str, float] = {}
-    for number in range(pages):
-        page = engine.feed(FeedRequest(user_id=user, count=PAGE), now_ms, f"page-{number}")
-        for item in page.items:
-            if item.source == "explore":
-                fell[item.item_id] += 1
-                if logged.setdefault(item.item_id, item.propensity) != item.propensity:
-                    report.faults.append(f"{item.item_id} has two propensities on one state")
-    statistic, freedom = _chi_square(
-        np.array([*fell.values()]), pages * np.array([logged[name] for name in fell]), pages
-    )
-    p = float(stats.chi2.sf(statistic, freedom))
-    row: Row = {"system": "pages", "draws": pages, "newcomers": float(len(fell))}
-    report.rows.append(row | {"chi_square": statistic, "freedom": freedom, "p": p, "p50_ms": float("nan")})
-    report.ratios["explore.pages_p"] = p
-    if p < LEAST_P:
-        report.faults.append(f"pages fell otherwise than their propensities say: p = {p:.2g}")
+def _pages(report: Report, engine: Engine, people: list[str], now_ms: int, pages: int) -> None:
+    """Pages of some people at one moment, slot by slot; some of them are asked of the engine as well."""
+    lots: list[Lot] = []
+    for user in people:
+        numbers = range(pages // len(people))
+        lots += lots_of(engine.generation, user, now_ms, [f"{user}-page-{number}" for number in numbers])
+        for number in numbers[:ASKED]:
+            asked = engine.feed(FeedRequest(user_id=user, count=PAGE), now_ms, f"{user}-page-{number}")
+            drawn = [(item.item_id, item.propensity) for item in asked.items if item.source == "explore"]
+            if drawn != [(one.item, one.propensity) for one in lots if one.page == f"{user}-page-{number}"]:
+                report.faults.append(f"{user}-page-{number} has other lots than were composed")
+    for slot in SLOTS:
+        statistic, freedom = of_slot([lot for lot in lots if lot.slot == slot])
+        p = float(stats.chi2.sf(statistic, freedom))
+        row: Row = {"system": f"pages, slot {slot}", "draws": pages, "newcomers": _newcomers(lots, slot)}
+        report.rows.append(row | {"chi_square": statistic, "freedom": freedom, "p": p, "p50_ms": float("nan")})
+        report.ratios["explore.pages_p"] = min(p, report.ratios.get("explore.pages_p", 1.0))
+        if p < LEAST_P:
+            report.faults.append(f"slot {slot} fell otherwise than its propensities say: p = {p:.2g}")
+
+
+class Lot(NamedTuple):
+    """What a slot of a page drew, with the propensity that is logged; ``before`` are person and earlier draws."""
+
+    page: str
+    slot: int
+    before: tuple[str, ...]
+    item: str
+    propensity: float
+
+
+def lots_of(generation: Generation, user: str, now_ms: int, request_ids: Sequence[str], count: int = PAGE) -> list[Lot]:
+    """The lots of many pages of a person on a state that stands still: read and scored once, composed each anew.
+
+    Nothing but the choice from the lottery depends on the request id, so that these are the pages that ``feed`` makes.
+    """
+    first = generation.query(request_ids[0], user, count, Context("feed"), now_ms)
+    found = read(generation, first, Budget(), explain=False)
+    scored = generation.score(generation.glance(found.batch, found.lottery)[0])
+    name, lots = generation.state.items.name, []
+    for request_id in request_ids:
+        asked = replace(scored, batch=replace(scored.batch, query=replace(first, request_id=request_id)))
+        slate, _ = compose(generation, asked, found.lottery)
+        before: tuple[str, ...] = (user,)
+        for slot, at in enumerate(slate.page.tolist()):
+            if at in slate.drawn:
+                lots.append(Lot(request_id, slot, before, name(int(scored.batch.rows[at])), slate.drawn[at]))
+                before = (*before, lots[-1].item)
+    return lots
+
+
+def of_slot(lots: Sequence[Lot]) -> tuple[float, int]:
+    """The statistic of a slot and its degrees of freedom, over all that may have come before it.
+
+    Raises
+    ------
+    AssertionError
+        If an item has two propensities after the same draws.
+    """
+    groups: defaultdict[tuple[str, ...], Counter[tuple[str, float]]] = defaultdict(Counter)
+    for lot in lots:
+        groups[lot.before][lot.item, lot.propensity] += 1
+    statistic, freedom = 0.0, 0
+    for fell in groups.values():
+        if len({item for item, _ in fell}) < len(fell):
+            raise AssertionError("an item has two propensities on one state after the same draws")
+        pages = sum(fell.values())
+        expected = pages * np.array([propensity for _, propensity in fell])
+        more = _chi_square(np.array([*fell.values()]), expected, pages)
+        statistic, freedom = statistic + more[0], freedom + more[1]
+    return statistic, freedom
+
+
+def _newcomers(lots: Sequence[Lot], slot: int) -> float:
+    return float(len({lot.item for lot in lots if lot.slot == slot}))
 
 
 def _chi_square(fell: IntArray, expected: DoubleArray, draws: int) -> tuple[float, int]:

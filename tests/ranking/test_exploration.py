@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks.explore import lots_of, of_slot
 from features.logs.live import HomeLog
 from features.logs.log import DAY_MS, from_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Served
@@ -63,19 +64,21 @@ def test_where_nothing_explores_every_propensity_is_one(home: Path) -> None:
     assert "explore" not in {item.source for item in items}
 
 
-def test_lots_fall_on_whole_pages_as_their_logged_chances_say(home: Path) -> None:
-    fell: Counter[str] = Counter()
-    logged: dict[str, float] = {}
-    with explored(home, RULE.replace("[2, 5]", "[2]")) as engine:
-        for number in range(400):
-            (item,) = (item for item in page(engine, f"r{number}").items if item.source == "explore")
-            fell[item.item_id] += 1
-            assert logged.setdefault(item.item_id, item.propensity) == item.propensity
-    common = [name for name, q in logged.items() if q * 400 >= 5]
-    other = 1 - sum(logged[name] for name in common)
-    expected = [*(400 * logged[name] for name in common), 400 * other]
-    counted = [*(fell[name] for name in common), 400 - sum(fell[name] for name in common)]
-    assert stats.chisquare(counted, expected).pvalue > 1e-4
+def test_lots_fall_slot_by_slot_on_thousands_of_pages_as_their_logged_chances_say(home: Path) -> None:
+    names = [f"r{number}" for number in range(6_000)]
+    with explored(home) as engine:
+        lots = lots_of(engine.generation, "u1", NOW, names, 12)
+        for name in names[:20]:
+            drawn = [(item.item_id, item.propensity) for item in page(engine, name).items if item.source == "explore"]
+            assert drawn == [(lot.item, lot.propensity) for lot in lots if lot.page == name]
+    for slot in (2, 5):
+        of_one = [lot for lot in lots if lot.slot == slot]
+        assert len(of_one) == len(names)
+        assert stats.chi2.sf(*of_slot(of_one)) > 1e-4
+        # What falls otherwise than it says is found out: here as if the likeliest were a fifth likelier.
+        most = max(lot.propensity for lot in of_one)
+        bent = [lot._replace(propensity=1.2 * most) if lot.propensity == most else lot for lot in of_one]
+        assert slot == 5 or stats.chi2.sf(*of_slot(bent)) < 1e-4
 
 
 def test_lots_fall_in_slots_alone_as_their_chances_say(home: Path) -> None:
