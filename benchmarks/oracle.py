@@ -4,18 +4,20 @@ It shares no line with the engine: it reads records, not state, and counts in lo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from benchmarks.memory import Memory
 from features.logs.log import DAY_MS
 from features.records import FUTURE_MS, Action, Control, Event, Item, Kind, Record
 from ranking.api import Feed, FeedItem
-from ranking.policy import Policy
+from ranking.policy import Bound, Policy
 from ranking.policy.dates import milliseconds
 from ranking.policy.quality import Floor
 from ranking.policy.rules import Rule
 
 WEEK_MS = 7 * DAY_MS
 SOLD = (Action.ORDER, Action.REFUND, Action.COMPLAINT)
+COUNTED = (*SOLD, Action.IMPRESSION)
 BAD = {"refund": SOLD[1:2], "complaint": SOLD[2:], "after_sales": SOLD[1:]}
 CLOSE = 1e-4
 """Rates so near a floor are not judged: the engine counts in float32."""
@@ -25,13 +27,13 @@ class Counter:
     """Counts that halve every week, of one thing."""
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(SOLD, 0.0)
+        self.counts = dict.fromkeys(COUNTED, 0.0)
         self.at_ms = 0
 
     def add(self, action: Action, ts_ms: int) -> None:
         """Count once, at a time that may be before the last."""
         if ts_ms >= self.at_ms:
-            self.counts = {one: self.read(one, ts_ms) for one in SOLD}
+            self.counts = {one: self.read(one, ts_ms) for one in COUNTED}
             self.at_ms = ts_ms
         self.counts[action] += 2.0 ** (-(self.at_ms - ts_ms) / WEEK_MS)
 
@@ -52,7 +54,7 @@ class Oracle:
         self.hidden: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self.sold: defaultdict[tuple[str, str], Counter] = defaultdict(Counter)
         self.selling: defaultdict[tuple[str, int], int] = defaultdict(int)
-        self.waiting: list[tuple[str, int, int]] = []
+        self.memory = Memory()
         self.spent: defaultdict[str, float] = defaultdict(float)
 
     def follow(self, records: Iterable[Record]) -> None:
@@ -63,6 +65,8 @@ class Oracle:
                     self.items[record.item_id] = record
                 case Control(command=command, target=target) if command.startswith("hide_"):
                     self.hidden[record.user_id].add((command.removeprefix("hide_"), target))
+                case Control(command=command):
+                    self.memory.told(record.user_id, command)
                 case Event():
                     self._happened(record)
 
@@ -79,13 +83,26 @@ class Oracle:
                 self.pinned[event.via_item_id] = name
             case Action.HIDE:
                 self.hidden[event.user_id].add(("item", name))
+            case Action.IMPRESSION:
+                self._shown(event)
             case action if action in SOLD:
                 item = self.items[name]
+                if event.user_id and action == Action.ORDER:
+                    self.memory.bought[event.user_id].append((event.ts_ms, name))
                 for of, key in (("item", name), ("merchant", item.merchant_id), ("kind", item.kind)):
                     if key:
                         self.sold[of, key].add(action, event.ts_ms)
                 if event.via_item_id:
                     self.sold["item", event.via_item_id].add(action, event.ts_ms)
+
+    def _shown(self, event: Event) -> None:
+        if event.user_id:
+            self.memory.shown[event.user_id].append((event.ts_ms, event.item_id))
+        if item := self.items.get(event.item_id):
+            via = self.items.get(event.via_item_id)
+            self.sold["kind", item.kind].add(Action.IMPRESSION, event.ts_ms)
+            for host in {item.author_id, via.author_id if via else ""} - {""}:
+                self.sold["author", host].add(Action.IMPRESSION, event.ts_ms)
 
     # -- one item -----------------------------------------------------------------------------------------------------
 
@@ -156,9 +173,7 @@ class Oracle:
         """The bounds that a page breaks without saying so; ``sold_before`` slots sold to the person this day."""
         found = []
         for bound in policy.surface(feed.surface).bounds:
-            if bound.of == "head_host":
-                continue  # by shares of all impressions, which are not counted here
-            keys = [self._key(bound.of, item) for item in feed.items]
+            keys = [self._key(policy, bound.of, item.item_id, feed.now_ms) for item in feed.items]
             if bound.window == "day":
                 broken = bool(keys.count(True)) and sold_before + keys.count(True) > bound.at_most
             else:
@@ -168,18 +183,53 @@ class Oracle:
                 found.append(f"breaks {bound.name} and does not say so")
         return found
 
-    def _key(self, of: str, shown: FeedItem) -> str | bool:
-        item = self.items[shown.item_id]
+    def out_of_order(self, policy: Policy, feed: Feed, candidates: list[str], sold_before: int) -> list[str]:
+        """Slots that break a bound where another candidate broke none, or only what gives way before it."""
+        bounds, page = policy.surface(feed.surface).bounds, [item.item_id for item in feed.items]
+        keys = {
+            name: [self._key(policy, bound.of, name, feed.now_ms) for bound in bounds] for name in {*page, *candidates}
+        }
+        found = []
+        for slot, item in enumerate(feed.items):
+            level = self._level(bounds, keys, page[:slot], item.item_id, sold_before)
+            left = (
+                [name for name in candidates if name not in page[: slot + 1]] if level and item.propensity == 1 else []
+            )
+            if any(self._level(bounds, keys, page[:slot], name, sold_before) < level for name in left):
+                found.append(f"slot {slot} has {bounds[level - 1].name} give way out of order")
+        return found
+
+    def _level(
+        self, bounds: Sequence[Bound], keys: dict[str, list[str | bool]], page: list[str], name: str, sold_before: int
+    ) -> int:
+        """How many bounds, from the first, must give way for an item to follow a page."""
+        for at in reversed(range(len(bounds))):
+            before = page if bounds[at].window == "day" else page[max(0, len(page) - int(bounds[at].window) + 1) :]
+            held = sum(keys[one][at] == keys[name][at] for one in before)
+            held += sold_before if bounds[at].window == "day" else 0
+            if keys[name][at] and held + 1 > bounds[at].at_most:
+                return at + 1
+        return 0
+
+    def _key(self, policy: Policy, of: str, name: str, now_ms: int) -> str | bool:
+        item = self.items[name]
+        if of == "head_host":
+            return self.exposure(item.author_id, now_ms) >= policy.head_hosts.share + CLOSE
         if of in ("author", "merchant", "brand"):
             return str(getattr(item, f"{of}_id"))
         if of == "category":
             return item.category
-        return shown.sells if of == "commerce" else item.kind == of
+        return self.sells(item) if of == "commerce" else item.kind == of
 
-    def serve(self, policy: Policy, feed: Feed, utc_offset_ms: int) -> list[str]:
-        """Take in a page; what it spent of boosts that it may not have."""
+    def exposure(self, author: str, now_ms: int) -> float:
+        """The share of all impressions that an author has."""
+        every = sum(self.sold["kind", kind].read(Action.IMPRESSION, now_ms) for kind in Kind)
+        return self.sold["author", author].read(Action.IMPRESSION, now_ms) / every if author and every else 0.0
+
+    def serve(self, policy: Policy, feed: Feed, utc_offset_ms: int, own: list[float]) -> list[str]:
+        """Take in a page; what it spent of boosts that it may not have, by what candidates are worth without them."""
         day = (feed.now_ms + utc_offset_ms) // DAY_MS
-        self.waiting.append((feed.user_id, day, sum(item.sells for item in feed.items)))
+        self.selling[feed.user_id, day] += sum(item.sells for item in feed.items)
         wrong = []
         for shown in feed.items:
             if shown.boost_spent:
@@ -188,15 +238,11 @@ class Oracle:
                     wrong.append(f"{shown.item_id} is boosted by nothing that holds")
                     continue
                 self.spent[boost.name] += shown.boost_spent
+                if shown.value - boost.term < sorted(own)[int(boost.floor * (len(own) - 1))] - 1e-9:
+                    wrong.append(f"{shown.item_id} is boosted below the floor of {boost.name}")
                 if self.spent[boost.name] > boost.budget:
                     wrong.append(f"boost {boost.name} is overspent")
         return wrong
-
-    def flush(self) -> None:
-        """Count the pages so far for their day: they are in the log now."""
-        for user, day, sold in self.waiting:
-            self.selling[user, day] += sold
-        self.waiting.clear()
 
     def _boosts(self, name: str, policy: Policy, shown: FeedItem, feed: Feed) -> bool:
         boost = next(one for one in policy.boosts if one.name == name)
@@ -209,4 +255,4 @@ class Oracle:
             (boost.brands, item.brand_id), (boost.categories, item.category), (boost.kinds, item.kind),
             (boost.surfaces, feed.surface),
         )  # fmt: skip
-        return on and all(not names or value in names for names, value in named)
+        return on and boost.term == shown.terms["boost"] and all(not names or value in names for names, value in named)

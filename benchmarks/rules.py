@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.homes import small_home
-from benchmarks.oracle import SOLD, Oracle
+from benchmarks.oracle import COUNTED, Oracle
 from benchmarks.report import Report, quantiles
-from benchmarks.rules_world import Interrupted, World
+from benchmarks.rules_world import TWINS, Interrupted, World
 from features.logs.live import HomeLog
 from features.logs.log import DAY_MS, from_batch
+from features.records import Control
 from features.state import FeatureState
 from ranking import Bundle, Engine, FeedRequest
 from ranking.api import Feed
@@ -32,7 +33,7 @@ PAGES, QUICK = 100_000, 5_000
 STEP_MS = 20_000
 """Between two pages, on average: 5,000 pages are a day and more."""
 POLICY = Path(__file__).with_name("rules.toml")
-JUDGED = (*(str(one) for one in SOLD), "hide", "room_start", "room_pulse", "room_end", "room_pin")
+JUDGED = (*(str(one) for one in COUNTED), "hide", "room_start", "room_pulse", "room_end", "room_pin")
 
 
 def run(*, quick: bool) -> Report:
@@ -52,8 +53,11 @@ def run(*, quick: bool) -> Report:
     return report
 
 
-def judged(home: Path, pages: int) -> tuple[list[str], list[float], dict[str, int]]:
-    """Ask a home for so many pages; what was wrong with them, their milliseconds, and what was seen on the way."""
+def judged(home: Path, pages: int, until: str = "") -> tuple[list[str], list[float], dict[str, int]]:
+    """Ask a home for so many pages; what was wrong with them, their milliseconds, and what was seen on the way.
+
+    With ``until`` no further than to a page of which that is wrong.
+    """
     rankers: list[Interrupted] = []
 
     def interrupted(bundle: Bundle, _: FeatureState) -> Ranker:
@@ -68,7 +72,8 @@ def judged(home: Path, pages: int) -> tuple[list[str], list[float], dict[str, in
         policy = _policy(world, start_ms, pages)
         engine.go_by(policy, lambda: start_ms)
         rankers[-1].world = world
-        seen = Seen(world, policy)
+        seen = Seen(world, policy, rankers[-1])
+        world.happen([Control(twin, start_ms, "personalisation_off") for twin in TWINS])
         boundaries = sorted({ms for rule in policy.rules for ms in _moments(rule.begins, rule.until)})
         for number in range(pages):
             before = world.now_ms
@@ -81,25 +86,36 @@ def judged(home: Path, pages: int) -> tuple[list[str], list[float], dict[str, in
             if number % 5 == 3:
                 rankers[-1].waiting = world.storm()
             seen.ask(number)
+            if number % 20 == 10:
+                seen.ask_twins(number)
+            if until and any(until in one for one in seen.wrong):
+                break
         return seen.wrong, seen.took, seen.counted | {"records": world.records}
 
 
 class Seen:
     """Pages that were asked for, and what was wrong with them."""
 
-    def __init__(self, world: World, policy: Policy) -> None:
+    def __init__(self, world: World, policy: Policy, ranker: Interrupted) -> None:
         self.world = world
+        self.ranker = ranker
         self.policy = policy
         self.wrong: list[str] = []
         self.took: list[float] = []
         self._dropped: Counter[str] = Counter()
-        self._slots = self._boosted = self._drawn = 0
+        self._slots = self._boosted = self._drawn = self._gave_way = self._twins = 0
 
     @property
     def counted(self) -> dict[str, int]:
         """What was seen on the way."""
         dropped = {f"dropped: {name}": count for name, count in sorted(self._dropped.items())}
-        return {"slots": self._slots, "boosted": self._boosted, "drawn": self._drawn} | dropped
+        return {
+            "slots": self._slots,
+            "boosted": self._boosted,
+            "drawn": self._drawn,
+            "pages that gave way": self._gave_way,
+            "twins": self._twins,
+        } | dropped
 
     def ask(self, number: int) -> None:
         """Ask for a page and judge it."""
@@ -113,15 +129,36 @@ class Seen:
         began = time.perf_counter()
         feed = world.engine.feed(request, world.now_ms, f"rule-{number}")
         self.took.append(1e3 * (time.perf_counter() - began))
+        again = oracle.memory.again(self.policy, feed)
         self._slots += len(feed.items)
         self._boosted += sum(item.boost_spent > 0 for item in feed.items)
         self._drawn += sum(item.propensity < 1 for item in feed.items)
         self._dropped.update(feed.dropped)
+        self._gave_way += bool(feed.relaxed)
         found = [*self._items(feed, hidden), *oracle.broken_bounds(self.policy, feed, sold_before)]
-        found += oracle.serve(self.policy, feed, offset)
+        found += again
+        if "gone" not in feed.dropped:
+            found += oracle.out_of_order(self.policy, feed, self.ranker.candidates, sold_before)
+        found += oracle.serve(self.policy, feed, offset, self.ranker.own)
+        world.send(feed)
         if len({item.item_id for item in feed.items}) < len(feed.items) or len(feed.items) > request.count:
             found.append("is too long, or names an item twice")
         self.wrong += [f"page {number} for {user!r} on {surface}: {one}" for one in found]
+
+    def ask_twins(self, number: int) -> None:
+        """Ask for a page for two people of whom nothing may be known: it must be one page."""
+        world, self.ranker.waiting = self.world, []
+        request_id, surface = f"twins-{number}", world.random.choice(["plaza", "mall"])
+        pages = [
+            world.engine.feed(FeedRequest(user_id=twin, surface=surface), world.now_ms, request_id) for twin in TWINS
+        ]
+        for feed in pages:
+            world.oracle.serve(self.policy, feed, 0, self.ranker.own)
+        spent, items = ([sum(one.boost_spent for one in feed.items) for feed in pages], [feed.items for feed in pages])
+        self._twins += bool(items[0])
+        # A budget may end between the two.
+        if spent[0] == spent[1] and items[0] != items[1]:
+            self.wrong.append(f"page {number} on {surface}: personalisation is off, and two people get two pages")
 
     def _items(self, feed: Feed, hidden: set[tuple[str, str]]) -> list[str]:
         found = []
@@ -130,6 +167,8 @@ class Seen:
                 found.append(f"{item.item_id} is {why}")
             if hidden & {("item", item.item_id), ("author", item.author_id), ("category", item.category)}:
                 found.append(f"{item.item_id} was hidden")
+            if item.sells != self.world.oracle.sells(self.world.oracle.items[item.item_id]):
+                found.append(f"{item.item_id} does not say whether it sells")
             if abs(sum(item.terms.values()) - item.value) > 1e-9 * max(1.0, abs(item.value)):
                 found.append(f"the terms of {item.item_id} do not sum to its value")
         return found

@@ -1,16 +1,26 @@
 """A world where everything that a rule may look at changes, between pages and in the middle of them."""
 
 from random import Random
+from typing import Literal
 
 import msgspec
+import numpy as np
 
 from benchmarks.oracle import SOLD, Oracle
 from features.records import Action, Control, Event, Item, Kind, Record
 from features.types import DoubleArray
-from ranking import Bundle, Engine
+from ranking import Bundle, Engine, Feed
 from ranking.bundles.ranker import BundleRanker
+from ranking.request.generation import Generation
 from ranking.types import Batch
 
+COMMANDS: tuple[Literal["clear_history", "personalisation_off", "personalisation_on"], ...] = (
+    "clear_history",
+    "personalisation_off",
+    "personalisation_on",
+)
+TWINS = ("twin", "other twin")
+"""Two who switched personalisation off, and of whom the same is hidden and shown: nothing."""
 ROOMS = 40
 """So many rooms are on air, more or less."""
 
@@ -22,13 +32,26 @@ class Interrupted(BundleRanker):
         super().__init__(bundle)
         self.waiting: list[Record] = []
         self.world: World | None = None
+        self.candidates: list[str] = []
+        self.own: list[float] = []
 
     def predict(self, batch: Batch, trees: int | None = None) -> DoubleArray:
         """As the bundle says, once what waits has happened."""
         if self.waiting and self.world:
             records, self.waiting = self.waiting, []
             self.world.happen(records)
-        return super().predict(batch, trees)
+        found = super().predict(batch, trees)
+        if self.world:
+            self._look(batch, found, self.world.engine.generation)
+        return found
+
+    def _look(self, batch: Batch, found: DoubleArray, generation: Generation) -> None:
+        """Keep who the candidates were, and what each was worth before boosts."""
+        self.candidates = [generation.state.items.name(row) for row in batch.rows.tolist()]
+        weights = generation.policy.weights_for(batch.query.context.surface).signed(self.heads)
+        factors = (generation.bundle.scales_of(self.heads) * weights[:, None])[:, batch.kinds].T
+        own = np.where(factors == 0, 0.0, factors * found).sum(axis=1) + batch.decided.terms.sum(axis=1)
+        self.own = own.tolist()
 
 
 class World:
@@ -42,6 +65,7 @@ class World:
         self.on_air: list[str] = []
         self.count = 0
         self.records = 0
+        self.unsent: list[Record] = []
         self.products = [item.item_id for item in oracle.items.values() if item.kind == Kind.PRODUCT]
 
     def happen(self, records: list[Record]) -> None:
@@ -49,14 +73,13 @@ class World:
         for ack in self.engine.append(records, self.now_ms):
             if ack.status != "accepted":
                 raise AssertionError(ack.error or ack.status)
-        self.oracle.flush()
         self.oracle.follow(records)
         self.records += len(records)
 
     def churn(self) -> list[Record]:
         """What changes in a moment."""
         chance = self.random.random
-        records: list[Record] = []
+        records, self.unsent = self.unsent, []
         while len(self.on_air) < ROOMS:
             records += self._start()
         if chance() < 0.2:
@@ -76,7 +99,17 @@ class World:
             records += self._sale()
         if chance() < 0.2:
             records.append(self._hide())
+        if chance() < 0.1:
+            user = f"u{self.random.randrange(40)}"
+            records.append(Control(user, self.now_ms, self.random.choice(COMMANDS)))
+        # Of two people who are nobody in particular one does things, and it must not show.
+        records.append(self._event(self._product(), Action.LIKE, user=TWINS[0]))
         return records
+
+    def send(self, feed: Feed) -> None:
+        """Let most people report what they were shown, with what happens next."""
+        if feed.user_id and self.random.random() < 0.7:
+            self.unsent += [self._event(item.item_id, Action.IMPRESSION, user=feed.user_id) for item in feed.items]
 
     def storm(self) -> list[Record]:
         """Much that changes at once, so that pages in the making lose something."""
@@ -122,7 +155,7 @@ class World:
     def _sale(self) -> list[Record]:
         # Few are sold often, and a fifth of them comes back nearly every time.
         number = int(len(self.products) * self.random.random() ** 3)
-        user, via = f"u{self.random.randrange(700)}", self.random.choice(["", *self.on_air])
+        user, via = f"u{self.random.randrange(80)}", self.random.choice(["", *self.on_air])
         back = number % 5 == 0 and self.random.random() < 0.9
         actions = [Action.ORDER, *([self.random.choice([*SOLD[1:], Action.REFUND])] if back else [])]
         return [self._event(self.products[number], action, user=user, via=via) for action in actions]
