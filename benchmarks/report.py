@@ -119,6 +119,21 @@ def times_as_long(took: Sequence[float], beside: Sequence[float]) -> tuple[float
     return float(np.median(took) / np.median(beside)), each
 
 
+def in_blocks(runs: Sequence[Callable[[], object]], times: int, size: int) -> list[list[float]]:
+    """Milliseconds of each run, so many of one in a row and then as many of the next, until each had ``times``.
+
+    All count, the first of a block too, which finds the caches full of the other's.
+    """
+    took: list[list[float]] = [[] for _ in runs]
+    for start in range(0, times, size):
+        for run, list_of in zip(runs, took, strict=True):
+            for _ in range(min(size, times - start)):
+                before = time.perf_counter()
+                run()
+                list_of.append(1e3 * (time.perf_counter() - before))
+    return took
+
+
 def quantiles(took: Sequence[float]) -> Row:
     """p50, p95, p99 and p99.9 in ms."""
     names = ("p50_ms", "p95_ms", "p99_ms", "p99_9_ms")

@@ -15,7 +15,7 @@ from features.errors import BundleError
 from features.types import DoubleArray, FloatArray, HashArray, IntArray
 from ranking.forest.lanes import BLOCK, SLOT_BYTES
 from ranking.forest.leaves import IN_REGISTERS
-from ranking.forest.model import LEAF_SLOT, MAX_CUTS, MAX_LEAVES, Members, Model, Nodes, Ranks
+from ranking.forest.model import BAND, LEAF_SLOT, MAX_CUTS, MAX_LEAVES, Members, Model, Nodes, Ranks
 from ranking.forest.native import native_model
 
 _ZERO = np.float32(1e-35)  # LightGBM takes what is not larger for zero
@@ -137,15 +137,17 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     ranks, tests[numerical] = _rank_columns(feature[numerical], cuts[numerical], decision[numerical] >> 1)
     sets = [part for tree in trees for part in _category_sets(tree)]
     tests[categorical] = _set_tests(feature[categorical], sets, len(ranks.missing_code))
-    node_test, table, test_age = _in_order_of_use(tests, np.repeat(ages, sizes))
-    members = _in_chunks(np.unique(feature[categorical]), sets, table, len(ranks.missing_code))
+    node_test, table, test_age = _in_order_of_use(tests, np.repeat(ages, sizes), decision & 1)
+    slots_of = _slots(table[:, 0] >= len(ranks.missing_code), test_age // BAND)
+    members = _in_chunks(np.unique(feature[categorical]), sets, table, test_age, slots_of, len(ranks.missing_code))
     sibling = np.stack([left, right])
     slots = np.where(sibling >= 0, sibling, LEAF_SLOT + ~sibling)
-    records = (node_test << 32 | slots[0] << 16 | slots[1]).astype(np.uint64) * np.uint64(SLOT_BYTES)
+    records = (slots_of[node_test] << 32 | slots[0] << 16 | slots[1]).astype(np.uint64) * np.uint64(SLOT_BYTES)
     nodes = Nodes(
-        *(table[:, 0].astype(np.int32), table[:, 1].astype(np.int32)),
+        *(table[:, 0].astype(np.int32), table[:, 1].astype(np.int32), slots_of.astype(np.int32)),
         *(_starts([len(head) for head in heads]), _starts(sizes + 1)),
-        *(records, np.pad(_joined((t.leaves for t in trees), np.float64), (0, IN_REGISTERS))),
+        *(records, node_test.astype(np.int32)),
+        *(np.pad(_joined((t.leaves for t in trees), np.float64), (0, IN_REGISTERS)),),
     )
     rank_tests = np.flatnonzero(table[:, 0] < len(ranks.missing_code))
     below = _nodes_below(table[node_test], len(ranks.missing_code), len(members.feature))
@@ -220,28 +222,46 @@ def _set_tests(feature: IntArray, sets: list[IntArray], first: int) -> IntArray:
     return tests
 
 
-def _in_chunks(features: IntArray, sets: list[IntArray], table: IntArray, first: int) -> Members:
+def _in_chunks(
+    features: IntArray, sets: list[IntArray], table: IntArray, test_age: IntArray, slots_of: IntArray, first: int
+) -> Members:
     """The sets of the tests in a table, whose numbers become their chunk and bit, in columns from ``first``."""
-    known, words, chunk_tests, chunks = list[IntArray](), list[HashArray](), list[IntArray](), [0]
+    known, words, chunks = list[IntArray](), list[HashArray](), [0]
+    chunk_slots, chunk_age = list[IntArray](), list[IntArray]()
     for i in range(len(features)):
         at = np.flatnonzero(table[:, 0] == first + i)
         chosen = [sets[node] for node in table[at, 1]]
         known.append(np.unique(np.concatenate(chosen)))
-        count = -(-len(at) // BLOCK)
+        # Those of a band begin with a chunk of their own.
+        sizes = np.bincount(test_age[at] // BAND)
+        ends = _starts(-(-sizes // BLOCK) * BLOCK)
+        place, count = np.arange(len(at)) + np.repeat(ends[:-1] - _starts(sizes)[:-1], sizes), int(ends[-1]) // BLOCK
         member = np.zeros((count * BLOCK, len(known[-1]) + 1), np.bool_)
-        for row, one in zip(member, chosen, strict=False):
-            row[np.searchsorted(known[-1], one) + 1] = True
+        for row, one in zip(place, chosen, strict=True):
+            member[row, np.searchsorted(known[-1], one) + 1] = True
         by_place = np.ascontiguousarray(member.reshape(count, BLOCK, -1).transpose(0, 2, 1))
         words.append(np.packbits(by_place, axis=-1, bitorder="little").view("<u8").ravel().astype(np.uint64))
-        chunk_tests.append(np.pad(at, (0, count * BLOCK - len(at)), constant_values=len(table)))
-        table[at, 1] = chunks[-1] * BLOCK + np.arange(len(at))
+        chunk_slots.append(np.full(count * BLOCK, slots_of.max() + 1))
+        chunk_slots[-1][place] = slots_of[at]
+        chunk_age.append(test_age[at[place % BLOCK == 0]])
+        table[at, 1] = chunks[-1] * BLOCK + place
         chunks.append(chunks[-1] + count)
     return Members(
         *(features, _starts([len(part) for part in known]), _joined(known, np.int64)),
         first + _starts([1 if len(part) < 256 else 2 for part in known]),
-        *(np.array(chunks, np.int64), _starts([len(part) for part in words])),
-        *(_joined(words, np.uint64), _joined(chunk_tests, np.int64)),
+        *(np.array(chunks, np.int64), _starts([len(part) for part in words]), _joined(chunk_age, np.int64)),
+        *(_joined(words, np.uint64), _joined(chunk_slots, np.int64)),
     )
+
+
+def _slots(is_set: NDArray[np.bool_], bands: IntArray) -> IntArray:
+    """The slot of each test, those of ranks first: a set's is needed no longer than its band."""
+    slots, ranks = np.empty(len(bands), np.int64), int((~is_set).sum())
+    slots[~is_set] = np.arange(ranks)
+    for band in np.unique(bands[is_set]):
+        here = np.flatnonzero(is_set & (bands == band))
+        slots[here] = ranks + np.arange(len(here))
+    return slots
 
 
 def _nodes_below(tests: IntArray, ranks: int, features: int) -> IntArray:
@@ -251,9 +271,13 @@ def _nodes_below(tests: IntArray, ranks: int, features: int) -> IntArray:
     return counts.cumsum(axis=1)
 
 
-def _in_order_of_use(tests: IntArray, ages: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Each node's distinct test, the distinct tests, and their ages: those that the first T trees use come first."""
-    keys = tests @ np.array([1 << 32, 1])
+def _in_order_of_use(tests: IntArray, ages: IntArray, is_set: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Each node's distinct test, the distinct tests, and their ages: those that the first T trees use come first.
+
+    A set is tested anew in each band of trees.
+    """
+    keys = np.stack([*tests.T, is_set * (ages // BAND)], axis=1)
+    keys = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
     order = np.argsort(ages, kind="stable")
     _, first, place = np.unique(keys[order], return_index=True, return_inverse=True)
     by_use = np.argsort(first)

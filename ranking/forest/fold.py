@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from features.types import BoolArray, ByteArray, DoubleArray, HashArray, IntArray
+from features.types import ByteArray, DoubleArray, HashArray, IntArray
 from ranking.forest.lanes import BLOCK
 from ranking.forest.model import LEAF_SLOT, MAX_LEAVES, TILE, Members, Model, Nodes
 
@@ -23,7 +23,7 @@ OPEN, PASS, FAIL = 6, 22 - 128, 6 - 128
 Below 0 where it is known; the low five bits say where in a node's record the slot stands that all rows go to.
 """
 _SHIFT = 31
-_LEFT, _RIGHT, _TEST, _SLOT = np.uint64(22), np.uint64(6), np.uint64(38), np.uint64(1023)
+_LEFT, _RIGHT, _SLOT = np.uint64(22), np.uint64(6), np.uint64(1023)
 _LEAF_BIT = 8  # of the number of a slot, as LEAF_SLOT is 256
 
 FOLD_FROM = 1.5
@@ -93,16 +93,6 @@ def one_place(members: Members, i: int, codes: ByteArray, stride: int, n: int) -
 
 
 @njit(nogil=True, cache=True)
-def open_features(members: Members, outcomes: OutcomeArray) -> BoolArray:
-    """The features of categories (f,) whose tests are open: all of a feature's are, or none is."""
-    out = np.empty(len(members.feature), np.bool_)
-    for i in range(len(out)):
-        first = members.chunk_tests[members.chunk_start[i] * BLOCK]
-        out[i] = first < len(outcomes) and outcomes[first] >= 0
-    return out
-
-
-@njit(nogil=True, cache=True)
 def worth_folding(nodes_below: IntArray, same: Same, n: int) -> bool:
     """Whether the pass over all nodes costs less than it saves in the tiles; see ``Model.nodes_below``."""
     known, ranks = 0, len(same.low)
@@ -134,7 +124,8 @@ def folded(nodes: Nodes, outcomes: OutcomeArray, limit: int) -> Nodes:
             start = leaf_start[out]
             count = fold_tree(nodes, t, outcomes, end, queue, records[start - out :], leaves[start:])
             leaf_start[out + 1] = start + count
-    return Nodes(nodes.test_column, nodes.test_most, head_start, leaf_start, records, leaves)
+    tests = nodes.test_column, nodes.test_most, nodes.test_slot
+    return Nodes(*tests, head_start, leaf_start, records, nodes.asks, leaves)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -151,7 +142,7 @@ def fold_tree(
     node = first - t
     for i in range(size - 1, -1, -1):
         record = nodes.records[node + i]
-        known = np.int64(outcomes[np.int64(record >> _TEST)])
+        known = np.int64(outcomes[nodes.asks[node + i]])
         through = np.int64(end[np.int64(record >> np.uint64(known & _SHIFT) & _SLOT)])
         end[i] = i ^ ((through ^ i) & (known >> 7))
     queue[0] = end[0] if size else LEAF_SLOT

@@ -15,13 +15,11 @@ from numba import njit
 
 from features.fold.lanes import prefetch
 from features.types import BoolArray, ByteArray, DoubleArray, HashArray, IntArray
-from ranking.forest.fold import FEW_ROWS, folded, known_outcomes, open_features, same_of, worth_folding
+from ranking.forest.fold import FEW_ROWS, folded, known_outcomes, same_of, worth_folding
 from ranking.forest.lanes import BLOCK, LANES, SLOT_BYTES, at_most, leaf_planes, split, turn_in, turn_out
 from ranking.forest.leaves import IN_REGISTERS, ORDER, add_leaves
-from ranking.forest.model import LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, aligned, stride_of
+from ranking.forest.model import BAND, LEAF_SLOT, SLOTS, TILE, Members, Model, Nodes, aligned, stride_of
 
-BAND = 32
-"""Trees of a head that are added at a time: a large market's tests would not all stay in the second cache."""
 AHEAD = 8
 """So many trees before it is walked a tree is fetched: after other work none of it is in the caches."""
 PLACE = np.argsort(np.array(ORDER))
@@ -44,7 +42,8 @@ class Scratch(NamedTuple):
 @njit(nogil=True, cache=True)
 def new_scratch(model: Model) -> Scratch:
     """Scratch of one call."""
-    tests = aligned((len(model.nodes.test_column) + 1) * SLOT_BYTES)
+    slots = model.nodes.test_slot.max() + 2 if len(model.nodes.test_slot) else 1
+    tests = aligned(slots * SLOT_BYTES)
     rows, planes = aligned(SLOTS * SLOT_BYTES), aligned(8 * SLOT_BYTES)
     half, features = aligned(BLOCK * SLOT_BYTES), len(model.members.feature)
     places = aligned(features * TILE * 8).view(np.int64).reshape(features, TILE)
@@ -58,27 +57,27 @@ def make_rank_tests(
 ) -> None:
     """The words of some tests of ranks in a tile."""
     for p in which:
-        at, most = int(nodes.test_column[p]) * stride + start, nodes.test_most[p]
+        at, most, slot = int(nodes.test_column[p]) * stride + start, nodes.test_most[p], np.int64(nodes.test_slot[p])
         for lane in range(blocks):
-            tests[p * LANES + lane] = at_most(codes, at + lane * BLOCK, most)
+            tests[slot * LANES + lane] = at_most(codes, at + lane * BLOCK, most)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def make_set_tests(members: Members, i: int, chunk: int, used: int, alike: bool, scratch: Scratch) -> int:
-    """The words of a feature's tests of categories in a tile, from a chunk to test ``used``; the next chunk.
+def make_set_tests(members: Members, i: int, chunk: int, until: int, alike: bool, scratch: Scratch) -> int:
+    """The words of a feature's tests of categories in a tile, from a chunk to trees before ``until``; the next chunk.
 
     A row's word has a bit for each of 64 sets, a test a bit for each row: bits are transposed.
     """
     wide, places = members.known_start[i + 1] - members.known_start[i] + 1, scratch.places[i]
-    while chunk < members.chunk_start[i + 1] and members.chunk_tests[chunk * BLOCK] < used:
+    while chunk < members.chunk_start[i + 1] and members.chunk_age[chunk] < until:
         word = members.word_start[i] + (chunk - members.chunk_start[i]) * wide
         if alike:
-            spread(members.words[word + places[0]], members.chunk_tests, chunk * BLOCK, scratch.tests)
+            spread(members.words[word + places[0]], members.chunk_slots, chunk * BLOCK, scratch.tests)
         else:
             for row in range(0, BLOCK, 8):
                 turn_in(members.words, word, places, row, scratch.half)
             for row in range(8):
-                turn_out(scratch.half, row, members.chunk_tests, chunk * BLOCK, scratch.tests)
+                turn_out(scratch.half, row, members.chunk_slots, chunk * BLOCK, scratch.tests)
         chunk += 1
     return int(chunk)
 
@@ -163,7 +162,7 @@ def score_tile(
         made = more
         for i in range(len(open_sets)):
             if open_sets[i]:
-                chunks[i] = make_set_tests(members, i, chunks[i], used, alike[i], scratch)
+                chunks[i] = make_set_tests(members, i, chunks[i], until, alike[i], scratch)
         add_trees(nodes, age, until, blocks, scratch, scores)
 
 
@@ -179,7 +178,7 @@ def raw_scores(model: Model, codes: ByteArray, n: int, limit: int) -> DoubleArra
             nodes = folded(nodes, outcomes, limit)
             which = which[: np.searchsorted(which, len(outcomes))]
             which = which[outcomes[which] >= 0]
-            open_sets[:] = open_features(model.members, outcomes)
+            open_sets[:] = same.places < 0
     scratch = new_scratch(model)
     scores = aligned(heads * TILE * 8).view(np.float64)
     out = np.empty((n, heads))

@@ -14,6 +14,8 @@ MAX_CUTS = 255  # a rank is a byte
 MAX_LEAVES = 256  # a leaf's number is a byte
 LEAF_SLOT = MAX_LEAVES  # a node has the slot of its number, a leaf this one plus its number
 SLOTS = LEAF_SLOT + MAX_LEAVES + 8
+BAND = 32
+"""Trees of a head that are added at a time: a large market's tests would not all stay in the second cache."""
 
 
 class Ranks(NamedTuple):
@@ -42,9 +44,11 @@ class Members(NamedTuple):
     feature, known_start, known : (f,), (f + 1,), flat int64: the sorted categories in a feature's sets
     place : (f + 1,) int64 columns of codes: a category's place among the known from 1, 0 where unknown, in one byte or
         two, the lower first
-    chunk_start, word_start : (f + 1,) int64: a feature's sets in order of use, 64 a chunk, and where its words begin
+    chunk_start, word_start : (f + 1,) int64: a feature's sets in order of use, 64 of one band a chunk, and where its
+        words begin
+    chunk_age : (chunks,) int64: the age of a chunk's first test
     words : flat uint64: of each chunk a word by place, whose bit b says that the place is in the chunk's set b
-    chunk_tests : (chunks * 64,) int64: the test of each set; beyond the last set, one more than there are
+    chunk_slots : (chunks * 64,) int64: the slot of each set's test; beyond a band's last set one that nobody reads
     """
 
     feature: IntArray
@@ -53,8 +57,9 @@ class Members(NamedTuple):
     place: IntArray
     chunk_start: IntArray
     word_start: IntArray
+    chunk_age: IntArray
     words: HashArray
-    chunk_tests: IntArray
+    chunk_slots: IntArray
 
 
 class Nodes(NamedTuple):
@@ -65,17 +70,22 @@ class Nodes(NamedTuple):
     test_column, test_most : (p,) int32; a row passes when its rank is at most that; from ``len(missing_code)`` on
         columns count the features of categories, and a row passes when its place is in the set of that number, which
         is 64 times its chunk and its bit
+    test_slot : (p,) int32: where the words of a test stand. One of ranks has a slot of its own; one of a set shares it
+        with those of other bands, and where trees of several bands ask for one set it is a test of each
     head_start : (h + 1,) int64 trees of each head
     leaf_start : (t + 1,) int64 leaves of each tree, whose nodes start at ``leaf_start[t] - t``
     records : (n,) uint64: byte offsets of a node's test, left and right slot in 32, 16 and 16 bits; a slot is 8 words
+    asks : (n,) int32: the number of a node's test
     leaves : (leaves + 64,) float64 values, so that 64 can be read from the first of any tree on
     """
 
     test_column: NDArray[np.int32]
     test_most: NDArray[np.int32]
+    test_slot: NDArray[np.int32]
     head_start: IntArray
     leaf_start: IntArray
     records: HashArray
+    asks: NDArray[np.int32]
     leaves: DoubleArray
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from features.fold.lanes import prefetch
+from features.fold.lanes import LANES, prefetch
 from features.fold.stretch import Stretch
 from features.types import BoolArray, ByteArray, IntArray, RowArray
 
@@ -19,6 +19,8 @@ CHUNK = 64
 """Rows that stand side by side: 4 lines of the processor's cache."""
 AHEAD = 32
 """So many rows before its slot is read a row's is fetched."""
+SOON = 2
+"""So many lists before it is read the last chunk of one is fetched."""
 NONE = -1
 
 
@@ -188,14 +190,26 @@ def found_in(pool: Pool, lists: IntArray, allowed: BoolArray, filtered: bool) ->
     for at in lists:
         total += pool.sizes[at]
     slots, rows, n, end = np.empty(total + 1, np.int32), np.empty(total + 1, np.int32), 0, allowed.shape[0]
-    for at in lists:
-        chunk, left = pool.last[at], pool.sizes[at]
+    for i in range(lists.shape[0]):
+        chunk, left = pool.last[lists[i]], pool.sizes[lists[i]]
+        if i + SOON < lists.shape[0]:
+            _fetch(pool, pool.last[lists[i + SOON]])
         while left > 0:
-            size, first = (left - 1) % CHUNK + 1, chunk * CHUNK
+            size, first, before = (left - 1) % CHUNK + 1, chunk * CHUNK, pool.before[chunk]
+            _fetch(pool, before)
             for slot in range(first, first + size):
                 # Written first and counted or not, since a branch could not be foreseen.
                 row = pool.rows[slot]
                 slots[n], rows[n] = slot, row
                 n += not filtered or (row < end and allowed[row])
-            chunk, left = pool.before[chunk], left - size
+            chunk, left = before, left - size
     return slots[:n], rows[:n]
+
+
+@njit(nogil=True, cache=True)
+def _fetch(pool: Pool, chunk: int) -> None:
+    """Have a chunk's rows, and which chunk was filled before it, come from memory; of no chunk nothing."""
+    if chunk != NONE:
+        prefetch(pool.before, int(chunk))
+        for row in range(0, CHUNK, LANES):
+            prefetch(pool.rows, int(chunk * CHUNK + row))

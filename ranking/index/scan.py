@@ -7,11 +7,11 @@ lanes, then the rest one by one. Hence equal vectors tie to the bit.
 import numpy as np
 from numba import njit
 
-from features.fold.lanes import BITS, LANES, bits, dot, lowest, ones
+from features.fold.lanes import BITS, LANES, bits, dot, lowest, ones, prefetch
 from features.types import BoolArray, FloatArray, RowArray
 
 AHEAD = 32
-"""Vectors that are fetched from memory at a time: their lines come side by side, not one after the other."""
+"""So many vectors before it is read one is fetched from memory: their lines come side by side."""
 BLOCK = 1024
 """Products that wait at a time to be compared."""
 SAMPLED = 1024
@@ -97,37 +97,34 @@ def few_of_both(held: BoolArray, allowed: BoolArray, most: int) -> RowArray:
 
 
 @njit(nogil=True, cache=True)
-def products(matrix: FloatArray, rows: RowArray, vector: FloatArray, out: FloatArray) -> np.float32:
-    """Write the inner products (n,) of some rows; the sum it returns has it fetch them."""
-    dims, size, fetched = vector.shape[0], rows.shape[0], np.float32(0)
+def products(matrix: FloatArray, rows: RowArray, vector: FloatArray, out: FloatArray) -> None:
+    """Write the inner products (n,) of some rows."""
+    dims, size = vector.shape[0], rows.shape[0]
     flat, whole = matrix.reshape(-1), dims - dims % LANES
-    for start in range(0, size, AHEAD):
-        stop = min(start + AHEAD, size)
-        for i in range(start, stop):
-            at = np.intp(rows[i]) * dims
+    for i in range(-AHEAD, size):
+        if i + AHEAD < size:
+            at = np.intp(rows[i + AHEAD]) * dims
             for k in range(0, dims, LANES):
-                fetched += flat[at + k]
-        for i in range(start, stop):
+                prefetch(flat, at + k)
+        if i >= 0:
             at = np.intp(rows[i]) * dims
             total = dot(flat, at, vector, whole)
             for k in range(whole, dims):
                 total += vector[k] * flat[at + k]
             out[i] = total
-    return fetched
 
 
 @njit(nogil=True, cache=True)
-def nearest(matrix: FloatArray, rows: RowArray, vector: FloatArray, best: RowArray, scores: FloatArray) -> np.float32:
+def nearest(matrix: FloatArray, rows: RowArray, vector: FloatArray, best: RowArray, scores: FloatArray) -> None:
     """Fill ``best`` (k,) and ``scores`` (k,), k at most n, with the rows (n,) of highest product, in no order.
 
     Of equal scores the lower row stays. The two arrays are a heap whose first has the lowest score.
     """
-    k, size, fetched = best.shape[0], rows.shape[0], np.float32(0)
+    k, size, filled = best.shape[0], rows.shape[0], 0
     of_block = np.empty(BLOCK, np.float32)
-    filled = 0
     for start in range(0, size, BLOCK):
         block = rows[start : start + BLOCK]
-        fetched += products(matrix, block, vector, of_block)
+        products(matrix, block, vector, of_block)
         for i in range(block.shape[0]):
             row, score = block[i], of_block[i]
             if filled < k:
@@ -135,7 +132,6 @@ def nearest(matrix: FloatArray, rows: RowArray, vector: FloatArray, best: RowArr
                 filled += 1
             elif score > scores[0] or (score == scores[0] and row < best[0]):
                 _sink(best, scores, row, score)
-    return fetched
 
 
 @njit(nogil=True, cache=True)

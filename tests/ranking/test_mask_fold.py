@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from features.types import ByteArray, IntArray
+from features.types import ByteArray
 from ranking.forest.compiler import Compiled, compile_trees, open_model, parse_tree
 from ranking.forest.fold import OutcomeArray, Same, known_outcomes, same_of, worth_folding
 from ranking.forest.model import TILE, Model
@@ -39,7 +39,7 @@ def test_a_table_tells_how_many_nodes_are_decided(shared: tuple[int, ...]) -> No
     coded = Forest.from_model_texts({"one": text}).coded(rows)
     stride = coded.table.shape[1]
     outcomes, same = _known(compiled.native, coded.table.ravel(), stride, coded.n, len(nodes.test_column))
-    tests: IntArray = (nodes.records >> np.uint64(32)).astype(np.int64) // 64
+    tests = nodes.asks
     decided = int((outcomes[tests] < 0).sum())
     told = sum(int(row[low] + row[-1] - row[high]) for row, low, high in zip(below, same.low, same.high, strict=False))
     told += sum(int(row[-1]) for row, place in zip(below[len(same.low) :], same.places, strict=True) if place >= 0)

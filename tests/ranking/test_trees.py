@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from features.errors import BundleError, RequestError
+from ranking.forest.model import BAND
 from ranking.forest.trees import Forest, ForestWarning
 
 Params = dict[str, Any]
@@ -170,6 +171,22 @@ def test_heads_of_different_lengths_share_a_prefix() -> None:
     x = rows_of(np.random.default_rng(1), 100, 0.0)
     short, long = (train(x, x[:, 3].astype(np.float64) % 7, trees, False, {}) for trees in (2, 9))
     np.testing.assert_array_equal(forest_of([short, long]).raw(x, 5), expected([short, long], x, 5))
+
+
+def test_sets_that_trees_of_several_bands_ask_for_are_tested_anew_in_each() -> None:
+    rng = np.random.default_rng(23)
+    x = rows_of(rng, 1500, 0.0, categories=6)
+    targets = [(x[:, 3] % k) + rng.normal(size=1500) > 2 for k in (2, 3)]
+    options = {"num_leaves": 15, "cat_smooth": 1.0, "min_data_per_group": 1, "max_cat_to_onehot": 1}
+    of_two = [
+        train(x, y.astype(np.float64), n, True, options) for y, n in zip(targets, (3 * BAND, 2 * BAND), strict=True)
+    ]
+    forest = forest_of(of_two)
+    asked = rows_of(rng, 1200, 0.05, categories=7)
+    for trees in (1, BAND - 1, BAND, BAND + 8, 2 * BAND + 1, 3 * BAND):
+        np.testing.assert_array_equal(forest.raw(asked, trees), expected(of_two, asked, trees))
+    asked[:, :3] = asked[0, :3]
+    np.testing.assert_array_equal(forest.raw(asked), expected(of_two, asked))
 
 
 def test_two_threads_score_as_one(forest: Forest) -> None:
