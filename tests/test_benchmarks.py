@@ -33,6 +33,7 @@ RATIOS = {
     "hydrate": {"hydrate.vs_take"},
     "feed": {
         "feed.vs_naive",
+        "feed.vs_naive_in_blocks",
         "feed.memory_gib",
         "feed.bytes_a_user",
         "feed.bytes_an_item",
