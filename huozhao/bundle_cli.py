@@ -19,7 +19,7 @@ def train(
     seed: Seed = 0,
     features: Path | None = None,
     objective: Path | None = None,
-    seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=20))] = 2,
+    seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=20))] = 1,
     negatives: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 1.0,
     warm: Flag = False,
     force: str = "",
@@ -43,7 +43,7 @@ def train(
     objective
         A TOML or JSON file with what the value weighs heads with, as like = 3.0; the default weights, if not given.
     seeds
-        So many models a head are grown and averaged.
+        So many models of every column are grown a head and averaged.
     negatives
         Learn from this share of the negatives, each of which counts as many times more; 0.1 is usual for a long log.
     warm

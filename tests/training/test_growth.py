@@ -1,14 +1,17 @@
 """How trees are grown: seeds averaged, fewer negatives, a rate beside them, and going on from a bundle."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from features.columns import Column, Rate
+from features.columns import Column, InContext, Rate
 from features.errors import TrainingError
 from features.logs.log import DAY_MS
 from features.outcomes import VIDEO
 from features.schema import FeatureSet
+from features.standard import standard
 from ranking.bundles.bundle import Bundle
 from ranking.forest.trees import Forest
 from ranking.value import Weights
@@ -22,7 +25,7 @@ from training.learning.labels import Labels
 from training.learning.models import trees_of
 from training.learning.pipeline import learn
 from training.learning.recipe import Recipe
-from training.learning.stacking import GROWN, own_rate, shares
+from training.learning.stacking import OF_ITEM, OF_RATE, WHOLE, Believed, of_item, of_page, own_rate, shares
 from training.learning.table import Table
 
 
@@ -36,17 +39,49 @@ def bundle(log: MemoryLog) -> Bundle:
     return learn(log, Recipe(until_ms=MIDNIGHT_MS + 3 * DAY_MS)).bundle
 
 
-def test_a_rate_that_the_trees_left_behind_is_added_and_one_that_says_nothing_is_not() -> None:
+def test_what_the_trees_left_behind_is_added_and_what_says_the_opposite_is_left_out() -> None:
     rng = np.random.default_rng(0)
     margin, odds, nothing = rng.normal(size=(3, 20_000))
     y = rng.random(20_000) < 1 / (1 + np.exp(-(0.8 * margin + 0.4 * odds - 1)))
-    loose = (1.0, 1.0), (0.0, 1.0)
-    np.testing.assert_allclose(shares(margin, odds, y, loose), (0.8, 0.4), atol=0.06)
-    assert shares(margin, -odds, y, loose) == (1.0, 0.0)
-    assert abs(shares(margin, nothing, y, loose)[1]) < 0.05
-    assert shares(margin, odds, np.zeros(20_000, np.bool_), loose) == (1.0, 0.0)
-    few = shares(margin[:60], 3 * odds[:60], y[:60], GROWN)
-    assert 0.5 < few[0] < 1.5
+    loose = [Believed(1.0, 1.0), Believed(0.0, 1.0)]
+    np.testing.assert_allclose(shares([margin, odds], y, loose), (0.8, 0.4), atol=0.06)
+    without = shares([margin, -odds], y, loose)
+    assert without == (*shares([margin], y, loose[:1]), 0.0)
+    assert abs(shares([margin, nothing], y, loose)[1]) < 0.05
+    assert shares([-margin, -odds], y, loose) == (1.0, 0.0) == shares([margin, odds], np.zeros(20_000, np.bool_), loose)
+
+
+def test_few_rows_leave_shares_where_they_were_believed_to_be() -> None:
+    rng = np.random.default_rng(1)
+    members = rng.normal(size=(3, 100_000))
+    y = rng.random(100_000) < expit(0.9 * members[0] + 0.2 * members[1])
+    believed = [WHOLE, OF_ITEM, OF_RATE]
+    few = shares([*members[:, :40]], y[:40], believed)
+    # The surer a share was, the less it is moved.
+    assert abs(few[1] - 0.3) < 0.2 > abs(few[2] - 0.3)
+    np.testing.assert_allclose(shares([*members], y, believed), (0.9, 0.2, 0.0), atol=0.05)
+
+
+def test_columns_are_of_the_item_of_the_page_or_of_both() -> None:
+    columns = standard({"tag": str}, {"register_days": float}).columns
+    item, page = ({column.name for column in columns if which(column)} for which in (of_item, of_page))
+    assert {"item.tag", "item.click/impression@7d", "author.like/impression@7d", "length(item.factors)"} <= item - page
+    assert {"user.register_days", "user.click/impression@7d", "user.gender"} <= page - item
+    assert item & page == {column.name for column in columns if isinstance(column, InContext)}
+    both = {column.name for column in columns} - item - page
+    assert {"taste@7d", "user*author.click/impression@7d", "cosine(user.factors,item.factors)"} <= both
+
+
+def test_a_head_is_a_stack_of_trees_that_read_all_the_item_alone_and_the_page_alone(bundle: Bundle) -> None:
+    columns, text = bundle.feature_set.columns, bundle.models["click"]
+    read = [
+        {columns[int(at)] for at in found.split()} for found in re.findall("^split_feature=(.*)$", text, re.MULTILINE)
+    ]
+    assert read[0] == {columns[own_rate(bundle.feature_set, "click") or 0]}
+    # Then those that read all and those of the item in turn, those of the page last.
+    assert all(of_item(column) for tree in read[2:10:2] for column in tree)
+    assert not all(of_item(column) for tree in read[1:10:2] for column in tree)
+    assert all(map(of_page, read[-1]))
 
 
 def told(positives_until: int) -> Table:

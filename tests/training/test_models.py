@@ -13,7 +13,7 @@ from features.types import FloatArray
 from ranking.forest.trees import Forest
 from ranking.value import Weights
 from training.declared import read_features, read_objective
-from training.learning.models import averaged, joined, trees_of
+from training.learning.models import averaged, joined, stacked, trees_of
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,19 @@ def test_joined_models_say_the_sum_and_averaged_ones_the_mean(texts: list[str], 
     np.testing.assert_allclose(raw(joined(texts), features), np.sum(each, axis=0), atol=1e-12)
     np.testing.assert_allclose(raw(averaged(texts), features), np.mean(each, axis=0), atol=1e-12)
     assert averaged(texts[:1]) == texts[0]
+
+
+def test_a_stack_says_shares_of_models_beside_a_line_and_leaves_out_what_has_none(
+    texts: list[str], features: FloatArray
+) -> None:
+    line, *members = texts
+    each = [raw(text, features) for text in texts]
+    said = stacked([*members, line], [0.4, 0.3, 0.5], line)
+    np.testing.assert_allclose(raw(said, features), 1.5 * each[0] + 0.4 * each[1] + 0.3 * each[2], atol=1e-12)
+    without = stacked([*members, line], [0.4, 0.0, 0.0], "")
+    np.testing.assert_allclose(raw(without, features), 0.4 * each[1], atol=1e-12)
+    assert len(trees_of(without)) == len(trees_of(members[0]))
+    assert stacked([line], [0.7], "") == line
 
 
 def test_joined_trees_are_compiled_to_the_bit(texts: list[str], features: FloatArray) -> None:

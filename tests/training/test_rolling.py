@@ -83,7 +83,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_day_it_had_come_to(
     day = (int(first.stem), int(first.stem) + DAY_MS)
     digest = digest_of(log.end(), day, Recipe())
     assert get(first, digest) is not None
-    others = [(log.end() + 1, Recipe()), (log.end(), Recipe(seed=1)), (log.end(), Recipe(growth=Growth(seeds=1)))]
+    others = [(log.end() + 1, Recipe()), (log.end(), Recipe(seed=1)), (log.end(), Recipe(growth=Growth(seeds=2)))]
     for end, recipe in others:
         assert digest_of(end, day, recipe) != digest
         assert get(first, digest_of(end, day, recipe)) is None

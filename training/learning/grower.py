@@ -1,8 +1,7 @@
-"""Trees of a head, grown by LightGBM on one grid of bins, and the item's own rate beside them."""
+"""Trees of a head, grown by LightGBM on one grid of bins, three models of them, and the item's own rate beside."""
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +15,22 @@ from features.schema import FeatureSet
 from features.types import BoolArray, DoubleArray, FloatArray, IntArray
 from ranking.bundles.model_text import model_names
 from ranking.forest.trees import Forest
-from training.learning.models import averaged, joined, scaled
-from training.learning.stacking import GROWN, WARM, log_odds, own_rate, shares
-from training.learning.table import Bins, Table, kinds_of
+from training.learning.models import averaged, joined, stacked
+from training.learning.stacking import (
+    OF_ITEM,
+    OF_PAGE,
+    OF_RATE,
+    WARM,
+    WHOLE,
+    Believed,
+    Member,
+    log_odds,
+    of_item,
+    of_page,
+    own_rate,
+    shares,
+)
+from training.learning.table import Bins, Table, grid_of, kinds_of
 
 STOP_POSITIVES = 5
 """With fewer positives to stop early by, ``FEW_ROUNDS`` are grown."""
@@ -61,7 +73,8 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Parameters
     ----------
     seeds : int
-        So many models a head are grown, and averaged into one of as many times the trees.
+        So many models of every column are grown a head, and averaged into one of as many times the trees. Beside them
+        stand one of the item's columns and one of what a page shares.
     negatives : float
         The share of negatives that are learned from, drawn by the seed, in (0, 1]; each then counts 1 / share, so
         that margins stay log-odds. Of a head with more than a million rows, 0.1 are usual.
@@ -69,7 +82,7 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Grow these alone; where none is named, every head that has both outcomes.
     """
 
-    seeds: int = 2
+    seeds: int = 1
     negatives: float = 1.0
     heads: tuple[str, ...] = ()
 
@@ -78,6 +91,14 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise TrainingError(f"{self.seeds} seeds cannot be averaged.", "Give 1 or more.")
         if not 0 < self.negatives <= 1:
             raise TrainingError(f"A share of {self.negatives} of the negatives.", "Give more than 0 and at most 1.")
+
+
+class Cut(NamedTuple):
+    """Places of rows to learn from: of the training slice, to stop by (none of too few positives), and of both."""
+
+    train: IntArray
+    stop: IntArray
+    fit: IntArray
 
 
 class Grown(NamedTuple):
@@ -143,7 +164,7 @@ class Grower:
             np.zeros(len(self._rows)),
             feature_name=model_names(table.feature_set),
             categorical_feature=list(table.feature_set.categorical),
-            params=self._params | _grid(table, bins, self._features, folder),
+            params=self._params | grid_of(table, bins, self._features, folder),
             free_raw_data=False,
         ).construct()
 
@@ -157,45 +178,79 @@ class Grower:
         train, stop, fit = (
             np.flatnonzero(each(labels, head)[self._rows] & kinds) for each in (slices.train, slices.stop, slices.fit)
         )
-        start = self._warm.get(head)
-        margins = _margins(start, self._features) if start else None
         enough = labels.of(head)[self._rows][stop].sum() >= STOP_POSITIVES
+        cut = Cut(train, stop if enough else stop[:0], fit)
+        members = self._members(head, cut)
+        weights, line = self._stack(head, members)
+        before = np.zeros(0)
+        if enough:
+            before = _margins(stacked([each.stopped for each in members], weights, line), self._features[cut.stop])
+        text = stacked([member.text for member in members], weights, line)
+        text = re.sub(r"\[forcedbins_filename: .*\]", "[forcedbins_filename: ]", text)
+        return Grown(text, self._rows[cut.stop], before)
+
+    def _members(self, head: str, cut: Cut) -> list[Member]:
+        """What is stacked: trees of every column, then, of a head with a rate of its own, of the item and of the page.
+
+        A model that is gone on from is a stack already, and more trees of every column are grown upon it.
+        """
+        start, columns = self._warm.get(head), self._table.feature_set.columns
+        seeds = range(self._seed, self._seed + 1_000 * self._growth.seeds, 1_000)
+        if start:
+            grown = self._member(head, cut, seeds, {}, WARM[0], _margins(start, self._features))
+            return [Member(_upon(start, grown.text), _upon(start, grown.stopped), WARM[0])]
+        members = [self._member(head, cut, seeds, {}, WHOLE)]
+        if own_rate(self._table.feature_set, head) is None:
+            return members
+        for some, believed in ((of_item, OF_ITEM), (of_page, OF_PAGE)):
+            places = [j for j, column in enumerate(columns) if some(column)]
+            if places:
+                members.append(self._member(head, cut, seeds[:1], {"interaction_constraints": [places]}, believed))
+        return members
+
+    def _member(
+        self,
+        head: str,
+        cut: Cut,
+        seeds: Sequence[int],
+        view: Mapping[str, object],
+        believed: Believed,
+        margins: DoubleArray | None = None,
+    ) -> Member:
+        """Trees of some seeds, averaged; ``view`` says what they may read."""
         texts, stopped = [], []
-        for seed in range(self._seed, self._seed + 1_000 * self._growth.seeds, 1_000):
+        for seed in seeds:
             rounds = FEW_ROUNDS
-            if enough:
-                held = self._boosted(head, seed, margins, train, ROUNDS, stop)
+            if len(cut.stop):
+                held = self._boosted(head, seed, view, margins, cut.train, ROUNDS, cut.stop)
                 rounds = max(held.best_iteration, 1)
                 stopped.append(held.model_to_string(num_iteration=rounds))
-            texts.append(self._boosted(head, seed, margins, fit, rounds).model_to_string())
-        text = _upon(start, texts)
-        share, line = self._stack(head, text)
-        seen = stop if enough else stop[:0]
-        before = _margins(_stacked(_upon(start, stopped), share, line), self._features[seen]) if enough else np.zeros(0)
-        text = re.sub(r"\[forcedbins_filename: .*\]", "[forcedbins_filename: ]", _stacked(text, share, line))
-        return Grown(text, self._rows[seen], before)
+            texts.append(self._boosted(head, seed, view, margins, cut.fit, rounds).model_to_string())
+        return Member(averaged(texts), averaged(stopped) if stopped else "", believed)
 
-    def _stack(self, head: str, text: str) -> tuple[float, str]:
-        """The trees' share by ``stacking``, and a tree of the steps of the rate's line: "" for none."""
+    def _stack(self, head: str, members: Sequence[Member]) -> tuple[Sequence[float], str]:
+        """The members' shares by ``stacking``, and a tree of the steps of the rate's line: "" for none."""
         table, column = self._table, own_rate(self._table.feature_set, head)
         rows = np.flatnonzero(table.slices.calibrate(table.labels, head) & kinds_of(table, head))
-        if column is None or not len(rows):
-            return 1.0, ""
+        if column is None:
+            return (1.0,), ""
         latest = table.features[rows]
         odds = log_odds(latest[:, column])
-        prior = WARM if head in self._warm else GROWN
-        share, slope = shares(_margins(text, latest), odds, table.labels.of(head)[rows], prior)
+        said = [*(_margins(member.text, latest) for member in members), odds]
+        prior = [*(member.believed for member in members), WARM[1] if head in self._warm else OF_RATE]
+        *weights, slope = shares(said, table.labels.of(head)[rows], prior)
         if slope == 0:
-            return 1.0, ""
-        line = slope * (log_odds(self._features[:, column]) - odds.mean())
+            return weights, ""
+        line = slope * (log_odds(self._features[:, column]) - (odds.mean() if len(odds) else 0.0))
         params = self._params | STEPS | {"interaction_constraints": [[column]]}
         everyone = self._whole.subset(list(range(len(line)))).construct().set_label(line.astype(np.float32))
-        return share, lgb.train(params, everyone, 1).model_to_string()
+        return weights, lgb.train(params, everyone, 1).model_to_string()
 
     def _boosted(
         self,
         head: str,
         seed: int,
+        view: Mapping[str, object],
         margins: DoubleArray | None,
         rows: IntArray,
         rounds: int,
@@ -210,7 +265,7 @@ class Grower:
         callbacks: list[Callable[..., object]] = []
         if stop is not None:
             callbacks.append(lgb.early_stopping(PATIENCE, verbose=False))
-        params = self._params | {"seed": seed, "monotone_constraints": trusted(self._table.feature_set, head)}
+        params = self._params | {"seed": seed, "monotone_constraints": trusted(self._table.feature_set, head), **view}
         return lgb.train(params, data, rounds, held, callbacks=callbacks)
 
     def _sampled(self, head: str, rows: IntArray, seed: int) -> IntArray:
@@ -227,29 +282,10 @@ class Grower:
         return part
 
 
-def _upon(start: str | None, texts: list[str]) -> str:
-    """The mean of models of several seeds, upon what they go on from; "" of no model."""
-    grown = averaged(texts) if texts else ""
-    return joined([start, grown]) if start and grown else grown
-
-
-def _stacked(text: str, share: float, line: str) -> str:
-    return joined([line, scaled(text, share)]) if line else text
+def _upon(start: str, grown: str) -> str:
+    """A model upon what it goes on from; "" of no model."""
+    return joined([start, grown]) if grown else ""
 
 
 def _margins(text: str, features: FloatArray) -> DoubleArray:
     return Forest.from_model_texts({"": text}).raw(features)[:, 0]
-
-
-def _grid(table: Table, bins: Bins, features: FloatArray, folder: Path) -> dict[str, object]:
-    """What makes LightGBM cut columns as the grid does: it spends what is left of max_bin on cuts of its own."""
-    missing = [bool(np.isnan(features[:, j]).any()) for j in range(features.shape[1])]
-    codes = table.feature_set.categorical
-    sizes = [255 if not cuts and j in codes else len(cuts) + 1 for j, cuts in enumerate(bins)]
-    path = folder / "bins.json"
-    path.write_text(json.dumps([{"feature": j, "bin_upper_bound": cuts} for j, cuts in enumerate(bins) if cuts]))
-    return {
-        "forcedbins_filename": str(path),
-        "max_bin_by_feature": [max(size + int(more), 2) for size, more in zip(sizes, missing, strict=True)],
-        "bin_construct_sample_cnt": len(features),
-    }

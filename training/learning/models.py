@@ -21,12 +21,31 @@ def scaled(text: str, share: float) -> str:
 
 
 def averaged(texts: Sequence[str]) -> str:
-    """One model whose raw margin is the mean of the models'.
+    """One model whose raw margin is the mean of the models'."""
+    return texts[0] if len(texts) == 1 else mixed(texts, [1 / len(texts)] * len(texts))
+
+
+def mixed(texts: Sequence[str], shares: Sequence[float]) -> str:
+    """One model whose raw margin is a share of each model's, added up.
 
     The first tree of each comes first, then the second of each: the first trees of all say most, as in one model.
     """
-    turns = zip_longest(*([_scaled(tree, 1 / len(texts)) for tree in trees_of(text)] for text in texts))
-    return texts[0] if len(texts) == 1 else _written(texts[0], [tree for tree in chain(*turns) if tree is not None])
+    parts = zip(texts, shares, strict=True)
+    turns = zip_longest(*([_scaled(tree, share) for tree in trees_of(text)] for text, share in parts))
+    return _written(texts[0], [tree for tree in chain(*turns) if tree is not None])
+
+
+def stacked(texts: Sequence[str], shares: Sequence[float], line: str) -> str:
+    """A line's tree, if there is one, then shares of models: the first two, which order items, in turn, then the rest.
+
+    What has no share is left out; one model without a line is left as it is.
+    """
+    if not line and len(texts) == 1:
+        return texts[0]
+    parts = [(text, share) for text, share in zip(texts[:2], shares[:2], strict=True) if share > 0]
+    ordering = [mixed(*zip(*parts, strict=True))] if parts else []
+    level = [scaled(text, share) for text, share in zip(texts[2:], shares[2:], strict=True) if share > 0]
+    return joined([*([line] if line else []), *ordering, *level])
 
 
 def trees_of(text: str) -> list[str]:

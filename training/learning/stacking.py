@@ -1,33 +1,81 @@
-"""How much of the item's own rate to add to what trees say of it: learned last, on rows that the trees have not seen.
+"""What several models say of a head, weighed: learned last, on rows that no tree has seen.
 
-Trees learn from all days of a log, the first ones too, when counters held little; so they trust rates less than those
-of the day to come deserve. A line of two columns, the trees' margin and the rate's log-odds, mends that: a stack [1]_.
+Three models of trees and a rate are a stack [1]_. One reads every column, one those of the item and the request alone,
+one those that a whole page shares. Whoever chose what a person was shown knew what the person likes: among what was
+shown, how good an item is orders more than who looks at it, and trees of every column see mostly who looks. So the
+second says what orders a page, the third how high all of it lies. Trees learn from all days of a log, the first ones
+too, when counters held little; so they trust rates less than those of the day to come deserve, and the item's own rate
+stands beside them.
 
 References
 ----------
 .. [1] Wolpert, "Stacked generalization", Neural Networks 5, 1992.
 """
 
-import numpy as np
-from scipy.special import expit, logit
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from features.columns import Rate
-from features.layout import half_life_ms
+import numpy as np
+from scipy.special import logit
+
+from features.columns import Age, Category, Column, Count, Feature, InContext, Length, Rate, Recency
+from features.layout import PAIRS, half_life_ms
 from features.schema import FeatureSet
 from features.types import BoolArray, DoubleArray, FloatArray
+from training.learning.logistic import mode
 
-Prior = tuple[tuple[float, float], tuple[float, float]]
-"""Mean and precision of the share of the trees' margin, and of the slope of the rate's log-odds."""
-GROWN: Prior = (0.8, 64.0), (0.4, 64.0)
-"""0.8 ± 1/8 and 0.4 ± 1/8, where a head with few positives stays.
 
-Half as much of the rate as of the trees: most of what a margin says is of people, which orders no page, so that a
-slice alone would give the rate too little.
+class Believed(NamedTuple):
+    """What is thought of a share before any row is seen: its mean and precision."""
+
+    mean: float
+    precision: float
+
+
+class Member(NamedTuple):
+    """One of what is stacked: its trees, those early stopping grew ("" for none), and what is thought of its share."""
+
+    text: str
+    stopped: str
+    believed: Believed
+
+
+WHOLE, OF_ITEM, OF_RATE = Believed(0.4, 16.0), Believed(0.3, 64.0), Believed(0.3, 64.0)
+"""Of trees of every column, ± 1/4; of the item's alone and of the log-odds of its rate, ± 1/8 each.
+
+Where a log knows much of tastes, as a simulated world's does, the first has to come back to most of its share.
 """
-WARM: Prior = (1.0, 64.0), (0.0, 64.0)
-"""Of trees that are a stack already."""
+OF_PAGE = Believed(0.4, 64.0)
+"""Of trees of what a page shares, which order nothing on it."""
+WARM = Believed(1.0, 64.0), Believed(0.0, 64.0)
+"""Of trees that are a stack already, and of a rate beside them."""
 LEAST, MOST = 1e-4, 1 - 1e-4
-ITERATIONS = 50
+
+
+def of_item(column: Feature) -> bool:
+    """Whether a column is of the item or the request, whoever looks."""
+    match column:
+        case InContext() | Length():
+            return True
+        case Column(source=source) | Category(source=source) | Age(source=source):
+            return source.startswith("item.")
+        case Rate(of=of) | Count(of=of) | Recency(of=of):
+            return of != "user" and of not in PAIRS
+        case _:
+            return False
+
+
+def of_page(column: Feature) -> bool:
+    """Whether a column is of the person or the request, and so the same for all that a page shows."""
+    match column:
+        case InContext():
+            return True
+        case Column(source=source) | Category(source=source) | Age(source=source):
+            return source.startswith("user.")
+        case Rate(of=of) | Count(of=of) | Recency(of=of):
+            return of == "user"
+        case _:
+            return False
 
 
 def own_rate(feature_set: FeatureSet, head: str) -> int | None:
@@ -45,22 +93,25 @@ def log_odds(rates: FloatArray) -> DoubleArray:
     return logit(np.clip(rates.astype(np.float64), LEAST, MOST))
 
 
-def shares(margin: DoubleArray, odds: DoubleArray, y: BoolArray, prior: Prior) -> tuple[float, float]:
-    """The share of a margin and the slope of log-odds that together say most of y; (n,) each.
+def shares(members: Sequence[DoubleArray], y: BoolArray, prior: Sequence[Believed]) -> tuple[float, ...]:
+    """The shares of log-odds (n,) each that together say most of y (n,).
 
-    Logistic regression with a free constant, by Newton's method, under a prior. The slope is not below 0; then, and
-    without both outcomes, the margin stays as it is: (1, 0).
+    Logistic regression with a free constant, under a prior. A member whose share would lie below 0
+    has none, and the others are learned without it. Without both outcomes, and where no member is left, the prior
+    stands.
     """
-    if not 0 < y.sum() < len(y):
-        return 1.0, 0.0
-    design = np.stack([np.ones(len(y)), margin - margin.mean(), odds - odds.mean()], axis=1)
-    centre, penalty = np.array([0.0, *(mean for mean, _ in prior)]), np.array([1e-9, *(sure for _, sure in prior)])
-    at = np.array([logit(y.mean()), *centre[1:]])
-    for _ in range(ITERATIONS):
-        p = expit(design @ at)
-        gradient = design.T @ (p - y) + penalty * (at - centre)
-        step = np.linalg.solve((design * (p * (1 - p))[:, None]).T @ design + np.diag(penalty), gradient)
-        at = at - step / max(1.0, float(np.abs(step).max()))
-        if np.abs(step).max() < 1e-9:
-            break
-    return (float(at[1]), float(at[2])) if at[1] > 0 and at[2] > 0 else (1.0, 0.0)
+    left = list(range(len(members))) if 0 < y.sum() < len(y) else []
+    while left:
+        found = _fitted([members[at] for at in left], y, [prior[at] for at in left])
+        worst = int(np.argmin(found))
+        if found[worst] > 0:
+            held = dict(zip(left, found.tolist(), strict=True))
+            return tuple(held.get(at, 0.0) for at in range(len(members)))
+        del left[worst]
+    return tuple(believed.mean for believed in prior)
+
+
+def _fitted(members: Sequence[DoubleArray], y: BoolArray, prior: Sequence[Believed]) -> DoubleArray:
+    design = np.stack([np.ones(len(y)), *(member - member.mean() for member in members)])
+    means, precisions = zip((0.0, 1e-9), *prior, strict=True)
+    return mode(design, y.astype(np.float64), np.ones(len(y)), np.array(means), np.array(precisions))[1:]

@@ -1,7 +1,9 @@
 """What heads are grown on: a table of features with its labels and slices, and the grid that cuts its columns."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -56,3 +58,17 @@ def _cuts(column: FloatArray) -> tuple[float, ...]:
     cuts = cuts[np.abs(cuts) > ZERO]
     zeros = [edge for edge, beside in ((-ZERO, finite < -ZERO), (ZERO, finite > ZERO)) if beside.any()]
     return tuple(np.union1d(cuts, zeros).tolist())
+
+
+def grid_of(table: Table, bins: Bins, features: FloatArray, folder: Path) -> dict[str, object]:
+    """What makes LightGBM cut columns as the grid does: it spends what is left of max_bin on cuts of its own."""
+    missing = [bool(np.isnan(features[:, j]).any()) for j in range(features.shape[1])]
+    codes = table.feature_set.categorical
+    sizes = [255 if not cuts and j in codes else len(cuts) + 1 for j, cuts in enumerate(bins)]
+    path = folder / "bins.json"
+    path.write_text(json.dumps([{"feature": j, "bin_upper_bound": cuts} for j, cuts in enumerate(bins) if cuts]))
+    return {
+        "forcedbins_filename": str(path),
+        "max_bin_by_feature": [max(size + int(more), 2) for size, more in zip(sizes, missing, strict=True)],
+        "bin_construct_sample_cnt": len(features),
+    }
