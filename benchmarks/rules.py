@@ -32,6 +32,7 @@ from ranking.types import Ranker
 PAGES, QUICK = 100_000, 5_000
 STEP_MS = 20_000
 """Between two pages, on average: 5,000 pages are a day and more."""
+SURFACES = ("feed", "plaza", "mall")
 POLICY = Path(__file__).with_name("rules.toml")
 JUDGED = (*(str(one) for one in COUNTED), "hide", "room_start", "room_pulse", "room_end", "room_pin")
 
@@ -81,11 +82,13 @@ def judged(home: Path, pages: int, until: str = "") -> tuple[list[str], list[flo
             if boundaries and world.now_ms >= boundaries[0]:
                 # The last millisecond before a rule, then its first.
                 world.now_ms = boundaries[0] - 1 if before < boundaries[0] - 1 else boundaries.pop(0)
+                for surface in SURFACES:
+                    seen.ask(f"{number}-{surface}", surface)
             if number % 4 == 0:
                 world.happen(world.churn())
             if number % 5 == 3:
                 rankers[-1].waiting = world.storm()
-            seen.ask(number)
+            seen.ask(str(number), world.random.choice(["feed", *SURFACES]))
             if number % 20 == 10:
                 seen.ask_twins(number)
             if until and any(until in one for one in seen.wrong):
@@ -117,11 +120,10 @@ class Seen:
             "twins": self._twins,
         } | dropped
 
-    def ask(self, number: int) -> None:
+    def ask(self, number: str, surface: str) -> None:
         """Ask for a page and judge it."""
         world, oracle = self.world, self.world.oracle
         user = world.random.choice(["", "stranger", *(f"u{n}" for n in range(40))])
-        surface = world.random.choice(["feed", "feed", "plaza", "mall"])
         request = FeedRequest(user_id=user, surface=surface, count=world.random.choice([5, 10, 20]))
         offset = world.engine.generation.bundle.feature_set.utc_offset_ms
         sold_before = oracle.selling.get((user, (world.now_ms + offset) // DAY_MS), 0) if user else 0

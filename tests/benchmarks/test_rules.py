@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,20 +10,20 @@ import pytest
 
 from benchmarks.rules import judged
 from features.state import FeatureState
-from features.types import ByteArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, IntArray, RowArray
 from ranking.candidates import eligibility, suppression
 from ranking.candidates.quality import Quality
 from ranking.candidates.rules import Rules
 from ranking.mixing.boosts import Lift, Purse, lift
 from ranking.mixing.decided import Decisions
 from ranking.mixing.leases import Ledger
-from ranking.mixing.mixer import mix
-from ranking.policy import Bound
+from ranking.mixing.mixer import NONE, mix
+from ranking.policy import Bound, Suppress
 from ranking.policy.boosts import Boost
 from ranking.policy.dates import Dated
 from ranking.request import making, pages
 from ranking.request.generation import Generation
-from ranking.types import Bounded, Scored
+from ranking.types import Bounded, Query, Scored, Slate
 
 PAGES = 500
 
@@ -35,8 +34,10 @@ def _keys(of: str) -> Callable[[pytest.MonkeyPatch], None]:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         counts = Decisions._keys
 
-        def forgetful(self: Decisions, bounds: tuple[Bound, ...], *rest: Any) -> RowArray:
-            keys = counts(self, bounds, *rest)
+        def forgetful(
+            self: Decisions, bounds: tuple[Bound, ...], rows: RowArray, sells: BoolArray, now_ms: int
+        ) -> RowArray:
+            keys = counts(self, bounds, rows, sells, now_ms)
             keys[[bound.of == of for bound in bounds]] = 0
             return keys
 
@@ -51,8 +52,8 @@ def _again(forgotten: str) -> Callable[[pytest.MonkeyPatch], None]:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         judge = suppression.suppressed
 
-        def forgetful(*asked: Any) -> tuple[ByteArray, IntArray]:
-            codes, at = judge(*asked)
+        def forgetful(state: FeatureState, rule: Suppress, query: Query, rows: RowArray) -> tuple[ByteArray, IntArray]:
+            codes, at = judge(state, rule, query, rows)
             codes[codes == suppression.NAMES.index(forgotten)] = 0
             return codes, at
 
@@ -65,10 +66,15 @@ def _without_floors(scored: Scored, boosts: tuple[Boost, ...], ledger: Purse) ->
     return lift(scored, tuple(msgspec.structs.replace(boost, floor=0.0) for boost in boosts), ledger)
 
 
-def _backwards(bounds: Bounded, *rest: Any) -> Any:
+def _backwards(bounds: Bounded, order: IntArray, count: int, begun: IntArray = NONE) -> tuple[Slate, tuple[str, ...]]:
     """Fill a page within bounds that give way from the last to the first."""
     turned = Bounded(bounds.names[::-1], bounds.keys[::-1].copy(), bounds.limits[::-1].copy())
-    return mix(turned, *rest)
+    return mix(turned, order, count, begun)
+
+
+def _spend_freely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger, "take", lambda _, __, wanted, ___: wanted)
+    monkeypatch.setattr(Ledger, "give_back", lambda *_: None)
 
 
 def _too_late(self: Dated, now_ms: int, holds: Callable[[Dated, int], bool] = Dated.holds) -> bool:
@@ -101,7 +107,7 @@ FORGETS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "commerce": ("breaks commerce 25/day", _keys("commerce")),
     "the order of bounds": ("out of order", lambda patch: patch.setattr(pages, "mix", _backwards)),
     "floors of boosts": ("below the floor", lambda patch: patch.setattr(making, "lift", _without_floors)),
-    "budgets": ("overspent", lambda patch: patch.setattr(Ledger, "take", lambda _, __, wanted, ___: wanted)),
+    "budgets": ("overspent", _spend_freely),
     "who switched it off": (
         "two people get two pages",
         lambda patch: patch.setattr(FeatureState, "_apply_control", lambda *_: None),
@@ -117,7 +123,7 @@ def world(tiny_home: Path, tmp_path: Path) -> Path:
 def test_an_engine_that_keeps_the_rules_is_found_to_keep_them(world: Path) -> None:
     wrong, took, counted = judged(world, PAGES)
     assert wrong == []
-    assert len(took) == PAGES
+    assert len(took) >= PAGES
     # What never happened was not tried.
     reasons = ("hidden", "dead_room", "rule task", "rule carts", "rule mall", "rule links", "gone", "quality")
     assert all(counted[f"dropped: {reason}"] for reason in reasons)
