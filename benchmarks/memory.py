@@ -13,7 +13,7 @@ SEEN, BOUGHT = 40, 8
 
 
 class Memory:
-    """Impressions and orders of every person, in the order of the log; nobody's are not kept."""
+    """Impressions and orders of every person, in the order of the log, which is that of time; nobody's are not kept."""
 
     def __init__(self) -> None:
         self.shown: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -48,7 +48,7 @@ class Memory:
         pause, seen, bought = (window - NEAR_MS for window in policy.suppress.windows_ms)
         shown = self.shown.get(user, [])
         last_ms = now_ms
-        for ts_ms, one in sorted(shown, reverse=True):
+        for ts_ms, one in reversed(shown):
             if last_ms - ts_ms > pause:
                 break
             if one == name:

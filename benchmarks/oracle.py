@@ -186,18 +186,24 @@ class Oracle:
     def out_of_order(self, policy: Policy, feed: Feed, candidates: list[str], sold_before: int) -> list[str]:
         """Slots that break a bound where another candidate broke none, or only what gives way before it."""
         bounds, page = policy.surface(feed.surface).bounds, [item.item_id for item in feed.items]
-        keys = {
-            name: [self._key(policy, bound.of, name, feed.now_ms) for bound in bounds] for name in {*page, *candidates}
-        }
+        keys = self._keys(policy, bounds, page, feed.now_ms)
+        levels = [self._level(bounds, keys, page[:slot], name, sold_before) for slot, name in enumerate(page)]
+        if any(levels):
+            keys |= self._keys(policy, bounds, candidates, feed.now_ms)
         found = []
         for slot, item in enumerate(feed.items):
-            level = self._level(bounds, keys, page[:slot], item.item_id, sold_before)
+            level = levels[slot]
             left = (
                 [name for name in candidates if name not in page[: slot + 1]] if level and item.propensity == 1 else []
             )
             if any(self._level(bounds, keys, page[:slot], name, sold_before) < level for name in left):
                 found.append(f"slot {slot} has {bounds[level - 1].name} give way out of order")
         return found
+
+    def _keys(
+        self, policy: Policy, bounds: Sequence[Bound], names: list[str], now_ms: int
+    ) -> dict[str, list[str | bool]]:
+        return {name: [self._key(policy, bound.of, name, now_ms) for bound in bounds] for name in names}
 
     def _level(
         self, bounds: Sequence[Bound], keys: dict[str, list[str | bool]], page: list[str], name: str, sold_before: int
