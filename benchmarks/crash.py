@@ -25,7 +25,7 @@ from features.logs.live import HomeLog
 from features.state import FeatureState
 from ranking.bundles.bundle import load
 from ranking.bundles.pointer import current
-from serving.snapshots import COMMAND
+from serving.snapshots import COMMAND, LEFT
 
 MARKET = Market(100, 900, 200, 2_000, samples=1_000, trees=5, leaves=15)
 LONGEST_S = 0.6
@@ -59,8 +59,10 @@ def killed(home: Path, rounds: int) -> Report:
                     snapshots.append(_snapshot(home))
                 time.sleep(draw.uniform(0, LONGEST_S))
                 server.kill()
+        if number % 5 == 4:
+            _ended(snapshots[-1])
         judge.look()
-    if any(taking.wait() for taking in snapshots):
+    if any(taking.returncode not in (0, LEFT) for taking in snapshots):
         report.faults.append("a snapshot beside a server failed")
     lost, twice = judge.count(asking.acknowledged)
     report.rows.append(
@@ -84,7 +86,13 @@ def killed(home: Path, rounds: int) -> Report:
 
 def _snapshot(home: Path) -> "subprocess.Popen[bytes]":
     """A snapshot as a server has them taken, under way while it is killed."""
-    return subprocess.Popen([*COMMAND, str(home)], cwd=ROOT)
+    return subprocess.Popen([*COMMAND, str(home)], cwd=ROOT, stdin=subprocess.PIPE)
+
+
+def _ended(snapshot: "subprocess.Popen[bytes]") -> int:
+    """How a snapshot ends once it learns that its server is no more."""
+    snapshot.communicate()
+    return snapshot.returncode
 
 
 def _recovery(took: list[tuple[int, float]]) -> list[Row]:

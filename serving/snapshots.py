@@ -5,9 +5,11 @@ its own for a state meanwhile, and the processor's time at the lowest priority.
 """
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 from features import snapshot
 from features.errors import HuozhaoError
@@ -21,6 +23,8 @@ LOOK_S = 2.0
 """How often it is looked how far the log has come."""
 OVERTAKEN = 75
 """How the process ends where somebody was erased while it wrote: the next look takes another."""
+LEFT = 76
+"""How it ends where the server that asked for it is no more."""
 COMMAND = (sys.executable, "-c", "import os; os.nice(19); from serving.snapshots import main; main()")
 """It gives way before it imports anything: importing takes a second, and threads keep what they began with."""
 
@@ -57,7 +61,7 @@ class Snapshots(Watch):
 
     def _take(self) -> None:
         command = [*COMMAND, str(self._engine.home)]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:  # noqa: S603  # our own module
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # noqa: S603  # our own module
             while process.poll() is None:
                 if self._told_to_stop.wait(0.05):
                     process.kill()
@@ -83,8 +87,18 @@ def take(home: Path) -> Path:
         return snapshot.save(state, home / "state", wanted=lambda: log.erasures() == erasures)
 
 
+def _end_with_server() -> None:
+    """End this process when its standard input ends: the server that held the other end is no more.
+
+    Servers that are killed again and again would leave as many of these behind, each with a state in memory.
+    """
+    sys.stdin.buffer.read()
+    os._exit(LEFT)
+
+
 def main() -> None:
     """Take a snapshot of the home that the command line names; a fault is told in a line."""
+    Thread(target=_end_with_server, daemon=True).start()
     try:
         take(Path(sys.argv[1]))
     except snapshot.OvertakenError:

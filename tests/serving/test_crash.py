@@ -1,7 +1,9 @@
 """A server that is killed loses nothing it acknowledged, keeps nothing twice, and starts as if it had never stopped."""
 
+import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from features.schema import FeatureSet
 from features.snapshot import SnapshotWarning, clear_beyond, newest, restored, save
 from features.state import FeatureState
 from ranking.engine import Engine
-from serving.snapshots import COMMAND, Snapshots, take
+from serving.snapshots import COMMAND, LEFT, Snapshots, take
 from tests.features.test_snapshot import assert_same
 from tests.serving.test_writer import like
 from tests.small_home import FEATURES, NOW
@@ -83,6 +85,19 @@ def test_the_process_of_a_snapshot_gives_way_before_it_imports_anything(tmp_path
     (tmp_path / "serving" / "snapshots.py").write_text("def main() -> None: ...")
     said = subprocess.run([*COMMAND, "home"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert said == "19\n"
+
+
+def test_a_snapshot_ends_with_the_server_that_asked_for_it(tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    # A pointer that nobody ever writes: whoever reads it waits for ever.
+    os.mkfifo(tmp_path / "bundles" / "current.json")
+    command = [sys.executable, "-c", "from serving.snapshots import main; main()", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(60) == LEFT
 
 
 def test_snapshots_of_what_the_log_has_lost_are_removed_before_other_records_come_there(home: Path) -> None:
