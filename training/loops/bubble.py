@@ -111,7 +111,7 @@ FIGURES = {
     "majority": "share of a person's commonest category",
     **{name: EXPOSED[name] for name in ("gini", "top_1pct", "new_brands", "merchants")},
     "cold": "share of slots for items under 24 h",
-    "load": "share of slots that sell: products, and rooms with one pinned",
+    "load": "share of products and pinned rooms",
     "explored": "share of slots drawn by lot",
 }
 """What a loop is told by, with what each figure is."""
