@@ -113,6 +113,8 @@ class HomeLog(LogReader):
     def append(self, records: Sequence[Record], received_ms: int) -> list[int | None]:
         """Keep records durably, in order, all or none; a clock that runs back stands still instead.
 
+        To keep none shows whether the log takes any: the disk is written to and waited for all the same.
+
         Parameters
         ----------
         records : sequence of Record
@@ -141,6 +143,8 @@ class HomeLog(LogReader):
             with rows.transaction(self._live, self._path) as live:
                 names = self._named({user_id for one in kept if (user_id := people.who(one.record))})
                 bodies = [people.named(one, names) for one in kept]
+                if not kept:
+                    rows.touch(live)
                 offsets = rows.put(live, self._end, now_ms, kept, bodies)
                 theirs = [names.get(people.who(one.record), "") for one in kept]
                 self._blocks.take(

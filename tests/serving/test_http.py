@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import resource
 import threading
 import time
 import tracemalloc
@@ -384,6 +385,20 @@ def test_records_that_cannot_be_kept_are_not_accepted(home: Path, clock: Clock) 
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "log_unavailable")
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_server_whose_disk_is_full_is_not_ready_though_nobody_writes(home: Path, clock: Clock) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TestClient(create_app(Engine.open(home), clock), raise_server_exceptions=False) as client:
+        assert client.get("/readyz").status_code == 200
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+        try:
+            full = [client.get("/readyz").status_code for _ in range(2)]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert full == [503, 503]
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/events", json=[event(1, "i1", "like")]).json()["results"][0]["status"] == "accepted"
 
 
 def test_pages_that_several_threads_compute_are_those_that_one_does(home: Path, clock: Clock) -> None:
