@@ -113,7 +113,7 @@ def of_times(names: Mapping[str, str]) -> Callable[[Rows], str | None]:
         series: dict[str, list[Point]] = {}
         for row in rows:
             points = [(float(n), ms) for name, n in ONE_IN.items() if is_number(ms := row.get(name)) and ms > 0]
-            if row["system"] in names and len(points) == len(ONE_IN):
+            if row.get("system") in names and len(points) == len(ONE_IN):
                 series[names[str(row["system"])]] = points
         if not series:
             return None

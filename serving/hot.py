@@ -83,7 +83,7 @@ class Hot:
             # The framework would forgive it, and answer without what is looked at here.
             raise HTTPException(f"There is no route {path[:128]!r}: it has a slash too many.", status_code=404)
         if (wanted := scope_of(scope["method"], scope["path"])) is not None:
-            headers = dict(reversed(list(scope["headers"])))
+            headers = _headers(scope)
             self._door.check(headers.get(b"authorization", b""), wanted, headers.get(b"host", b""))
         if (scope["method"], path) in self._routes:
             _check_media_type(scope)
@@ -100,9 +100,18 @@ def scope_of(method: str, path: str) -> KeyScope | None:
     return "catalog" if path.startswith(CATALOG) else "admin"
 
 
+def _headers(scope: HTTPScope) -> dict[bytes, bytes]:
+    """What a request says in its head; of what it says twice, the first."""
+    return dict(reversed(list(scope["headers"])))
+
+
 def _check_media_type(scope: HTTPScope) -> None:
-    """Refuse what a page of another site could send from a person's browser without asking: any type but JSON."""
-    sent = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    """Refuse packed JSON, and any other type: a page of another site could send it from a browser without asking."""
+    headers = _headers(scope)
+    if (coded := headers.get(b"content-encoding", b"identity")) != b"identity":
+        what = f"The body is encoded as {coded[:64].decode('latin-1')!r}."
+        raise MediaTypeError(what, "Send the JSON itself, without Content-Encoding.")
+    sent = headers.get(b"content-type", b"")
     if sent != JSON and sent.partition(b";")[0].strip().lower() != JSON:
         what = f"The body is of type {sent[:64].decode('latin-1')!r}."
         raise MediaTypeError(what, "Send JSON, and `Content-Type: application/json`.")

@@ -226,8 +226,8 @@ class Door:
         if elapsed_ms() - self._looked_ms > LOOK_EVERY_MS:
             try:
                 self.look()
-            except KeyFileError:
-                _log.exception("The keys known before go on")
+            except KeyFileError as error:
+                _log.error("%s The keys known before go on.", error)
         if not self._locked:
             if not (self._any_host or _is_nobodys(host)):
                 what = "A server that asks for no key answers to its address and to localhost, and to no other name."

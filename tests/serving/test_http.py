@@ -374,6 +374,9 @@ def test_a_body_that_a_page_of_another_site_could_send_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
     named = {"content-type": "Application/JSON ; charset=utf-8"}
     assert client.request(method, path, content=b"[", headers=named).json()["code"] == "invalid_request"
+    packed = client.request(method, path, content=gzip.compress(b"[]"), headers=named | {"content-encoding": "gzip"})
+    assert (packed.status_code, packed.json()["code"]) == (415, "unsupported_media_type")
+    assert "'gzip'" in packed.json()["detail"]
 
 
 def test_records_that_cannot_be_kept_are_not_accepted(home: Path, clock: Clock) -> None:
