@@ -74,7 +74,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.METHOD_NOT_ALLOWED: Meaning(405, "the route has no such method", "use one that `Allow` names"),
     Code.TOO_LARGE: Meaning(413, "the body is larger than a server reads", "send several smaller requests"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(
-        415, "the body does not say that it is JSON", "send `Content-Type: application/json`"
+        415,
+        "the body does not say that it is JSON, or is packed",
+        "send `Content-Type: application/json` and no `Content-Encoding`",
     ),
     Code.RECORD_INVALID: Meaning(422, "a record contradicts itself", "mend what `detail` names"),
     Code.MOMENT_FAR: Meaning(422, "the moment lies far back", "ask with `far=true`"),
