@@ -14,8 +14,21 @@ from features.types import DoubleArray
 from ranking.bundles.calibration import Calibrator, Tables, calibrate
 from training.judging.bootstrap import Bootstrap, Rows
 from training.judging.reliability import calibration_slope, ece, logloss
-from training.learning.calibration import ISOTONIC_OUTCOMES, Known, Seen, fit_calibrator, fit_calibrators
+from training.learning.calibration import ISOTONIC_OUTCOMES, NOTHING, Known, Seen, fit_calibrators
 from training.learning.logistic import fit_logistic
+
+
+def fit_calibrator(
+    margin: DoubleArray,
+    y: DoubleArray,
+    *,
+    base_rate: float | None = None,
+    earlier: tuple[DoubleArray, DoubleArray] = NOTHING,
+    learned: tuple[DoubleArray, DoubleArray] = NOTHING,
+) -> Calibrator:
+    """The calibrator of a head with one kind; its base rate is that of the rows unless told."""
+    rate = (float(y.sum()) + 0.5) / (len(y) + 1) if base_rate is None else base_rate
+    return fit_calibrators({0: Known(Seen(margin, y), rate, Seen(*earlier), Seen(*learned))})[0]
 
 
 def outcomes(
@@ -127,20 +140,18 @@ def slope(calibrator: Calibrator) -> float:
 def test_earlier_rows_tell_a_rare_head_its_slope_and_are_worth_no_more_than_so_many_positives() -> None:
     few, many = outcomes(400, -3.0, slope=0.5, shift=-1.5), outcomes(60_000, -3.0, slope=0.5, shift=-1.5, seed=1)
     before = outcomes(40_000, -3.0, slope=0.5, shift=-1.5, seed=2)
-    alone, helped = (fit_calibrator(*few, earlier=earlier) for earlier in (None, before))
+    alone, helped = (fit_calibrator(*few, earlier=earlier) for earlier in (NOTHING, before))
     assert abs(slope(helped) - 0.5) < 0.8 * abs(slope(alone) - 0.5)
     # What held yesterday does not outvote today.
     otherwise = outcomes(400_000, -3.0, slope=1.5, shift=1.0, seed=3)
     assert slope(fit_calibrator(*few, earlier=otherwise)) > 1.2
     assert slope(fit_calibrator(*many, earlier=otherwise)) < 0.7
-    nothing = (np.empty(0), np.empty(0))
-    assert fit_calibrator(*few, earlier=nothing) == fit_calibrator(*few)
-    assert fit_calibrator(*nothing, base_rate=0.1, earlier=before).predict(np.array([-3.0]))[0] < 0.1
+    assert fit_calibrator(*NOTHING, base_rate=0.1, earlier=before).predict(np.array([-3.0]))[0] < 0.1
 
 
 def test_the_level_of_earlier_rows_is_their_own() -> None:
     latest, lower = outcomes(20_000, -3.0), outcomes(40_000, -3.0, shift=-0.6, seed=1)
-    alone, both = (fit_calibrator(*latest, earlier=earlier).predict(latest[0]).mean() for earlier in (None, lower))
+    alone, both = (fit_calibrator(*latest, earlier=earlier).predict(latest[0]).mean() for earlier in (NOTHING, lower))
     assert both == pytest.approx(alone, rel=0.02)
 
 
@@ -149,7 +160,7 @@ def test_a_rare_head_has_the_level_of_what_was_learned_from_and_a_frequent_one_t
     for n, low, high in ((200, 0.6, 1.05), (60_000, 0.0, 0.2)):
         margin, y = outcomes(n, -3.0, shift=-1.0, seed=2)
         alone, told = (
-            logit(fit_calibrator(margin, y, learned=each).predict(margin).mean()) for each in (None, learned)
+            logit(fit_calibrator(margin, y, learned=each).predict(margin).mean()) for each in (NOTHING, learned)
         )
         there = logit(expit(0.7 * margin).mean())
         assert low < (told - alone) / (there - alone) < high
@@ -165,8 +176,7 @@ def test_kinds_of_one_head_share_their_slope_as_far_as_their_own_rows_are_few() 
         assert slope(shared[3]) == pytest.approx(0.6, abs=0.03)
     apart, together = np.mean(off, axis=0)
     assert together < 0.5 * apart
-    # Alone, a kind is what fit_calibrator makes of it; one that is otherwise stays so.
-    assert fit_calibrators({1: many})[1] == fit_calibrator(*many.latest, base_rate=0.2)
+    # One that is otherwise stays so.
     other = Known(Seen(*outcomes(20_000, -2.0, slope=1.2, seed=1)), 0.2)
     assert slope(fit_calibrators({1: many, 3: other})[3]) > 1.0
 
@@ -226,7 +236,7 @@ def test_newton_says_when_there_is_no_single_solution() -> None:
         ([0.0, np.inf], [0.0, 1.0], None, "not within"),
         ([0.0, 1.0], [0.0, np.nan], None, "neither 0 nor 1"),
         ([0.0, 1.0], [0.0, 1.0], 0.0, "base rate"),
-        ([], [], None, "no row"),
+        ([], [], 1.0, "base rate"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused_by_name(

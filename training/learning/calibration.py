@@ -66,60 +66,41 @@ class Known(NamedTuple):
 
 
 def fit_calibrators(kinds: Mapping[int, Known]) -> dict[int, Calibrator]:
-    """A calibrator of each kind of one head: ``fit_calibrator`` with a slope that is shrunk to that of all kinds."""
-    parts = {kind: _line(*known) for kind, known in kinds.items() if _has_both(known)}
-    slope = (_common_slope(list(parts.values())), KIND_PRECISION) if len(parts) > 1 else (1.0, SLOPE_PRECISION)
-    return {kind: _fitted(known, slope) for kind, known in kinds.items()}
-
-
-def fit_calibrator(
-    margin: DoubleArray,
-    y: DoubleArray,
-    *,
-    base_rate: float | None = None,
-    earlier: tuple[DoubleArray, DoubleArray] | None = None,
-    learned: tuple[DoubleArray, DoubleArray] | None = None,
-) -> Calibrator:
-    """Fit on rows the model has not seen.
+    """A calibrator of each kind of one head, fitted on rows the model has not seen.
 
     Parameters
     ----------
-    margin : (n,) float64
-        Raw margins of the model; ties are allowed, order does not matter.
-    y : (n,) float64
-        Outcomes, 0 or 1.
-    base_rate : float, optional
-        The rate π known from more rows than these, in (0, 1). Default: that of ``y``, (positives + ½) / (n + 1).
-    earlier : pair of arrays, optional
-        Margins and outcomes of rows before these, by a model that has not seen them either. They tell the slope as much
-        as these do, but all together for no more than 300 positives, and nothing where these suffice for the isotonic
-        fit. Their level is their own ± 1/10, so that of it no more than 100 positives count here.
-    learned : pair of arrays, optional
-        Margins and outcomes of rows that the model has learned from. They tell the level, as 100 positives at most.
+    kinds : mapping of int to Known
+        Margins are raw, ties are allowed, order does not matter. Earlier rows tell the slope as much as the latest do,
+        but all together for no more than 300 positives, and nothing where the latest suffice for the isotonic fit.
+        Their level is their own ± 1/10, so that of it no more than 100 positives count here. Rows that were learned
+        from tell the level, as 100 positives at most.
 
     Returns
     -------
-    Calibrator
+    dict of int to Calibrator
         With 10,000 of each outcome, isotonic regression [1]_ whose blocks are pooled until they have ten of each and
         joined linearly between their mean margins. With fewer, Platt's two parameters [2]_ under a Gaussian prior:
-        slope 1 ± 1/4, level that of ``learned``, or else where the mean probability is π, worth ten positives. With one
-        outcome only, or where a higher margin means a lower rate, the constant (positives + 10) / (n + 10/π).
+        slope that of all kinds together ± 1/32, or of a kind alone 1 ± 1/4; level that of ``learned``, or else where
+        the mean probability is π, worth ten positives. With one outcome only, or where a higher margin means a lower
+        rate, the constant (positives + 10) / (n + 10/π).
 
     Raises
     ------
     TrainingError
-        When arrays differ in length, a margin is not within ± 10⁶, an outcome is neither 0 nor 1, ``base_rate`` is
-        not in (0, 1), or there is neither a row nor a base rate.
+        When arrays differ in length, a margin is not within ± 10⁶, an outcome is neither 0 nor 1, or a base rate is
+        not in (0, 1).
 
     References
     ----------
     .. [1] Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", 2002.
     .. [2] Platt, "Probabilistic outputs for support vector machines", 1999.
     """
-    latest = _checked(margin, y, base_rate)
-    rate = (float(latest.y.sum()) + 0.5) / (len(latest.y) + 1) if base_rate is None else base_rate
-    known = Known(latest, rate, *(_checked(*each, rate) if each else NOTHING for each in (earlier, learned)))
-    return _fitted(known, (1.0, SLOPE_PRECISION))
+    for known in kinds.values():
+        _check(known)
+    parts = {kind: _line(*known) for kind, known in kinds.items() if _has_both(known)}
+    slope = (_common_slope(list(parts.values())), KIND_PRECISION) if len(parts) > 1 else (1.0, SLOPE_PRECISION)
+    return {kind: _fitted(known, slope) for kind, known in kinds.items()}
 
 
 def _fitted(known: Known, slope: tuple[float, float]) -> Calibrator:
@@ -134,19 +115,18 @@ def _fitted(known: Known, slope: tuple[float, float]) -> Calibrator:
     return Calibrator(rate, tuple(x.tolist()), tuple(p.tolist()))
 
 
-def _checked(margin: DoubleArray, y: DoubleArray, base_rate: float | None) -> Seen:
-    margin, y = np.asarray(margin, np.float64), np.asarray(y, np.float64)
-    if margin.ndim != 1 or margin.shape != y.shape:
-        raise TrainingError(f"Margins have shape {margin.shape}, outcomes {y.shape}.", "Give one outcome per margin.")
-    if not (np.abs(margin) <= 1e6).all():
-        raise TrainingError("A margin to calibrate on is not within ± 10⁶.", "Look for NaN in the model's output.")
-    if not ((y == 0) | (y == 1)).all():
-        raise TrainingError("An outcome to calibrate on is neither 0 nor 1.", "Leave out rows that have not matured.")
-    if base_rate is not None and not 0 < base_rate < 1:
-        raise TrainingError(f"The base rate {base_rate} is not in (0, 1).", "Give a rate, or None to take the rows'.")
-    if base_rate is None and not len(y):
-        raise TrainingError("There is no row to calibrate on.", "Give rows, or the base rate that is known.")
-    return Seen(margin, y)
+def _check(known: Known) -> None:
+    for margin, y in (known.latest, known.earlier, known.learned):
+        if margin.ndim != 1 or margin.shape != y.shape:
+            what = f"Margins have shape {margin.shape}, outcomes {y.shape}."
+            raise TrainingError(what, "Give one outcome per margin.")
+        if not (np.abs(margin) <= 1e6).all():
+            raise TrainingError("A margin to calibrate on is not within ± 10⁶.", "Look for NaN in the model's output.")
+        if not ((y == 0) | (y == 1)).all():
+            what = "An outcome to calibrate on is neither 0 nor 1."
+            raise TrainingError(what, "Leave out rows that have not matured.")
+    if not 0 < known.base_rate < 1:
+        raise TrainingError(f"The base rate {known.base_rate} is not in (0, 1).", "Take that of all rows there are.")
 
 
 def _has_both(known: Known) -> bool:
