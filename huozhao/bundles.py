@@ -171,12 +171,12 @@ def promote(home: Path, name: str, *, reason: str) -> None:
     else:
         with homes.open_log(home) as log, Stages() as stages:
             verdict = verdict_of(log, bundles, version, timer=time.perf_counter, progress=stages)
-    if reason and (verdict is None or verdict.passed):
+    if verdict is None or (reason and verdict.passed):
         _told(home, registry.promote(bundles, version, wall_ms(), how="by hand", reason=reason, verdict=verdict))
         return
-    entry = registry.admit(bundles, verdict, wall_ms(), force=reason) if verdict else None
+    entry = registry.admit(bundles, verdict, wall_ms(), force=reason)
     if entry is None:
-        what = f"Bundle {version} is not promoted: {verdict.reason if verdict else 'nothing judged it'}."
+        what = f"Bundle {version} is not promoted: {verdict.reason}."
         raise TrainingError(what, "Give --reason WHY to promote it all the same; it is kept.")
     _told(home, entry)
 
