@@ -82,11 +82,12 @@ class Hot:
         if path != "/" and (path.endswith("/") or "//" in path):
             # The framework would forgive it, and answer without what is looked at here.
             raise HTTPException(f"There is no route {path[:128]!r}: it has a slash too many.", status_code=404)
+        # Of what is said twice, the first.
+        headers = dict(reversed(list(scope["headers"])))
         if (wanted := scope_of(scope["method"], scope["path"])) is not None:
-            headers = _headers(scope)
             self._door.check(headers.get(b"authorization", b""), wanted, headers.get(b"host", b""))
         if (scope["method"], path) in self._routes:
-            _check_media_type(scope)
+            _check_media_type(headers)
 
 
 def scope_of(method: str, path: str) -> KeyScope | None:
@@ -100,14 +101,8 @@ def scope_of(method: str, path: str) -> KeyScope | None:
     return "catalog" if path.startswith(CATALOG) else "admin"
 
 
-def _headers(scope: HTTPScope) -> dict[bytes, bytes]:
-    """What a request says in its head; of what it says twice, the first."""
-    return dict(reversed(list(scope["headers"])))
-
-
-def _check_media_type(scope: HTTPScope) -> None:
+def _check_media_type(headers: Mapping[bytes, bytes]) -> None:
     """Refuse packed JSON, and any other type: a page of another site could send it from a browser without asking."""
-    headers = _headers(scope)
     if (coded := headers.get(b"content-encoding", b"identity")) != b"identity":
         what = f"The body is encoded as {coded[:64].decode('latin-1')!r}."
         raise MediaTypeError(what, "Send the JSON itself, without Content-Encoding.")
