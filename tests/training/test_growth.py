@@ -17,7 +17,7 @@ from ranking.forest.trees import Forest
 from ranking.value import Weights
 from tests.random_log import MemoryLog
 from tests.training.test_training import MIDNIGHT_MS, taste_log
-from training.learning.calibration import fit_calibrator
+from training.learning.calibration import NOTHING, Known, Seen, fit_calibrators
 from training.learning.examples import Slices
 from training.learning.grower import Growth
 from training.learning.heads import fit_heads
@@ -101,13 +101,15 @@ def test_rows_that_stopped_the_trees_are_calibrated_on_by_trees_that_have_not_se
     by_earlier = fitted.heads["click"].calibrators[VIDEO]
     latest = np.flatnonzero(table.slices.calibrate(table.labels, "click"))
     margin = Forest.from_model_texts({"click": fitted.models["click"]}).raw(table.features)[:, 0]
-    alone = fit_calibrator(margin[latest], np.zeros(len(latest)), base_rate=by_earlier.base_rate)
-    assert len(alone.margins) == 1 < len(by_earlier.margins)
-    # The final trees have seen these rows and order them better than they would have unseen.
     stopped = np.flatnonzero(table.slices.stop(table.labels, "click"))
     y = table.labels.of("click")[stopped].astype(np.float64)
-    seen = fit_calibrator(margin[latest], np.zeros(len(latest)), base_rate=by_earlier.base_rate,
-                          earlier=(margin[stopped], y))  # fmt: skip
+    unlucky = Seen(margin[latest], np.zeros(len(latest)))
+    alone, seen = (
+        fit_calibrators({VIDEO: Known(unlucky, by_earlier.base_rate, earlier)})[VIDEO]
+        for earlier in (NOTHING, Seen(margin[stopped], y))
+    )
+    assert len(alone.margins) == 1 < len(by_earlier.margins)
+    # The final trees have seen the rows that stopped and order them better than they would have unseen.
     spans = [np.ptp(logit(each.predict(np.array([-1.0, 1.0])))) for each in (by_earlier, seen)]
     assert spans[0] < spans[1]
 
