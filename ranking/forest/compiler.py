@@ -151,7 +151,9 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     )
     rank_tests = np.flatnonzero(table[:, 0] < len(ranks.missing_code))
     below = _nodes_below(table[node_test], len(ranks.missing_code), len(members.feature))
-    arrays = Model(ranks, members, nodes, test_age, rank_tests, below)
+    # One more than tests have, for what nobody reads.
+    slots_in_all = int(slots_of.max(initial=-1)) + 2
+    arrays = Model(ranks, members, nodes, test_age, rank_tests, below, slots_in_all)
     return Compiled(arrays, native_model(arrays))
 
 

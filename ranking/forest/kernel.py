@@ -42,8 +42,7 @@ class Scratch(NamedTuple):
 @njit(nogil=True, cache=True)
 def new_scratch(model: Model) -> Scratch:
     """Scratch of one call."""
-    slots = model.nodes.test_slot.max() + 2 if len(model.nodes.test_slot) else 1
-    tests = aligned(slots * SLOT_BYTES)
+    tests = aligned(model.slots_in_all * SLOT_BYTES)
     rows, planes = aligned(SLOTS * SLOT_BYTES), aligned(8 * SLOT_BYTES)
     half, features = aligned(BLOCK * SLOT_BYTES), len(model.members.feature)
     places = aligned(features * TILE * 8).view(np.int64).reshape(features, TILE)

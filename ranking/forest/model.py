@@ -98,6 +98,7 @@ class Model(NamedTuple):
     rank_tests : flat int64, ascending: the tests of ranks
     nodes_below : (columns, 257) int64: how many nodes ask a column of ranks, or from ``len(missing_code)`` on a feature
         of categories, for a most below so many; of a feature all stand in the last
+    slots_in_all : int, how many slots the words of tests take, with the one that nobody reads
     """
 
     ranks: Ranks
@@ -106,6 +107,7 @@ class Model(NamedTuple):
     test_age: IntArray
     rank_tests: IntArray
     nodes_below: IntArray
+    slots_in_all: int
 
 
 @njit(nogil=True, cache=True)

@@ -27,4 +27,12 @@ _model = cast("Callable[..., Model]", _NativeModel)
 @njit(cache=True)
 def native_model(model: Model) -> Model:
     """The arrays of compiled heads as one object that only kernels can read."""
-    return _model(model.ranks, model.members, model.nodes, model.test_age, model.rank_tests, model.nodes_below)
+    return _model(
+        model.ranks,
+        model.members,
+        model.nodes,
+        model.test_age,
+        model.rank_tests,
+        model.nodes_below,
+        model.slots_in_all,
+    )
