@@ -87,8 +87,9 @@ def measure(plan: Plan) -> Report:
             ways, report.ratios["feed.light_5000_over_500"] = way_rows(generation, people[:WIDE])
             report.rows += ways
             report.rows += _churn(engine, ours, plan.churned)
-        swapped, report.ratios["feed.swap_peak_gib"] = swap_rows(home)
+        swapped, ratios = swap_rows(home)
         report.rows += swapped
+        report.ratios |= ratios
         with served(home, NOW_MS) as server:
             names, rooms = [state.users.name(user) for user in people], [f"i{n}" for n in range(market.rooms)]
             churned = tail(server.address, NOW_MS, names, rooms, plan.pages)

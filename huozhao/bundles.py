@@ -19,6 +19,7 @@ from ranking.bundles.versions import find
 from ranking.bundles.versions import migrate as migrated
 from ranking.policy import load as load_policy
 from ranking.value import Weights
+from serving.promotion import followed
 from serving.shadow import kept as agreement_of
 from training import registry
 from training.baselines.systems import AT_TRAINING, BASELINES
@@ -114,6 +115,9 @@ def list_all(home: Path, *, check: bool) -> None:
     figures = {one.version: _findings(home, one) for one in found}
     console = show.console()
     console.print(show_bundles.models_table(found, figures))
+    follows = followed(home)
+    if follows is not None:
+        console.print(Text(show_bundles.followed_view(follows), "dim"))
     held = _served(home, found, figures) if check else ()
     for one in held:
         if one.drifted:

@@ -10,6 +10,7 @@ from rich.text import Text
 from huozhao.times import iso
 from ranking.agreement import Agreement
 from ranking.bundles.bundle import Bundle
+from serving.promotion import Following
 from training.judging.compare import Changes
 from training.judging.figures import OURS
 from training.registry import Listed, Promotion
@@ -48,6 +49,15 @@ def _headline(found: Findings | None, head: str, metric: str) -> str:
         if (row.system, row.metric, row.head, row.kind, row.slice) == (OURS, metric, head, "all", "all"):
             return "–" if not math.isfinite(row.value) else f"{row.value:.3f}"
     return "–"
+
+
+def followed_view(follows: Following) -> str:
+    """What the server of a home does about the last promotion."""
+    if not follows.served_ms:
+        seen = iso(follows.seen_ms)
+        return f"The server makes {follows.bundle} ready since {seen}; it serves the one before meanwhile."
+    after_s, served = (follows.served_ms - follows.promoted_ms) / 1000, iso(follows.served_ms)
+    return f"The server serves {follows.bundle} since {served}, {after_s:.1f} s after its promotion."
 
 
 def alarm(held: Held) -> str:

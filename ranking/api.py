@@ -134,16 +134,34 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
     training: bool = False
 
 
+Stage = Literal["log", "items", "lists", "pages"]
+
+
+class Coming(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that is made ready beside the one that is served.
+
+    ``since_ms`` is when that was begun; ``stage`` what is at work: the ``log`` that its state is folded of, where that
+    is another, then its ``items``, the ``lists`` of their vectors, the first ``pages``.
+    """
+
+    bundle: str
+    since_ms: int
+    stage: Stage
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How the engine stands: what it serves with, how far it has folded, what it knows and what it ignored.
 
     ``bundle_since_ms`` is when the bundle was taken up, 0 for the one that the engine was opened with;
-    ``policy_since_ms`` likewise. ``policy_fault`` says why policy.toml as it stands, or a boost, cannot be served.
+    ``policy_since_ms`` likewise. ``bundle_ready_ms`` is how long it was made ready before, ``coming`` the one that
+    is made ready now, if one is. ``policy_fault`` says why policy.toml as it stands, or a boost, cannot be served.
     ``indexes`` is by kind. ``shadow`` says how far a second bundle agrees, where one scores beside.
     """
 
     bundle: str
     bundle_since_ms: int = 0
+    bundle_ready_ms: int = 0
+    coming: Coming | None = None
     policy: str
     policy_since_ms: int = 0
     policy_fault: str = ""

@@ -213,6 +213,8 @@ class Engine:
             return Status(
                 bundle=generation.bundle.version,
                 bundle_since_ms=self._succession.bundle_since_ms,
+                bundle_ready_ms=self._succession.bundle_ready_ms,
+                coming=self._succession.coming,
                 policy=generation.policy.version,
                 policy_since_ms=self._succession.policy_since_ms,
                 policy_fault=self.policy_fault or self._ledger.fault,
@@ -228,9 +230,23 @@ class Engine:
                 shadow=self._agreement(),
             )
 
-    def take_up(self, bundle: Bundle, now_ms: Callable[[], int]) -> None:
-        """Serve another bundle from now on; a page that has begun is finished with the one before."""
-        self._succession.take_up(bundle, now_ms)
+    def take_up(self, bundle: Bundle, now_ms: Callable[[], int], is_wanted: Callable[[], bool] = lambda: True) -> bool:
+        """Serve another bundle, once all that its pages need is ready; a page that has begun is finished by the old.
+
+        Parameters
+        ----------
+        bundle : Bundle
+        now_ms : callable
+            The clock.
+        is_wanted : callable
+            Asked again and again while it is made ready.
+
+        Returns
+        -------
+        bool
+            Whether it is served; False where it was wanted no more, or the engine was closed meanwhile.
+        """
+        return self._succession.take_up(bundle, now_ms, is_wanted)
 
     def go_by(self, policy: Policy, now_ms: Callable[[], int]) -> None:
         """Serve under another policy from now on; a page that has begun is finished under the one before."""
@@ -241,7 +257,8 @@ class Engine:
         self._journal.flush()
 
     def close(self) -> None:
-        """Write down what waits, keep a snapshot, let go of the log."""
+        """Give up what is made ready, write down what waits, keep a snapshot, let go of the log."""
+        self._succession.close()
         self.generation.close()
         try:
             if self._is_writer:

@@ -123,6 +123,8 @@ class Standing(Collector):
             ("log_offset", "Records of the log that are folded.", status.offset),
             ("log_received_timestamp_seconds", "When the last record that is folded was received.", received_s),
             ("bundle_since_timestamp_seconds", "When the bundle was taken up; 0 at the start.", since_s),
+            ("bundle_ready_seconds", "How long the bundle was made ready before.", status.bundle_ready_ms / 1e3),
+            ("bundle_coming", "1 while a promoted bundle is made ready.", bool(status.coming)),
             ("policy_fault", "1 while policy.toml, or a boost, cannot be served.", bool(status.policy_fault)),
             ("users", "People known.", status.users),
             ("items", "Items of the catalog.", status.items),

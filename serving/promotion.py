@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from features.errors import HuozhaoError
 from ranking.bundles.bundle import load
 from ranking.bundles.pointer import current
@@ -11,12 +13,26 @@ from ranking.engine import Engine
 from serving.watch import Watch
 
 WATCH_EVERY_S = 1.0
+FILE = "promotion.json"
+"""Where a home tells of the promotion that its server followed last, as long as that runs; for `huozhao models`."""
 
 _log = logging.getLogger(__name__)
 
 
+class Following(msgspec.Struct, frozen=True, kw_only=True):
+    """A promotion that a server follows: when it was made and seen, and when it was served, 0 until then."""
+
+    bundle: str
+    promoted_ms: int
+    seen_ms: int
+    served_ms: int = 0
+
+
 class Promotions(Watch):
     """Takes up what the pointer of a home names, in a thread of its own.
+
+    A bundle is made ready beside serving, which takes as long as its lists are trained. Where the pointer turns
+    meanwhile it is given up for the next.
 
     A bundle that cannot be read leaves the running one in place; it is told once, and tried again when the pointer
     turns.
@@ -40,7 +56,14 @@ class Promotions(Watch):
         self._bundles = bundles
         self._now_ms = now_ms
         self._seen = engine.status(now_ms()).bundle
+        self._file = engine.home / FILE
+        self._file.unlink(missing_ok=True)
         self._fault = ""
+
+    def stop(self) -> None:
+        """Return when nothing is made ready any more; what was is given up."""
+        super().stop()
+        self._file.unlink(missing_ok=True)
 
     def _look(self) -> None:
         try:
@@ -56,11 +79,42 @@ class Promotions(Watch):
         place = current(self._bundles)
         if place.name == self._seen:
             return
-        self._seen, seen_ms = place.name, self._now_ms()
-        promoted_s = (self._bundles / "current.json").stat().st_mtime
-        self._engine.take_up(load(place), self._now_ms)
+        before, self._seen = self._seen, place.name
+        promoted_ms = int(1000 * (self._bundles / "current.json").stat().st_mtime)
+        follows = Following(bundle=place.name, promoted_ms=promoted_ms, seen_ms=self._now_ms())
+        self._tell(follows)
+        try:
+            is_served = self._engine.take_up(load(place), self._now_ms, lambda: self._is_wanted(place.name))
+        except BaseException:
+            self._file.unlink(missing_ok=True)
+            raise
+        # Warnings, so that they are seen where nobody chose what is logged.
+        if not is_served:
+            self._seen = before
+            self._file.unlink(missing_ok=True)
+            _log.warning("Bundle %s is not served: it was promoted no more, or the server ends", place.name)
+            return
         now_ms = self._now_ms()
-        after_s, taken_s = now_ms / 1000 - promoted_s, (now_ms - seen_ms) / 1000
-        # A warning, so that it is seen where nobody chose what is logged.
-        told = "Bundle %s is served %.2f s after its promotion; taking it up took %.2f s"
-        _log.warning(told, place.name, after_s, taken_s)
+        self._tell(msgspec.structs.replace(follows, served_ms=now_ms))
+        after_s, ready_s = (now_ms - promoted_ms) / 1000, (now_ms - follows.seen_ms) / 1000
+        told = "Bundle %s is served %.2f s after its promotion; it was made ready, its lists trained, in %.2f s"
+        _log.warning(told, place.name, after_s, ready_s)
+
+    def _is_wanted(self, version: str) -> bool:
+        """Whether a bundle that is made ready is still to be served; it is where what is promoted cannot be read."""
+        try:
+            is_current = current(self._bundles).name == version
+        except (HuozhaoError, OSError):
+            is_current = True
+        return is_current and not self._told_to_stop.is_set()
+
+    def _tell(self, follows: Following) -> None:
+        draft = self._file.with_name(f"{FILE}.draft")
+        draft.write_bytes(msgspec.json.encode(follows))
+        draft.rename(self._file)
+
+
+def followed(home: Path) -> Following | None:
+    """The promotion that the server of a home followed last; None where none runs, or it has followed none."""
+    path = home / FILE
+    return msgspec.json.decode(path.read_bytes(), type=Following) if path.is_file() else None

@@ -38,6 +38,8 @@ RATIOS = {
         "feed.bytes_a_user",
         "feed.bytes_an_item",
         "feed.swap_peak_gib",
+        "feed.swap_served_s",
+        "feed.swap_p99_ratio",
         "feed.light_5000_over_500",
         "feed.p50_ms",
         "feed.feeds_per_second_per_core",

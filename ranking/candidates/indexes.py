@@ -44,15 +44,24 @@ class Indexes:
         def shared() -> FloatArray:
             return reader.vectors.item
 
+        # No method of this object: it would hold its indexes, and they it, and only a collection would free vectors.
+        def asked() -> FloatArray:
+            return vectors_asked(state, reader)
+
         def listed(kind: int) -> ListedIndex:
             place = kept(KIND_NAMES[kind]) if kept else None
-            return ListedIndex(dims, shared=shared, background=True, kept=place, asked=self._asked)
+            return ListedIndex(dims, shared=shared, background=True, kept=place, asked=asked)
 
         self._listed = {kind: listed(kind) for kind in (PRODUCT, VIDEO)} if kept else {}
         self.by_kind: dict[int, VectorIndex] = {
             kind: self._listed[kind] if kind in self._listed else ExactIndex(dims, shared, coarse=kind == ROOM)
             for kind in (ROOM, PRODUCT, VIDEO)
         }
+
+    @property
+    def is_training(self) -> bool:
+        """Whether lists are being trained for any kind."""
+        return any(index.is_training for index in self._listed.values())
 
     def start(self) -> None:
         """Begin to train lists, now that all items are taken in."""
@@ -97,12 +106,12 @@ class Indexes:
             found[KIND_NAMES[kind]] = Indexed(vectors=len(index), bytes=size, lists=lists, training=training)
         return found
 
-    def _asked(self) -> FloatArray:
-        """The vectors (n, dims) of some people of whom something is known."""
-        state = self._state
-        # The first row is nobody's.
-        people = 1 + np.flatnonzero(state.arrays.users.personalised[1 : len(state.users)])
-        drawn = np.random.default_rng(0).permutation(len(people))[:ASKING]
-        vectors = [self._reader.user_vector(state, user, state.received_ms) for user in people[drawn].tolist()]
-        known = [vector for vector in vectors if vector.any()]
-        return np.array(known, np.float32).reshape(-1, self._reader.factors.dims)
+
+def vectors_asked(state: FeatureState, reader: Reader) -> FloatArray:
+    """The vectors (n, dims) of some people of whom something is known."""
+    # The first row is nobody's.
+    people = 1 + np.flatnonzero(state.arrays.users.personalised[1 : len(state.users)])
+    drawn = np.random.default_rng(0).permutation(len(people))[:ASKING]
+    vectors = [reader.user_vector(state, user, state.received_ms) for user in people[drawn].tolist()]
+    known = [vector for vector in vectors if vector.any()]
+    return np.array(known, np.float32).reshape(-1, reader.factors.dims)

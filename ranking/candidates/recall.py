@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from features.outcomes import KIND_CODES, PRODUCT, ROOM, VIDEO
 from features.state import NO_ROWS, FeatureState
@@ -51,7 +51,9 @@ class Recall:
         on_air: OnAir,
         faults: Counter[str],
     ) -> None:
-        self._policy, self._state, self._indexes, self._rooms, self._faults = policy, state, indexes, on_air, faults
+        self._policy, self._state, self._indexes, self._faults = policy, state, indexes, faults
+        # No method of this object, or it and all that it holds would wait for a collection once nobody asks it.
+        self._on_air: Callable[[Query], BoolArray] = lambda query: on_air.mask(query.now_ms)
         self.sources = tuple(placed for name in policy.sources for placed in self._placed(name))
         self._charts = self.sources
         if not any(isinstance(source, Chart) for _, source in self.sources):
@@ -72,9 +74,6 @@ class Recall:
             ]
         kind = _PERSONAL[name]
         return [(kind, Personal(kind, self._indexes[kind], self._on_air if kind == ROOM else None))]
-
-    def _on_air(self, query: Query) -> BoolArray:
-        return self._rooms.mask(query.now_ms)
 
     def follow(self, rows: RowArray) -> None:
         """Take in item rows that the log has spoken of."""

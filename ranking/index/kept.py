@@ -27,7 +27,7 @@ ARRAYS = ("centroids", "ranges", "rows", "lists", "marks")
 
 
 class ListsWarning(HuozhaoWarning):
-    """Kept lists could not be used; they are trained anew."""
+    """Kept lists could not be used, and are trained anew; or new ones could not be kept, and answer all the same."""
 
 
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,13 +1,14 @@
 """New lists made beside the old ones: in a thread of their own, with what changed meanwhile replayed into them."""
 
 import threading
+import warnings
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from features.types import FloatArray, RowArray
 from ranking.index.exact import ExactIndex
-from ranking.index.kept import Kept
+from ranking.index.kept import Kept, ListsWarning
 from ranking.index.lists import Lists, fill, fit, try_lists
 
 FEW = 256
@@ -104,7 +105,10 @@ class Refit:
             self._pause()
             self._replay(lists)
         if self._kept and fitted is None:
-            self._kept.save(lists.fitted(self._exact))
+            try:
+                self._kept.save(lists.fitted(self._exact))
+            except OSError as error:
+                warnings.warn(f"Lists could not be kept: {error}", ListsWarning, stacklevel=2)
         self._lists = lists
 
     def _replay(self, lists: Lists) -> None:

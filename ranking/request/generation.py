@@ -181,6 +181,11 @@ class Generation:
         """How the index of each kind stands, by the kind's name."""
         return self._indexes.standing()
 
+    @property
+    def is_training(self) -> bool:
+        """Whether lists are being trained: what has none yet is searched one and all."""
+        return self._indexes.is_training
+
     def close(self) -> None:
         """End what runs beside: a training of lists that is under way is given up."""
         self._indexes.close()

@@ -3,10 +3,8 @@
 A state gives an item its row by its place in the log, so that an item has one row in the states of all layouts.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
-from time import sleep
 
 from features import snapshot
 from features.logs.live import HomeLog
@@ -17,10 +15,6 @@ from ranking.policy import Policy
 from ranking.request.generation import Generation
 from ranking.types import Ranker
 
-STEP = 500
-"""Items that are taken in while appends wait."""
-REST_S = 0.001
-"""Between two steps, so that who waits to append comes first."""
 MakeRanker = Callable[[Bundle, FeatureState], Ranker]
 
 
@@ -38,47 +32,26 @@ class Maker:
     """
 
     def __init__(self, home: Path, log: HomeLog, ranker: MakeRanker, *, keeps: bool) -> None:
-        self._home, self._log, self._ranker, self._keeps = home, log, ranker, keeps
+        self._home, self._log, self.ranker, self._keeps = home, log, ranker, keeps
 
-    def anew(self, bundle: Bundle, policy: Policy) -> Generation:
-        """Over a state of its own: the newest snapshot of the layout, and the rest of the log folded."""
-        state = snapshot.restored(bundle.feature_set.layout, self._log, self._home / "state")
-        return self.over(state, bundle, policy)
+    def anew(self, bundle: Bundle, policy: Policy, *, whole: bool = True) -> Generation:
+        """Over a state of its own: the newest snapshot of the layout, and the rest of the log folded.
 
-    def over(self, state: FeatureState, bundle: Bundle, policy: Policy) -> Generation:
-        """Over a state that is there, and that nobody folds meanwhile."""
-        scores = self._ranker(bundle, state)
-        lists, bundles = self._home / "index", self._home / "bundles"
-        made = Generation(bundle, policy, state, scores, lists=lists, bundles=bundles, keeps=self._keeps)
-        return self._filled(made)
-
-    def beside(
-        self,
-        before: Generation,
-        bundle: Bundle,
-        writing: AbstractContextManager[object],
-        warming: Callable[[Generation], Iterator[None]],
-    ) -> Generation:
-        """Over the state of a generation that goes on being folded, in steps that hold ``writing`` one by one.
-
-        What is folded between steps is told to both. The last steps are those of ``warming``.
+        Where it is not ``whole`` it has taken in no item yet.
         """
-        state, lists = before.state, self._home / "index"
-        ranker = self._ranker(bundle, state)
-        with writing:
-            made = Generation(bundle, before.policy, state, ranker, lists=lists, keeps=self._keeps, whole=False)
-            if not made.load.goes_on(before.load):
-                self._filled(made)
-            before.bequeath(made)
-        try:
-            for work in (made.take_in(STEP), warming(made)):
-                while _goes_on(work, writing):
-                    sleep(REST_S)
-        except BaseException:
-            before.bequeath(None)
-            made.close()
-            raise
+        state = snapshot.restored(bundle.feature_set.layout, self._log, self._home / "state")
+        return self._filled(self._over(state, bundle, policy, self.ranker(bundle, state), whole=whole))
+
+    def beside(self, before: Generation, bundle: Bundle, ranker: Ranker) -> Generation:
+        """Over the state of a generation that goes on; nobody folds meanwhile, and it has taken in no item yet."""
+        made = self._over(before.state, bundle, before.policy, ranker, whole=False)
+        if not made.load.goes_on(before.load):
+            self._filled(made)
         return made
+
+    def _over(self, state: FeatureState, bundle: Bundle, policy: Policy, ranker: Ranker, *, whole: bool) -> Generation:
+        lists, bundles = self._home / "index", self._home / "bundles"
+        return Generation(bundle, policy, state, ranker, lists=lists, bundles=bundles, keeps=self._keeps, whole=whole)
 
     def under(self, generation: Generation, policy: Policy) -> Generation:
         """The same generation under another policy; nobody folds meanwhile."""
@@ -99,15 +72,9 @@ class Maker:
         for batch in self._log.read(first, offset):
             state.fold(batch)
             progress(state.offset - first, offset - first)
-        return self._filled(Generation(bundle, policy, state, self._ranker(bundle, state), exact=True))
+        return self._filled(Generation(bundle, policy, state, self.ranker(bundle, state), exact=True))
 
     def catch_up(self, generation: Generation) -> None:
         """Fold what the log has beyond a generation of its own state."""
         for batch in self._log.read(generation.state.offset):
             generation.fold(batch)
-
-
-def _goes_on(work: Iterator[None], writing: AbstractContextManager[object]) -> bool:
-    """Do a step of some work; False where there was none left."""
-    with writing:
-        return next(work, work) is None

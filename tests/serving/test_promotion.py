@@ -166,8 +166,8 @@ def test_what_is_appended_while_a_bundle_is_taken_up_is_served_by_it_and_is_not_
             ended = Event(f"end{number}", NOW, f"i{4 * number}", Action.ROOM_END)
             engine.append([add, gone, ended, Event(f"like{number}", NOW, f"new{number}", Action.LIKE, "u1")], NOW)
 
-        monkeypatch.setattr("ranking.succession.successor.STEP", 4)
-        monkeypatch.setattr("ranking.succession.successor.sleep", rest)
+        monkeypatch.setattr("ranking.succession.handover.STEP", 4)
+        monkeypatch.setattr("ranking.succession.handover.sleep", rest)
         engine.take_up(replace(bundle(), weights=Weights(complete=9.0)), lambda: NOW)
         monkeypatch.undo()
         assert taken["steps"] == 10
