@@ -141,7 +141,10 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     slots_of = _slots(table[:, 0] >= len(ranks.missing_code), test_age // BAND)
     members = _in_chunks(np.unique(feature[categorical]), sets, table, test_age, slots_of, len(ranks.missing_code))
     sibling = np.stack([left, right])
-    slots = np.where(sibling >= 0, sibling, LEAF_SLOT + ~sibling)
+    order, number = _breadth_first(sibling, sizes)
+    first = np.repeat(_starts(sizes)[:-1], sizes)
+    slots = np.where(sibling >= 0, number[first + sibling.clip(0)], LEAF_SLOT + ~sibling)[:, order]
+    node_test = node_test[order]
     records = (slots_of[node_test] << 32 | slots[0] << 16 | slots[1]).astype(np.uint64) * np.uint64(SLOT_BYTES)
     nodes = Nodes(
         *(table[:, 0].astype(np.int32), table[:, 1].astype(np.int32), slots_of.astype(np.int32)),
@@ -155,6 +158,27 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     slots_in_all = int(slots_of.max(initial=-1)) + 2
     arrays = Model(ranks, members, nodes, test_age, rank_tests, below, slots_in_all)
     return Compiled(arrays, native_model(arrays))
+
+
+def _breadth_first(children: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
+    """The nodes (n,) of trees with so many each, level by level, and the number of each node within its tree then.
+
+    A node's rows are written when its parent is split. Of nodes in the order in which they were grown many follow their
+    parents at once, and a processor waits for what it has just written; those of one level wait for nothing of it.
+    """
+    starts = _starts(sizes)
+    first, level = np.repeat(starts[:-1], sizes), np.zeros(children.shape[1], np.int64)
+    here = starts[:-1][sizes > 0]
+    depth = 0
+    while len(here):
+        level[here] = depth
+        below = children[:, here]
+        here = (first[here] + below)[below >= 0]
+        depth += 1
+    order = np.lexsort((level, first))
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order)) - first[order]
+    return order, number
 
 
 def _joined(parts: Iterable[NDArray[_Number]], kind: type[_Number]) -> NDArray[_Number]:

@@ -70,6 +70,8 @@ def make_set_tests(members: Members, i: int, chunk: int, until: int, alike: bool
     wide, places = members.known_start[i + 1] - members.known_start[i] + 1, scratch.places[i]
     while chunk < members.chunk_start[i + 1] and members.chunk_age[chunk] < until:
         word = members.word_start[i] + (chunk - members.chunk_start[i]) * wide
+        for ahead in range(word + wide, min(word + 2 * wide, len(members.words)), LANES):
+            prefetch(members.words, ahead)
         if alike:
             spread(members.words[word + places[0]], members.chunk_slots, chunk * BLOCK, scratch.tests)
         else:
@@ -126,10 +128,11 @@ def add_trees(nodes: Nodes, age: int, until: int, blocks: int, scratch: Scratch,
             rows[(LEAF_SLOT + size + 1) * LANES : (LEAF_SLOT + size + 9) * LANES] = 0
             for i in range(size):
                 split(rows, i, nodes.records, start - t + i, tests)
-            leaf_planes(rows, LEAF_SLOT, (size + 8) >> 3, planes)
             if size < IN_REGISTERS:
+                leaf_planes(rows, LEAF_SLOT, (size + 8) >> 3, planes, 6)
                 add_leaves(planes, blocks, 6, nodes.leaves, start, scores, head * TILE)
             else:
+                leaf_planes(rows, LEAF_SLOT, (size + 8) >> 3, planes, 8)
                 add_leaves(planes, blocks, 8, nodes.leaves, start, scores, head * TILE)
 
 

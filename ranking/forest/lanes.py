@@ -18,6 +18,8 @@ from features.types import ByteArray, FloatArray, HashArray, IntArray
 BLOCK = 64  # rows of one word
 LANES = 8  # words of one slot: an AVX-512 register, and wide enough to hide latency elsewhere
 SLOT_BYTES = LANES * BLOCK // 8
+WIDE = "+avx512f"
+"""Of processors that have it a register holds a slot."""
 
 _I1, _I8, _I16, _I32, _I64 = (ir.IntType(width) for width in (1, 8, 16, 32, 64))
 _BYTES, _WORDS = ir.VectorType(_I8, BLOCK), ir.VectorType(_I64, LANES)
@@ -193,31 +195,50 @@ def _split(
     return types.void(rows, types.intp, records, types.intp, tests), lowered(write)
 
 
-@intrinsic
-def _leaf_planes(typing: object, rows: types.Type, first: types.Type, groups: types.Type, planes: types.Type) -> Typed:
-    def write(call: Call) -> None:
-        build, (_, first, groups, _) = call.build, call.arguments
-        entry, loop, done = build.block, build.append_basic_block("leaves"), build.append_basic_block("planes")
-        build.branch(loop)
-        build.position_at_end(loop)
-        group, before = build.phi(_I64), [build.phi(_WORDS) for _ in range(8)]
-        start = build.mul(build.add(first, build.mul(group, number(8))), number(LANES))
-        leaf = [build.load(call.at(0, build.add(start, number(i * LANES)), _WORDS), align=8) for i in range(8)]
-        after = [call.union([before[b], *(leaf[i] for i in range(8) if i >> b & 1)]) for b in range(3)]
-        some = call.union(leaf)
-        for b in range(3, 8):  # these bits are the group's number, the same for its eight leaves
-            bit = build.and_(build.lshr(group, number(b - 3)), number(1))
-            after.append(build.or_(before[b], build.and_(some, call.every(build.neg(bit), _WORDS))))
-        following = build.add(group, number(1))
-        build.cbranch(build.icmp_signed("<", following, groups), loop, done)
-        for old, initial, new in zip([group, *before], [number(0), *[_NO_ROWS] * 8], [following, *after], strict=True):
-            old.add_incoming(initial, entry)
-            old.add_incoming(new, loop)
-        build.position_at_end(done)
-        for b, plane in enumerate(after):
-            build.store(plane, call.at(3, number(b * LANES), _WORDS), align=8)
+def _write_planes(call: Call, first: ir.Value, groups: ir.Value, bits: int, lanes: range) -> None:
+    """The planes of some lanes, eight leaves at a time."""
+    build, kind = call.build, ir.VectorType(_I64, len(lanes))
+    entry, loop, done = build.block, build.append_basic_block("leaves"), build.append_basic_block("planes")
+    build.branch(loop)
+    build.position_at_end(loop)
+    group, before = build.phi(_I64), [build.phi(kind) for _ in range(bits)]
+    start = build.mul(build.add(first, build.mul(group, number(8))), number(LANES))
+    leaf = [build.load(call.at(0, build.add(start, number(i * LANES + lanes.start)), kind), align=8) for i in range(8)]
+    second, third, fourth = (build.or_(leaf[i], leaf[i + 1]) for i in (2, 4, 6))
+    upper = build.or_(third, fourth)
+    some = call.union([leaf[0], leaf[1], second, upper])
+    of_group = [call.union([leaf[1], leaf[3], leaf[5], leaf[7]]), build.or_(second, fourth), upper]
+    for b in range(3, bits):  # these bits are the group's number, the same for its eight leaves
+        bit = build.and_(build.lshr(group, number(b - 3)), number(1))
+        of_group.append(build.and_(some, call.every(build.neg(bit), kind)))
+    after = [build.or_(old, new) for old, new in zip(before, of_group, strict=True)]
+    following = build.add(group, number(1))
+    build.cbranch(build.icmp_signed("<", following, groups), loop, done)
+    none = ir.Constant(kind, [0] * len(lanes))
+    for old, initial, new in zip([group, *before], [number(0), *[none] * bits], [following, *after], strict=True):
+        old.add_incoming(initial, entry)
+        old.add_incoming(new, loop)
+    build.position_at_end(done)
+    for b, plane in enumerate(after):
+        build.store(plane, call.at(3, number(b * LANES + lanes.start), kind), align=8)
 
-    return types.void(rows, types.intp, types.intp, planes), lowered(write)
+
+@intrinsic(prefer_literal=True)
+def _leaf_planes(
+    typing: object,
+    rows: types.Type,
+    first: types.Type,
+    groups: types.Type,
+    planes: types.Type,
+    bits: types.IntegerLiteral,
+) -> Typed:
+    def write(call: Call) -> None:
+        # What is added up must stay in registers: those of AVX-512 hold eight words and are thirty-two, others less.
+        wide = LANES if call.can(WIDE) else LANES // 2
+        for lane in range(0, LANES, wide):
+            _write_planes(call, call.arguments[1], call.arguments[2], int(bits.literal_value), range(lane, lane + wide))
+
+    return types.void(rows, types.intp, types.intp, planes, bits), lowered(write)
 
 
 at_most = cast("Callable[[ByteArray, int, int], int]", _at_most)
@@ -237,5 +258,6 @@ count_below = cast("Callable[[FloatArray, int, float], int]", _count_below)
 split = cast("Callable[[HashArray, int, HashArray, int, HashArray], None]", _split)
 """``(rows, node, records, record, tests)``: send a node's rows that pass its test to its left slot, others right."""
 
-leaf_planes = cast("Callable[[HashArray, int, int, HashArray], None]", _leaf_planes)
-"""``(rows, first, groups, planes)``: eight slots of the bits of each row's leaf, of 8 * groups leaves from a slot."""
+leaf_planes = cast("Callable[[HashArray, int, int, HashArray, int], None]", _leaf_planes)
+"""``(rows, first, groups, planes, bits)``: so many slots of the bits of each row's leaf, of 8 * groups leaves from a
+slot; ``bits`` is written out, and no leaf has a larger number."""

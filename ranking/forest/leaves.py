@@ -14,13 +14,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from features.types import DoubleArray, HashArray
-from ranking.forest.lanes import BLOCK, LANES, Call, Typed, declared, lowered, number
+from ranking.forest.lanes import BLOCK, LANES, WIDE, Call, Typed, declared, lowered, number
 
 _I8, _I32, _I64 = (ir.IntType(width) for width in (8, 32, 64))
 _BYTES, _BITS = ir.VectorType(_I8, BLOCK), ir.VectorType(ir.IntType(1), BLOCK)
 _WORDS, _DOUBLES = ir.VectorType(_I64, LANES), ir.VectorType(ir.DoubleType(), LANES)
 _HALVES = ir.VectorType(_I32, 2 * LANES)
-_PICK, _ABLE = "llvm.x86.avx512.vpermi2var.d.512", "+avx512f"
+_PICK = "llvm.x86.avx512.vpermi2var.d.512"
 IN_REGISTERS = 64
 """Leaves of a tree whose values are looked up in registers."""
 
@@ -103,7 +103,7 @@ def _add_leaves(
 
     def write(call: Call) -> None:
         build, (_, blocks, _, _, start, _, offset) = call.build, call.arguments
-        by_registers = 1 << width == IN_REGISTERS and call.can(_ABLE)
+        by_registers = 1 << width == IN_REGISTERS and call.can(WIDE)
         tables = _tables(call, 3, start) if by_registers else ([], [])
         base = call.every(build.ptrtoint(call.at(3, start, _I8), _I64), _WORDS)
         with cgutils.for_range(build, blocks) as loop:
