@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.crash_load import ROOT, Load, serving
 from benchmarks.crash_sync import answers_before_sync, lost_by_cuts
 from benchmarks.market import NOW_MS, Market, make_market
-from benchmarks.report import Report, Row
+from benchmarks.report import Report, Row, say
 from features import snapshot
 from features.fold.storage import leaves
 from features.logs.live import HomeLog
@@ -33,12 +33,12 @@ LONGEST_S = 0.6
 
 
 def run(*, quick: bool) -> Report:
-    """200 kills (20 when quick), the cuts, and the traced server where strace is."""
+    """200 kills (5 when quick, each a start of two seconds), the cuts, and the traced server where strace is."""
     with tempfile.TemporaryDirectory() as folder:
         make_market(Path(folder) / "home", MARKET)
-        report = killed(Path(folder) / "home", 20 if quick else 200)
+        report = killed(Path(folder) / "home", 5 if quick else 200)
         _cut(report, Path(folder) / "cut", 20 if quick else 200)
-        _traced(report, Path(folder) / "home", 30 if quick else 300)
+        _traced(report, Path(folder) / "home", 10 if quick else 300)
     return report
 
 
@@ -62,6 +62,8 @@ def killed(home: Path, rounds: int) -> Report:
         if number % 5 == 4:
             _ended(snapshots[-1])
         judge.look()
+        if number % 20 == 19:
+            say(f"{number + 1} of {rounds} kills, {len(asking.acknowledged):,} events acknowledged")
     if any(taking.returncode not in (0, LEFT) for taking in snapshots):
         report.faults.append("a snapshot beside a server failed")
     lost, twice = judge.count(asking.acknowledged)

@@ -14,12 +14,18 @@ from training.learning.recipe import Recipe
 from training.one_call import train
 
 
-def make_home(folder: Path, world: World, until_ms: int | None = None, feature_set: FeatureSet | None = None) -> Path:
-    """A home with the world's log before ``until_ms`` and a bundle trained on all of it."""
+def make_home(
+    folder: Path,
+    world: World,
+    until_ms: int | None = None,
+    feature_set: FeatureSet | None = None,
+    heads: tuple[str, ...] = (),
+) -> Path:
+    """A home with the world's log before ``until_ms`` and a bundle trained on all of it, of every head or of some."""
     with HomeLog(folder / "log", writer=True) as log:
         log.import_tables(world.log(until_ms))
         # One seed: what runs over these homes asks whether answers are right, not how good they are.
-        recipe = Recipe(until_ms=log.last_ms + 1, feature_set=feature_set, growth=Growth(seeds=1))
+        recipe = Recipe(until_ms=log.last_ms + 1, feature_set=feature_set, growth=Growth(seeds=1, heads=heads))
         train(log, folder / "bundles", recipe)
     return folder
 

@@ -6,19 +6,22 @@ sent back, boosts run dry, and dated rules come and go, asked at their very mill
 """
 
 import datetime as dt
+import multiprocessing
 import shutil
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from string import Template
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.homes import small_home
+from benchmarks.homes import make_home
 from benchmarks.oracle import COUNTED, Oracle
-from benchmarks.report import Report, quantiles
+from benchmarks.report import Report, quantiles, say
 from benchmarks.rules_world import TWINS, Interrupted, World
 from features.logs.live import HomeLog
 from features.logs.log import DAY_MS, from_batch
@@ -28,7 +31,15 @@ from ranking import Bundle, Engine, FeedRequest
 from ranking.api import Feed
 from ranking.policy import Policy, parse
 from ranking.types import Ranker
+from seeds.world import Size
+from seeds.world import World as Seeded
 
+WORLDS = 2
+"""They begin alike, and each goes its own way in a process of its own."""
+SIZE = Size(users=60, hosts=60, videos=800, products=400, days=2)
+"""Where they begin: many items, and of people and heads no more than those who ask and a bundle need."""
+HEADS = ("complete", "like")
+SAY_S = 20.0
 PAGES, QUICK = 100_000, 5_000
 STEP_MS = 20_000
 """Between two pages, on average: 5,000 pages are a day and more."""
@@ -38,27 +49,40 @@ JUDGED = (*(str(one) for one in COUNTED), "hide", "room_start", "room_pulse", "r
 
 
 def run(*, quick: bool) -> Report:
-    """100,000 pages (5,000 when quick) of three surfaces, forty people and strangers."""
+    """100,000 pages (5,000 when quick) of three surfaces, forty people and strangers, in two worlds."""
     report = Report("rules")
     pages = QUICK if quick else PAGES
+    wrong: list[str] = []
+    took: list[float] = []
+    counted: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
-        shutil.copytree(small_home(), home)
-        wrong, took, counted = judged(home, pages)
+        home = make_home(Path(folder) / "home", Seeded.create(0, SIZE), heads=HEADS)
+        lived = partial(_lived, home, pages // WORLDS)
+        with ProcessPoolExecutor(WORLDS, multiprocessing.get_context("spawn")) as pool:
+            for of_world in pool.map(lived, range(WORLDS)):
+                wrong += of_world[0]
+                took += of_world[1]
+                counted.update(of_world[2])
     of_dead = sum("a dead room" in one for one in wrong)
-    report.rows.append({"system": "huozhao", "pages": pages, **quantiles(took)})
+    report.rows.append({"system": "huozhao", "worlds": WORLDS, "pages": pages, **quantiles(took)})
     # One below the other: what never happened was not tried.
-    report.rows += [{"what happened": what, "times": times} for what, times in counted.items()]
+    report.rows += [{"what happened": what, "times": times} for what, times in sorted(counted.items())]
     report.ratios |= {"rules.violations": float(len(wrong)), "rules.dead_rooms": float(of_dead)}
     report.faults += wrong[:10]
     return report
 
 
-def judged(home: Path, pages: int, until: str = "") -> tuple[list[str], list[float], dict[str, int]]:
+def _lived(home: Path, pages: int, seed: int) -> tuple[list[str], list[float], dict[str, int]]:
+    """What was judged of a world that begins as a home does."""
+    return judged(shutil.copytree(home, home.with_name(f"world-{seed}")), pages, seed=seed)
+
+
+def judged(home: Path, pages: int, until: str = "", seed: int = 0) -> tuple[list[str], list[float], dict[str, int]]:
     """Ask a home for so many pages; what was wrong with them, their milliseconds, and what was seen on the way.
 
     With ``until`` no further than to a page of which that is wrong.
     """
+    said_at = time.perf_counter()
     rankers: list[Interrupted] = []
 
     def interrupted(bundle: Bundle, _: FeatureState) -> Ranker:
@@ -69,7 +93,7 @@ def judged(home: Path, pages: int, until: str = "") -> tuple[list[str], list[flo
     # Nothing is killed here: an fsync for each of the world's changes would take time, and find nothing.
     with Engine.open(home, ranker=interrupted, durability="relaxed") as engine:
         start_ms = engine.status(0).received_ms + 1
-        world = World(engine, oracle, start_ms)
+        world = World(engine, oracle, start_ms, seed)
         policy = _policy(world, start_ms, pages)
         engine.go_by(policy, lambda: start_ms)
         rankers[-1].world = world
@@ -91,6 +115,9 @@ def judged(home: Path, pages: int, until: str = "") -> tuple[list[str], list[flo
             seen.ask(str(number), world.random.choice(["feed", *SURFACES]))
             if number % 20 == 10:
                 seen.ask_twins(number)
+            if time.perf_counter() >= said_at + SAY_S:
+                said_at = time.perf_counter()
+                say(f"world {seed}: {number + 1:,} of {pages:,} pages, {len(seen.wrong)} wrong")
             if until and any(until in one for one in seen.wrong):
                 break
         return seen.wrong, seen.took, seen.counted | {"records": world.records}

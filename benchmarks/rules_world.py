@@ -55,12 +55,12 @@ class Interrupted(BundleRanker):
 
 
 class World:
-    """An engine, its oracle, and what goes on around them."""
+    """An engine, its oracle, and what goes on around them, by the luck of a seed."""
 
-    def __init__(self, engine: Engine, oracle: Oracle, now_ms: int) -> None:
+    def __init__(self, engine: Engine, oracle: Oracle, now_ms: int, seed: int) -> None:
         self.engine = engine
         self.oracle = oracle
-        self.random = Random(0)  # noqa: S311 - a world, not a secret
+        self.random = Random(seed)  # noqa: S311 - a world, not a secret
         self.now_ms = now_ms
         self.on_air: list[str] = []
         self.count = 0

@@ -17,8 +17,8 @@ class Dated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def __post_init__(self) -> None:
         if self.begins and self.until and self.begins >= self.until:
-            # A ValueError, which msgspec tells with the place that it stands in.
-            raise ValueError(f"it ends at {self.until}, before it begins")
+            # A ValueError, which msgspec tells with the table that it stands in; the key comes first.
+            raise ValueError(f"until: it ends at {self.until}, before it begins")
 
     def holds(self, now_ms: int) -> bool:
         """Whether it holds at a moment."""

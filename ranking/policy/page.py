@@ -38,7 +38,7 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.window == "day" and self.of != "commerce":
-            raise ValueError(f"the window of {self.of} is a day, and only that of commerce may be")
+            raise ValueError(f"window: that of {self.of} is a day, and only that of commerce may be")
 
     @property
     def name(self) -> str:

@@ -25,4 +25,4 @@ class Floor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def __post_init__(self) -> None:
         if self.block_from is not None and self.block_from <= self.demote_from:
-            raise ValueError(f"block_from = {self.block_from} is not above demote_from = {self.demote_from}")
+            raise ValueError(f"block_from: {self.block_from} is not above demote_from = {self.demote_from}")

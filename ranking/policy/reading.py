@@ -39,7 +39,8 @@ def load(path: Path) -> Policy:
     if not path.exists():
         return default()
     try:
-        return parse(path.read_text("utf-8"))
+        # Some editors write a byte-order mark first, which is no TOML.
+        return parse(path.read_text("utf-8-sig"))
     except PolicyError as error:
         raise PolicyError(f"{path.name}: {error.what}", error.way_out, key=error.key) from error
     except UnicodeDecodeError as error:
@@ -102,29 +103,59 @@ def _convert(table: Mapping[str, Any], form: type[_T], place: str) -> _T:
         fault, _, where = str(error).partition(" - at ")
         inner = where.strip("`").removeprefix("$").lstrip(".")
         unknown = re.search(r"unknown field `(.*)`", fault)
-        key = ".".join(part for part in (place, inner, unknown[1] if unknown else "") if part)
-        raise PolicyError(f"{key}: {fault}.", _hint(fault), key=key) from error
+        contrary = re.match(r"(\w+): (.*)", fault)
+        fault, below = (contrary[2], contrary[1]) if contrary else (fault, unknown[1] if unknown else "")
+        key = ".".join(part for part in (place, inner, below) if part)
+        raise PolicyError(f"{key}: {fault}.", _hint(fault, form, inner), key=key) from error
 
 
-def _hint(fault: str) -> str:
-    unknown = re.search(r"(?:unknown field|enum value) [`'](.*)[`']", fault)
-    near = get_close_matches(unknown[1], sorted(set(_names(inspect.type_info(Policy)))), 1) if unknown else []
-    return f"Did you mean {near[0]!r}?" if near else "The default policy shows every key with its meaning."
+def _hint(fault: str, form: type, inner: str) -> str:
+    wrong = re.search(r"(unknown field|enum value) [`'](.*)[`']", fault)
+    if wrong and wrong[1] == "enum value":
+        values = sorted(_values(_at(inspect.type_info(form), inner)))
+        near = get_close_matches(wrong[2], values, 1)
+        return f"Did you mean {near[0]!r}?" if near else f"Give {' or '.join(values)}."
+    if wrong and (near := get_close_matches(wrong[2], sorted(set(_keys(inspect.type_info(Policy)))), 1)):
+        return f"Did you mean {near[0]!r}?"
+    if "`datetime" in fault:
+        return "Write it with its hour and offset: 2020-10-09T00:00:00+08:00."
+    return "The default policy shows every key with its meaning."
 
 
-def _names(form: inspect.Type) -> Iterator[str]:
-    """Every name that a policy may write: keys, and values that are one of a few."""
+def _keys(form: inspect.Type) -> Iterator[str]:
+    """Every key that a policy may write."""
+    if isinstance(form, inspect.StructType):
+        yield from (field.encode_name for field in form.fields)
+    for one in _below(form).values():
+        yield from _keys(one)
+
+
+def _at(form: inspect.Type, inner: str) -> inspect.Type:
+    """What stands at a place such as ``bounds[0].of``."""
+    for part in re.findall(r"\[|\w+(?!\w*\])", inner):
+        form = _below(form)[part]
+    return form
+
+
+def _below(form: inspect.Type) -> dict[str, inspect.Type]:
+    """What stands in a table, by key, or in a list or in a table of any keys, by "["."""
     match form:
         case inspect.StructType(fields=fields):
-            for field in fields:
-                yield field.encode_name
-                yield from _names(field.type)
+            return {field.encode_name: field.type for field in fields}
+        case inspect.VarTupleType(item_type=inner) | inspect.DictType(value_type=inner):
+            return {"[": inner}
+    return {}
+
+
+def _values(form: inspect.Type) -> Iterator[str]:
+    """The values of what is one of a few."""
+    match form:
+        case inspect.IntType():
+            yield "a whole number"
         case inspect.LiteralType(values=values):
             yield from map(str, values)
         case inspect.EnumType(cls=kinds):
             yield from (str(kind) for kind in kinds)
-        case inspect.VarTupleType(item_type=inner) | inspect.DictType(value_type=inner):
-            yield from _names(inner)
         case inspect.UnionType(types=several):
             for one in several:
-                yield from _names(one)
+                yield from _values(one)

@@ -172,6 +172,14 @@ def test_a_mistake_is_told_with_its_line(text: str, where: str, tmp_path: Path) 
         ("room_ttl = ", "TOML", "Mend its end"),
         ("[commerce]\nsurfaces = ['fed']", "line 2: commerce.surfaces: there is no surface 'fed'", "feed, plaza, mall"),
         ("[[rules]]\nname = 'r'\nkinds = ['room']\nsurfaces = ['tab']", "line 4: rules[0].surfaces", "[surfaces.tab]"),
+        ("[fees]\ntable = [{shop = 'third', fee = 0.1}]", "fees.table[0].shop", "'third_party'"),
+        ("[[rules]]\nname = 'r'\nkinds = ['live']", "rules[0].kinds[0]", "Give product or room or video."),
+        (
+            "[surfaces.feed]\nbounds = [{of = 'room', at_most = 1, window = 'week'}]",
+            "bounds[0].window",
+            "a whole number or day",
+        ),
+        ("[[rules]]\nname = 'r'\nkinds = ['room']\nfrom = 2020-10-09", "rules[0].from", "2020-10-09T00:00:00+08:00"),
         ("room_ttl = = 3", "line 1, column 12", "Mend that line"),
     ],
 )
@@ -187,6 +195,12 @@ def test_a_mistake_is_refused_by_file_and_key_with_a_way_out(text: str, key: str
 def test_a_policy_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(PolicyError, match="UTF-8"):
+        load(tmp_path / "policy.toml")
+
+
+def test_a_byte_order_mark_is_passed_over_and_counts_for_no_line(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("candidates = 7\npage_most = 201", "utf-8-sig")
+    with pytest.raises(PolicyError, match="line 2: page_most"):
         load(tmp_path / "policy.toml")
 
 
@@ -234,8 +248,19 @@ def test_kept_versions_are_found_by_their_first_digits_and_told_from_changed_one
         ('[[rules]]\nname = "x"\nkinds = ["room"]\n[[rules]]\nname = "x"\nkinds = ["room"]', "line 5: rules[1].name"),
         ('\n[[boosts]]\nname = "x"\nterm = 1.0\nbudget = 5', "line 2: boosts[0]"),
         ("[fees]\nweight = 1.0\ntable = [\n{ shop = 'own', fee = 2.0 }]", "line 4: fees.table[0].fee"),
-        ('[[quality]]\nrate = "refund"\nof = "item"\ndemote_from = 0.5\nblock_from = 0.4', "line 1: quality[0]"),
-        ('[surfaces.feed]\nbounds = [{of = "author", at_most = 1, window = "day"}]', "line 2: surfaces.feed.bounds[0]"),
+        (
+            '[[quality]]\nrate = "refund"\nof = "item"\ndemote_from = 0.5\nblock_from = 0.4',
+            "line 5: quality[0].block_from",
+        ),
+        (
+            '[surfaces.feed]\nbounds = [{of = "author", at_most = 1, window = "day"}]',
+            "line 2: surfaces.feed.bounds[0].window",
+        ),
+        (
+            '[[boosts]]\nname = "x"\nterm = 1.0\nbudget = 5\nitems = ["i"]\n'
+            "from = 2020-10-09T00:00:00Z\nuntil = 2020-10-08T00:00:00Z",
+            "line 7: boosts[0].until: it ends",
+        ),
         ("[terms]\nown_shop = 5.0", "line 2: terms.own_shop"),
     ],
 )
