@@ -1,7 +1,8 @@
 """Vectors of taste: what training learns of items, authors, categories and words, and how a new item gets a vector.
 
-An item that training knew has a vector of its own; any other is the sum of its author's, its category's, its words'
-and its known products' parts. It is a function of the item's record and the factors alone, whenever it is computed.
+An item that training knew has a vector of its own; any other is the sum of its author's, its category's, its words',
+its given embedding's and its known products' parts. It is a function of the item's record and the factors alone,
+whenever it is computed.
 """
 
 import hashlib
@@ -53,6 +54,16 @@ def words_of(items: Sequence[Item]) -> Words:
     return Words(indptr, indices, np.concatenate([NO_WEIGHTS, *(weights for _, weights in rows)]))
 
 
+def embeddings_of(items: Sequence[Item], size: int) -> Words:
+    """The embeddings given with items, of unit length, in the form of their words; rows of another size are empty."""
+    found = [item.embedding if len(item.embedding) == size else () for item in items]
+    indptr = np.zeros(len(found) + 1, np.int32)
+    np.cumsum([len(embedding) for embedding in found], out=indptr[1:])
+    indices = np.concatenate([NO_BUCKETS, *(np.arange(len(embedding), dtype=np.int32) for embedding in found)])
+    given = [unit(np.array([embedding], np.float32))[0] for embedding in found if embedding]
+    return Words(indptr, indices, np.concatenate([NO_WEIGHTS, *given]))
+
+
 @lru_cache(TEXTS)
 def _hashed(text: str) -> tuple[RowArray, FloatArray]:
     """The buckets of a text, ascending, and their weights."""
@@ -80,9 +91,11 @@ class Factors:
     """What one fit learned; all matrices float32 with ``dims`` columns, one row a name; row r of ``item_ids`` is r - 1.
 
     ``items`` are whole vectors; ``authors``, ``categories``, ``products`` and ``words`` (BUCKETS rows) are the parts
-    that sum to the vector of an item that is not in ``items``. ``directions`` says that lengths mean nothing and every
-    vector is read with length 1, as those of bundles of format 1 were learned. ``carts`` says that a new room is also
-    what it sells; ``tastes`` are what people like beyond what others do, where they were fitted.
+    that sum to the vector of an item that is not in ``items``. ``given`` has a row for each number of an embedding
+    that comes with an item, None where none came; an embedding of another length says nothing. ``directions`` says
+    that lengths mean nothing and every vector is read with length 1, as those of bundles of format 1 were learned.
+    ``carts`` says that a new room is also what it sells; ``tastes`` are what people like beyond what others do, where
+    they were fitted.
     """
 
     item_ids: Ids
@@ -95,9 +108,12 @@ class Factors:
     directions: bool = False
     carts: bool = True
     tastes: "Tastes | None" = None
+    given: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that are not those of the rows: an item that is named twice, or not at all, among them."""
+        if self.given is not None and self.given.shape[1:] != (self.dims,):
+            raise FeatureError(f"Factors of given embeddings are {self.given.shape}.", "Train the bundle anew.")
         named = (len(self.item_ids) - 1, self.items), (len(self.author_ids), self.authors)
         for names, matrix in (*named, (len(self.category_ids), self.categories), (BUCKETS, self.words)):
             if matrix.shape != (names, self.dims):
@@ -127,6 +143,8 @@ class Factors:
         yield self.author_ids, self.authors
         yield self.category_ids, self.categories
         yield (), self.words
+        if self.given is not None:
+            yield (), self.given
 
     @classmethod
     def empty(cls, dims: int = 8) -> "Factors":
@@ -157,6 +175,9 @@ class Factors:
         if items:
             words = words_of(items)
             _sum_words(words.indptr, words.indices, words.weights, self.words, out)
+        if self.given is not None:
+            embeddings = embeddings_of(items, len(self.given))
+            _sum_words(embeddings.indptr, embeddings.indices, embeddings.weights, self.given, out)
         authors, categories = self._rows
         for row, item in enumerate(items):
             if (author := authors.get(item.author_id)) is not None:

@@ -35,6 +35,8 @@ FORMAT, READ = 2, (1, 2)
 """What is written, and what is read. 2: items' vectors keep their lengths; those of format 1 are directions."""
 TASTE_NAMES = "tastes/names.json"
 MATRICES = ("items", "authors", "categories", "words")
+GIVEN = "factors/given.npy"
+"""What embeddings that come with items say, where any did."""
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,6 +174,8 @@ class Bundle:
             yield f"heads/{head}.txt", [text.encode()]
         for name in MATRICES:
             yield f"factors/{name}.npy", to_npy(getattr(factors, name))
+        if factors.given is not None:
+            yield GIVEN, to_npy(factors.given)
         if factors.tastes:
             yield from _taste_parts(factors.tastes)
 
@@ -306,6 +310,7 @@ def _assembled(place: Path, manifest: Manifest) -> Bundle:
             words=matrices[3],
             directions=names.directions or manifest.format == 1,
             tastes=_tastes(place, part(TASTE_NAMES, TasteNames)) if TASTE_NAMES in manifest.sha256 else None,
+            given=from_npy(place / GIVEN) if GIVEN in manifest.sha256 else None,
         )
     except FeatureError as error:
         raise BundleError(f"The parts of {place} do not fit each other: {error.what}", error.way_out) from error

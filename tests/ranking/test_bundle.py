@@ -47,6 +47,7 @@ def bundle() -> Bundle:
         category_ids=(),
         categories=np.zeros((0, 4), np.float32),
         words=rng.normal(size=(BUCKETS, 4)).astype(np.float32),
+        given=rng.normal(size=(3, 4)).astype(np.float32),
     )
     calibrator = Calibrator(0.4, (-1.0, 1.0), (0.2, 0.7))
     return Bundle(
@@ -86,6 +87,7 @@ def test_the_version_is_of_what_was_learned_and_of_nothing_else(bundle: Bundle) 
         replace(bundle, bins=((0.5,), (), (2.5,))),
         replace(bundle, weights=Weights(complete=5.0)),
         replace(bundle, factors=replace(bundle.factors, items=-bundle.factors.items)),
+        replace(bundle, factors=replace(bundle.factors, given=None)),
     ]
     assert len({bundle.version, *(changed.version for changed in changes)}) == len(changes) + 1
 
@@ -98,7 +100,7 @@ def test_saving_the_same_again_keeps_what_is_there(bundle: Bundle, place: Path) 
 
 def test_a_bundle_with_any_file_damaged_or_missing_is_refused_by_its_name(place: Path, tmp_path: Path) -> None:
     files = [path.relative_to(place) for path in place.rglob("*") if path.is_file()]
-    assert len(files) == 12
+    assert len(files) == 13
     for number, name in enumerate(files):
         for damage in ("flip", "cut", "lose"):
             copy = tmp_path / f"{number}{damage}"

@@ -8,6 +8,7 @@ References
 .. [1] Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from features.factors import BUCKETS, Factors, words_of
+from features.factors import BUCKETS, Factors, Words, embeddings_of, words_of
 from features.fold.counters import STRENGTH
 from features.history import History
 from features.ids import Ids
@@ -42,7 +43,7 @@ ALPHA = 10.0
 """The confidence of an entry is ``1 + ALPHA·ln(1 + strength)``, of all that is not there 1."""
 PENALTY = 60.0
 WORD_PENALTY = 3.0
-"""Of the ridge regression of items on their words."""
+"""Of the ridge regressions of items on given embeddings and on words, both of unit length."""
 LEAST_ENTRIES = 100
 WORKERS = 2
 """Days fitted at a time, each in one thread: no day needs another, and a fit is one thread of plain loops."""
@@ -238,7 +239,10 @@ def _with_parts(
     vectors: tuple[FloatArray, FloatArray, FloatArray],
     count: IntArray,
 ) -> Factors:
-    """Scale authors and categories, and learn words, so that together they come near the items; then shrink these."""
+    """Scale authors and categories, and learn words, so that together they come near the items; then shrink these.
+
+    Embeddings that come with items say first what authors and categories leave, words what these leave.
+    """
     items, authors, categories = vectors
     seen = np.flatnonzero([name in catalog for name in names])
     trust = count[seen] / (count[seen] + DOUBT)
@@ -247,10 +251,14 @@ def _with_parts(
     target = items[seen] * np.sqrt(trust)[:, None]
     share = np.clip(np.linalg.lstsq(design, target.ravel(), rcond=None)[0], 0.05, 1.0)
     parts = share[0] * by_author + share[1] * by_category
-    words = words_of([catalog[names[code]] for code in seen.tolist()])
-    written = csr_matrix((words.weights, words.indices, words.indptr), shape=(len(seen), BUCKETS))
-    ridge = Ridge(alpha=WORD_PENALTY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
-    weights = ridge.fit(written, items[seen] - parts, sample_weight=trust).coef_.T.astype(np.float32)
+    rows = [catalog[names[code]] for code in seen.tolist()]
+    given = None
+    if size := _size_of(rows):
+        embedded = _sparse(embeddings_of(rows, size), size)
+        given = _ridge(embedded, items[seen] - parts, trust)
+        parts = parts + embedded @ given
+    written = _sparse(words_of(rows), BUCKETS)
+    weights = _ridge(written, items[seen] - parts, trust)
     own = trust[:, None] * items[seen] + (1 - trust[:, None]) * (parts + written @ weights)
     return Factors(
         item_ids=Ids(names[code] for code in seen.tolist()),
@@ -260,4 +268,22 @@ def _with_parts(
         category_ids=columns.categories[1:],
         categories=(share[1] * categories[1:]).astype(np.float32),
         words=np.ascontiguousarray(weights),
+        given=None if given is None else np.ascontiguousarray(given),
     )
+
+
+def _size_of(rows: Sequence[Item]) -> int:
+    """How long the embeddings are that most items come with, the shorter of two as frequent; 0 where none does."""
+    sizes = Counter(len(row.embedding) for row in rows if row.embedding)
+    return min(sizes, key=lambda size: (-sizes[size], size), default=0)
+
+
+def _sparse(words: Words, columns: int) -> csr_matrix[np.float32]:
+    return csr_matrix((words.weights, words.indices, words.indptr), shape=(len(words.indptr) - 1, columns))
+
+
+def _ridge(written: csr_matrix[np.float32], target: DoubleArray, trust: DoubleArray) -> FloatArray:
+    """What each column says of the target (n, DIMS), rows weighed by trust: (columns, DIMS)."""
+    ridge = Ridge(alpha=WORD_PENALTY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
+    weights: FloatArray = ridge.fit(written, target, sample_weight=trust).coef_.T.astype(np.float32)
+    return weights
