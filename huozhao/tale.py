@@ -24,6 +24,15 @@ SETTLED = 1
 WIDTH, CELL, AT_ONCE, LONGEST = 100, 18, 4, 56
 """Of the table in plain text: its columns, those of a mean with its interval, policies side by side, words of a figure.
 """
+UNITS = {
+    "gain": "gain",
+    "expected": "gain",
+    "entropy": "bits",
+    "distance": "1 − cosine",
+    "gini": "0 all alike, 1 all with one",
+}
+"""What a figure counts in; the others are shares."""
+COSTS = {"gain": "gain", "expected": "expected gain"}
 DISCOVERY = "best tenth of what is new, shown 100 times within a day"
 
 
@@ -58,7 +67,7 @@ def panel(lived: Tales, figure: str) -> str:
     }
     every = [point for points in series.values() for point in points] or [(1.0, 0.0)]
     x = Axis.over("day", [a for a, _ in every], log=False)
-    y = Axis.over("", [b for _, b in every], log=False)
+    y = Axis.over(UNITS.get(figure, "share"), [b for _, b in every], log=False)
     return picture(lines(FIGURES[figure], x, y, series))
 
 
@@ -93,9 +102,9 @@ def _table(lived: Tales, first: str, others: Sequence[str]) -> str:
     )
     rows = "".join(_row(lived, first, others, figure, words) for figure, words in FIGURES.items())
     rows += _row(lived, first, others, "discovery", DISCOVERY)
-    costs = "".join(f"<td>{_cell(cost(lived[name], lived[first]))}</td>" for name in others)
-    if others:
-        rows += f"<tr><th>cost in gain, % of {escape(first)}'s</th>{'<td></td>' * len(lived)}{costs}</tr>"
+    for figure, words in COSTS.items() if others else ():
+        costs = "".join(f"<td>{_cell(cost(lived[name], lived[first], figure))}</td>" for name in others)
+        rows += f"<tr><th>cost in {words}, % of {escape(first)}'s</th>{'<td></td>' * len(lived)}{costs}</tr>"
     return f'<div class="wide"><table><tr><th>by day, without the first</th>{head}</tr>{rows}</table></div>'
 
 
@@ -118,7 +127,7 @@ def _beside(lived: Tales, first: str, others: Sequence[str]) -> str:
         values = [over_all(lived[name], figure) for name in names]
         beyond = [f"({_cell(one - values[0], '+')})" for one in values[1:]]
         lines += _lines(words, [[_cell(one) for one in values], ["", *beyond] if beyond else []], wide)
-    for figure, words in (("gain", "gain"), ("expected", "expected gain")) if others else ():
+    for figure, words in COSTS.items() if others else ():
         costs = [_cell(cost(lived[name], lived[first], figure)) for name in others]
         lines += _lines(f"cost in {words}, % of {first}'s", [["", *costs]], wide)
     return "\n".join(lines)
@@ -166,14 +175,20 @@ def write_pictures(out: Path, lived: Tales) -> str:
     if find_spec("matplotlib") is None:
         return "No PNGs: they need `pip install 'huozhao[pictures]'`."
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     for figure, words in FIGURES.items():
         drawn = Figure(figsize=(6, 4), layout="constrained")
         axes = drawn.subplots()
         for place, (name, some) in enumerate(lived.items()):
             days, colour = by_day(some, figure), COLOURS[place % len(COLOURS)]
+            for one in some if len(some) > 1 else ():
+                axes.plot(np.arange(1, len(days) + 1), one.figures[figure], linewidth=0.7, alpha=0.35, color=colour)
             axes.plot(np.arange(1, len(days) + 1), days, marker="o", markersize=3, label=name, color=colour)
-        axes.set(title=words, xlabel="day")
+        worlds = len(next(iter(lived.values())))
+        thin = f" (mean of {worlds} worlds; thin: each of them)" if worlds > 1 else ""
+        axes.set(title=words, xlabel=f"day{thin}", ylabel=UNITS.get(figure, "share"))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
         drawn.savefig(out / f"{figure}.png", dpi=110)

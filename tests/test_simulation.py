@@ -30,6 +30,7 @@ def test_the_page_stands_alone_and_shows_every_figure_of_every_policy(tmp_path: 
     # Means of days 2 and 3 over worlds of 0 and 1: 1.5 and 2.5; the difference is 1 in each world.
     assert "2 ± 6.4" in page
     assert "1 ± 0" in page
+    assert all(text in page for text in ("bits", "1 − cosine", "cost in gain, %", "cost in expected gain, %"))
 
 
 def test_policies_are_told_side_by_side_in_text_with_what_they_cost() -> None:
