@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from features.logs.archive import Archive
     from features.logs.live import HomeLog
     from features.logs.log import EventLog
-    from features.replay import Moment, Readers, read_moments
+    from features.pages import Moment
+    from features.replay import Readers, read_moments
     from features.state import FeatureState
 else:
     __getattr__ = deferred(
@@ -27,7 +28,7 @@ else:
             "EventLog": "features.logs.log",
             "FeatureState": "features.state",
             "HomeLog": "features.logs.live",
-            "Moment": "features.replay",
+            "Moment": "features.pages",
             "Readers": "features.replay",
             "read_moments": "features.replay",
         },

@@ -25,7 +25,7 @@ from features.columns import (
 )
 from features.errors import FeatureError
 from features.factors import Factors, Tastes
-from features.fold.arrays import ITEM
+from features.fold.arrays import ITEM, Words
 from features.fold.assemble import COSINE_OF, Asked, Vectors, View, assemble, context_row, user_taste, user_vector
 from features.fold.native import native_view
 from features.fold.plan import (
@@ -104,6 +104,11 @@ class Reader:
     def basis(self) -> RowArray:
         """The entity or pair (d,) whose row, beside the item's kind, decides each column; as ``Plan.of``."""
         return self._plan.of
+
+    @property
+    def native(self) -> View:
+        """What kernels read of it, as of the last ``catch_up``."""
+        return self._native
 
     @property
     def vectors(self) -> Vectors:
@@ -209,6 +214,15 @@ class Reader:
         )
         numbers = context_row(now_ms, self.feature_set.utc_offset_ms, context.position, codes)
         return Asked(state.native, state.native_slots, self._native, numbers, user, now_ms)
+
+    def words(self, state: FeatureState, words: Sequence[str]) -> Words:
+        """The codes of words, and of the city tiers that the state names."""
+        columns, tiers = ("surface", "device", "city_tier"), state.user_columns["city_tier"].names
+        return Words(
+            np.array([[self._context_code(column, word) for word in words] for column in columns], np.float64),
+            np.array([self._context_code("city_tier", tier) for tier in tiers], np.float64),
+            self.feature_set.utc_offset_ms,
+        )
 
     def _context_code(self, name: str, value: str) -> float:
         return float(self._codes.get(f"context.{name}", {}).get(value, 0))

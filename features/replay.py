@@ -7,19 +7,23 @@ says later: what a model trains on is what serving would have seen.
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from features.columns import CONTEXT_NUMBERS, InContext
 from features.errors import FeatureError
-from features.history import History, Slates, context_of
+from features.fold.along import fold_and_read
+from features.fold.arrays import Pages
+from features.history import History, Slates
 from features.layout import Layout
-from features.logs.log import EventLog, ahead
+from features.logs.log import EventLog, ahead, to_batch
+from features.pages import Asked, Known, Moment
 from features.reader import Reader
-from features.records import Context
-from features.state import FeatureState
-from features.types import BoolArray, FloatArray, RowArray
+from features.state import FeatureState, unpacked_of
+from features.types import BoolArray, FloatArray, IntArray
+
+AT_A_TIME = 32
+"""Moments that ``read_moments`` reads before it hands out the first of them."""
 
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is in all."""
@@ -27,16 +31,6 @@ Progress = Callable[[int, int], None]
 
 def quiet(done: int, of: int) -> None:
     """Report nothing."""
-
-
-class Moment(NamedTuple):
-    """A page to read: who, which items (ids), where and when."""
-
-    read_offset: int
-    now_ms: int
-    user_id: str
-    item_ids: Sequence[str]
-    context: Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +58,11 @@ class Readers:
         """Which reader serves an offset."""
         return max(0, bisect.bisect_right(self.since, offset) - 1)
 
+    def before(self, offset: int, pages: IntArray) -> int:
+        """How many pages, by their offsets (m,) in order from ``offset`` on, the reader of an offset serves."""
+        later = self.since[self.at(offset) + 1 :]
+        return int(np.searchsorted(pages, later[0])) if later else len(pages)
+
 
 def read_moments(
     log: EventLog,
@@ -86,55 +85,102 @@ def read_moments(
     FeatureError
         If moments are not sorted, or one lies beyond the end of the log.
     """
-    state = state or FeatureState(readers.layout)
-    batches = ahead(iter(log.read(state.offset)))
-    pending, current = None, -1
-    for done, moment in enumerate(moments):
-        if moment.read_offset < state.offset:
-            raise FeatureError(f"A moment at offset {moment.read_offset} comes after {state.offset}.", "Sort them.")
-        while state.offset < moment.read_offset:
-            if pending is None or pending.end == state.offset:
-                batch = next(batches, None)
-                if batch is None:
-                    raise FeatureError(f"Offset {moment.read_offset} lies beyond the log's end, {state.offset}.")
-                pending = state.prepare(batch)
-            state.advance(pending, min(pending.end, moment.read_offset))
-        chosen = readers.at(moment.read_offset)
-        rows = state.take_changed() if chosen == current else state.described()
-        current = chosen
-        yield _read(state, readers.readers[chosen], rows, moment)
-        if done % 1024 == 0:
-            progress(done, len(moments))
+    course = _Course(log, readers, state)
+    for done in range(0, len(moments), AT_A_TIME):
+        asked = Asked.of_moments(moments[done : done + AT_A_TIME])
+        table = np.empty((len(asked.item), len(readers.readers[0].feature_set.columns)), np.float32)
+        for _ in course.read(asked, table):
+            """All of them are read before the first is handed out."""
+        progress(done, len(moments))
+        yield from np.split(table, asked.first[1:-1])
     progress(len(moments), len(moments))
 
 
-def _read(state: FeatureState, reader: Reader, changed: RowArray, moment: Moment) -> FloatArray:
-    reader.catch_up(state, changed)
-    user = state.users.find(moment.user_id)
-    if not state.arrays.users.personalised[user]:
-        user = 0
-    items = state.items.find_all(moment.item_ids)
-    return reader.rows(state, user, items, moment.now_ms, moment.context)
+class _Course:
+    """A log on its way through a state, which is read meanwhile; what needs no state is made in a second thread."""
+
+    def __init__(self, log: EventLog, readers: Readers, state: FeatureState | None) -> None:
+        self._state = state or FeatureState(readers.layout)
+        self._readers = readers
+        self._batches = ahead(map(unpacked_of, log.read(self._state.offset)))
+        self._pending = self._state.prepare(unpacked_of(to_batch([])))
+        self._current = -1
+
+    def read(self, asked: Asked, out: FloatArray) -> Iterator[int]:
+        """Write the rows (n, d) of pages that come after those read before; how many are done, now and then."""
+        state, pages = self._state, _blank(asked)
+        users, items = Known(state.users, asked.users), Known(state.items, asked.items)
+        steps = np.diff(asked.read_offset, prepend=state.offset)
+        if (steps < 0).any():
+            late = int(np.argmax(steps < 0))
+            what = f"A moment at offset {asked.read_offset[late]} comes after {asked.read_offset[late] - steps[late]}."
+            raise FeatureError(what, "Sort them.")
+        done = found = 0
+        while done < len(asked):
+            self._fold_to(int(asked.read_offset[done]))
+            due, pending = asked.read_offset[done:], self._pending
+            if done == found:
+                # Who and what is asked for has a row once the batch has that names it.
+                found += int(np.searchsorted(due, pending.end, "right"))
+                rows = slice(asked.first[done], asked.first[found])
+                pages.user[done:found] = users.find(asked.user[done:found])
+                pages.item[rows] = items.find(asked.item[rows])
+            # Up to there the kernel needs nobody: what it cannot fold, and the next reader's pages, come later.
+            plain = int(np.searchsorted(due, pending.plain_end, "right"))
+            upto = done + min(plain, self._readers.before(state.offset, due))
+            self._read(pages, asked.names, (done, upto), out)
+            done = upto
+            yield done
+
+    def _fold_to(self, offset: int) -> None:
+        state = self._state
+        while state.offset < offset:
+            if self._pending.end == state.offset:
+                unpacked = next(self._batches, None)
+                if unpacked is None:
+                    raise FeatureError(f"Offset {offset} lies beyond the log's end, {state.offset}.")
+                self._pending = state.prepare(unpacked)
+            state.advance(self._pending, min(self._pending.end, offset))
+
+    def _read(self, pages: Pages, names: Sequence[str], some: tuple[int, int], out: FloatArray) -> None:
+        """Read some pages with one reader, and fold to the last of them, where the kernel folds alone so far."""
+        state, pending, chosen = self._state, self._pending, self._readers.at(self._state.offset)
+        reader = self._readers.readers[chosen]
+        reader.catch_up(state, state.take_changed() if chosen == self._current else state.described())
+        self._current = chosen
+        done = fold_and_read(
+            state.native,
+            state.native_slots,
+            pending.steps,
+            state.ignored,
+            state.spilt,
+            reader.native,
+            reader.words(state, names),
+            pages,
+            pending.start,
+            pending.done,
+            some,
+            out,
+        )
+        state.advanced(pending, done)
+
+
+def _blank(asked: Asked) -> Pages:
+    """Pages whose people and items have no rows yet."""
+    return Pages(
+        read_offset=asked.read_offset,
+        now_ms=asked.now_ms,
+        user=np.zeros_like(asked.user),
+        words=asked.words,
+        position=asked.position,
+        first=asked.first,
+        item=np.zeros_like(asked.item),
+    )
 
 
 def moments_of(history: History, slates: Slates, keep: BoolArray | None = None) -> list[Moment]:
     """A moment for each slate; with ``keep``, only of the impressions it marks, and of slates that have one."""
-    events, moments = history.events, []
-    kept = np.arange(len(slates)) if keep is None else np.flatnonzero(keep)
-    starts = np.flatnonzero(np.diff(slates.slate[kept], prepend=-1))
-    for rows in np.split(kept, starts[1:]) if len(kept) else []:
-        first = int(slates.event[rows[0]])
-        page = history.served.get(history.requests[events.request[first]])
-        moments.append(
-            Moment(
-                read_offset=int(slates.read_offset[rows[0]]),
-                now_ms=int(slates.now_ms[rows[0]]),
-                user_id=history.users[events.user[first]],
-                item_ids=[history.items[code] for code in events.item[slates.event[rows]].tolist()],
-                context=page.context if page else context_of(history, first),
-            )
-        )
-    return moments
+    return [*Asked.of_slates(history, slates, keep).moments()]
 
 
 def replay(
@@ -151,13 +197,14 @@ def replay(
     ``context.position`` is the impression's own, the rest of the row what was known at the slate's moment. ``state``
     is as in ``read_moments``.
     """
-    moments = moments_of(history, slates, keep)
-    names = readers.readers[0].feature_set.columns
-    table = np.empty((int(keep.sum()) if keep is not None else len(slates), len(names)), np.float32)
-    start = 0
-    for rows in read_moments(log, readers, moments, progress, state):
-        table[start : start + len(rows)] = rows
-        start += len(rows)
+    asked, names = Asked.of_slates(history, slates, keep), readers.readers[0].feature_set.columns
+    table = np.empty((len(asked.item), len(names)), np.float32)
+    reported = 0
+    for done in _Course(log, readers, state).read(asked, table):
+        if done >= reported:
+            progress(done, len(asked))
+            reported = done + len(asked) // 256 + 1
+    progress(len(asked), len(asked))
     shown = slates.event if keep is None else slates.event[keep]
     for j, column in enumerate(names):
         if isinstance(column, InContext) and column.source == CONTEXT_NUMBERS[2]:

@@ -13,7 +13,7 @@ from features.errors import LogError
 from features.fold.arrays import RING, USER
 from features.fold.counters import ROOM_END, ROOM_START, fold
 from features.fold.native import native_arrays, native_slots
-from features.fold.pending import Pending, prepare
+from features.fold.pending import Pending, Unpacked, prepare, unpack
 from features.fold.rings import POOL, push
 from features.fold.storage import arrays_of, forms, slot_arrays
 from features.fold.stretch import Stretch, room_for
@@ -109,22 +109,22 @@ class FeatureState:
         LogError
             If the batch does not begin at ``offset``.
         """
-        pending = self.prepare(batch)
+        pending = self.prepare(unpacked_of(batch))
         self.advance(pending, pending.end)
         turned = np.isin(pending.steps.action, (ROOM_START, ROOM_END))
         self.changed.extend(pending.steps.item[turned].tolist())
         return pending
 
-    def prepare(self, batch: pa.RecordBatch) -> Pending:
+    def prepare(self, unpacked: Unpacked) -> Pending:
         """Give a batch's ids their rows, in the order of the log, without folding anything."""
-        start = batch["offset"][0].as_py()
-        if start != self.offset:
-            raise LogError(f"The state ends at offset {self.offset}, the batch begins at {start}.", "Fold in order.")
-        if not batch.schema.equals(SCHEMA):
-            raise LogError("A batch is not of the log's schema.", "Build it with features.logs.log.")
-        pending = prepare(batch, self.users, self.items)
+        for start in unpacked.batch["offset"][:1].to_pylist():
+            if start != self.offset:
+                raise LogError(
+                    f"The state ends at offset {self.offset}, the batch begins at {start}.", "Fold in order."
+                )
+        pending = prepare(unpacked, self.offset, self.users, self.items)
         # Each of its records may be an impression that is spilt.
-        self._reserve(more=len(batch))
+        self._reserve(more=len(unpacked.batch))
         return pending
 
     def advance(self, pending: Pending, stop: int) -> None:
@@ -144,8 +144,13 @@ class FeatureState:
                 self._advance(pending, slow + 1)
                 self._hide(user, items={item})
             pending.done, pending.slow_done = slow + 1, pending.slow_done + 1
-        self.offset = pending.start + pending.done
-        self.received_ms = int(pending.steps.received_ms[pending.done - 1]) if pending.done else self.received_ms
+        self.advanced(pending, pending.done)
+
+    def advanced(self, pending: Pending, done: int) -> None:
+        """Note how many records of a prepared batch a kernel has folded."""
+        pending.done = done
+        self.offset = pending.start + done
+        self.received_ms = int(pending.steps.received_ms[done - 1]) if done else self.received_ms
 
     def _advance(self, pending: Pending, upto: int) -> None:
         fold(self.native, self.native_slots, pending.steps, pending.done, upto, self.ignored, self.spilt)
@@ -275,6 +280,13 @@ class FeatureState:
                 for form, stretch in zip(self._forms, self._stretches, strict=True)
             )
             self.native = native_arrays(self.arrays)
+
+
+def unpacked_of(batch: pa.RecordBatch) -> Unpacked:
+    """What of a batch needs no state; refuses one that is not of ``features.logs.log.SCHEMA``."""
+    if not batch.schema.equals(SCHEMA):
+        raise LogError("A batch is not of the log's schema.", "Build it with features.logs.log.")
+    return unpack(batch)
 
 
 def _text(value: str | float | None) -> str:

@@ -112,6 +112,34 @@ class SlotArrays(NamedTuple):
     half_lives: DoubleArray
 
 
+class Pages(NamedTuple):
+    """Pages that are read while a log is folded, in its order; (m,) each but where said.
+
+    How many records of the log come before each and when it is; row of its person, 0 nobody; words (m, 3) of its
+    surface, device and city tier, 0 none; position; first (m + 1,) where each one's rows begin among item (n,).
+    """
+
+    read_offset: IntArray
+    now_ms: IntArray
+    user: RowArray
+    words: RowArray
+    position: RowArray
+    first: IntArray
+    item: RowArray
+
+
+class Words(NamedTuple):
+    """What a reader makes of where a page is.
+
+    codes (3, words) of surface, device and city tier; tiers (t,) the same of city tiers by row of the state;
+    utc_offset_ms what local time is ahead.
+    """
+
+    codes: DoubleArray
+    tiers: DoubleArray
+    utc_offset_ms: int
+
+
 class Steps(NamedTuple):
     """Events as arrays, ids already rows of the state; (n,) each."""
 

@@ -271,9 +271,10 @@ def age(times: IntArray, rows: RowArray, now_ms: int, out: FloatArray) -> None:
         out[i] = seconds_since(times[max(rows[i], 0)], now_ms)
 
 
+@njit(nogil=True, cache=True)
 def context_row(now_ms: int, utc_offset_ms: int, position: int, codes: tuple[float, float, float]) -> DoubleArray:
     """hour (0–24, with its fraction), weekday (0 Monday), position, and the codes of surface, device and city tier."""
     local = now_ms + utc_offset_ms
     hour = local % 86_400_000 / 3_600_000
     weekday = (local // 86_400_000 + 3) % 7
-    return np.array([hour, weekday, position, *codes], np.float64)
+    return np.array([hour, weekday, float(position), *codes], np.float64)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from features.fold.counters import NO_ACTION
 from features.ids import Ids
 from features.layout import ACTION_CODE
 from features.records import Action, Control, Record, User, decode
-from features.types import HashArray, IntArray, RowArray
+from features.types import ByteArray, HashArray, IntArray, RowArray
 
 # Of the columns' own type: what is not, pyarrow looks for anew in modules that may not be there, at every call.
 _OF_PEOPLE = pa.array(["user", "control"], pa.string())
@@ -23,6 +24,30 @@ _EVENT_OR_PAGE = pa.array(["event", "served", "decision"], pa.string())
 """A served page and what was decided for it are context for replay and change nothing: the kernel passes over them."""
 
 
+class Unpacked(NamedTuple):
+    """What of a batch needs no state, so that it can be made while another batch is folded.
+
+    Attributes
+    ----------
+    batch : pa.RecordBatch
+    slow : sequence of int
+        Positions of what the kernel cannot fold: records that are no events, and hides, which are events and more.
+    payloads : pa.Array
+        The JSON of each of them, empty for a hide; read one by one, as many records at once would fill the memory.
+    named : sequence of (int, sequence of str)
+        The ids of items that records about people name, by the position of the record.
+    action, request : (n,) uint8, uint64
+        As in ``Steps``.
+    """
+
+    batch: pa.RecordBatch
+    slow: Sequence[int]
+    payloads: pa.Array
+    named: Sequence[tuple[int, Sequence[str]]]
+    action: ByteArray
+    request: HashArray
+
+
 class Pending:
     """A batch whose ids are rows of one state already, folded piece by piece.
 
@@ -30,10 +55,8 @@ class Pending:
     ----------
     start : int
         The offset of its first record.
-    slow : sequence of int
-        Positions of what the kernel cannot fold: records that are no events, and hides, which are events and more.
-    payloads : pa.Array
-        The JSON of each of them, empty for a hide; read one by one, as many records at once would fill the memory.
+    slow, payloads
+        As in ``Unpacked``.
     done, slow_done : int
         How many records, and how many of ``slow``, are folded.
     """
@@ -51,26 +74,43 @@ class Pending:
         """The offset after the batch."""
         return self.start + len(self.steps.ts_ms)
 
+    @property
+    def plain_end(self) -> int:
+        """The offset up to which the kernel folds it alone, from ``done`` on."""
+        return self.start + self.slow[self.slow_done] if self.slow_done < len(self.slow) else self.end
 
-def prepare(batch: pa.RecordBatch, users: Ids, items: Ids) -> Pending:
-    """Give the ids of a batch their rows, in the order of the log however it is cut into batches."""
+
+def unpack(batch: pa.RecordBatch) -> Unpacked:
+    """Set apart of a batch of the log's schema what the kernel cannot fold."""
     changing = pc.invert(pc.is_in(batch["type"], value_set=_EVENT_OR_PAGE))
     where = pc.indices_nonzero(pc.or_(changing, pc.equal(batch["action"], _HIDE)))
-    slow, payloads = where.to_pylist(), batch["payload"].take(where)
-    (user,) = users.enrol([batch["user_id"]])
-    item, via = _enrol_items(items, [batch["item_id"], batch["via_item_id"]], _named(batch))
     action = pc.fill_null(pc.index_in(batch["action"], value_set=_ACTIONS), _NONE)
-    steps = Steps(
+    return Unpacked(
+        batch=batch,
+        slow=where.to_pylist(),
+        payloads=batch["payload"].take(where),
+        named=_named(batch),
         action=action.to_numpy(zero_copy_only=False).astype(np.uint8),
+        request=_hashes(batch["request_id"]),
+    )
+
+
+def prepare(unpacked: Unpacked, start: int, users: Ids, items: Ids) -> Pending:
+    """Give the ids of a batch that begins at ``start`` their rows, in its order however it is cut into batches."""
+    batch = unpacked.batch
+    (user,) = users.enrol([batch["user_id"]])
+    item, via = _enrol_items(items, [batch["item_id"], batch["via_item_id"]], unpacked.named)
+    steps = Steps(
+        action=unpacked.action,
         user=user,
         item=item,
         via=via,
         value=batch["value"].to_numpy(),
         ts_ms=batch["ts_ms"].to_numpy(),
         received_ms=batch["received_ms"].to_numpy(),
-        request=_hashes(batch["request_id"]),
+        request=unpacked.request,
     )
-    return Pending(batch["offset"][0].as_py(), steps, slow, payloads)
+    return Pending(start, steps, unpacked.slow, unpacked.payloads)
 
 
 def _named(batch: pa.RecordBatch) -> list[tuple[int, Sequence[str]]]:

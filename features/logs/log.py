@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -48,6 +48,7 @@ UNPLACED = SCHEMA.remove(0)
 NO_CONTEXT = Context(surface="")
 DAY_MS = 86_400_000
 BATCH_ROWS = 65_536
+Batch = TypeVar("Batch")
 
 
 class Stored(NamedTuple):
@@ -165,8 +166,8 @@ def _record(row: dict[str, object]) -> Record:
     return msgspec.convert({"type": "event", "context": context} | fields, Event)
 
 
-def ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same batches, the next of them read in a thread of its own while one is used."""
+def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, the next of them made in a thread of its own while one is used."""
     with ThreadPoolExecutor(1, "ahead") as thread:
         coming = thread.submit(next, batches, None)
         while (batch := coming.result()) is not None:

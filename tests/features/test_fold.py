@@ -17,9 +17,10 @@ from features.fold.storage import leaves
 from features.ids import Ids
 from features.logs.log import Stored, to_batch
 from features.outcomes import is_complete, is_long_view
+from features.pages import Moment
 from features.reader import Codes, Reader
 from features.records import LATE_MS, Action, Context, Control, Erase, Event, Item, Kind, User
-from features.replay import Moment, Readers, read_moments
+from features.replay import Readers, read_moments
 from features.schema import FeatureSet
 from features.standard import standard
 from features.state import FeatureState

@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 
 from features.logs.live import HomeLog
+from features.pages import Moment
 from features.reader import Reader
 from features.records import Context
-from features.replay import Moment, Readers, read_moments
+from features.replay import Readers, read_moments
 from features.types import FloatArray
 from ranking.api import Feed
 from ranking.bundles.bundle import load

@@ -15,9 +15,10 @@ import pytest
 
 from features.columns import Count, Rate
 from features.logs.live import HomeLog
+from features.pages import Moment
 from features.reader import Reader
 from features.records import Action, Context, Event, Item, Kind, Record
-from features.replay import Moment, Readers, read_moments
+from features.replay import Readers, read_moments
 from features.schema import FeatureSet
 from ranking.api import Feed, FeedRequest, RankRequest
 from ranking.bundles.bundle import Bundle, load, save

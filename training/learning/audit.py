@@ -13,9 +13,10 @@ from features.errors import LogError, TrainingError
 from features.factors import Factors
 from features.history import read_history
 from features.logs.log import EventLog
+from features.pages import Moment
 from features.reader import Codes
 from features.records import Record
-from features.replay import Moment, Readers, read_moments
+from features.replay import Readers, read_moments
 from features.schema import FeatureSet
 from features.types import FloatArray
 from training.learning.answers import Answers
