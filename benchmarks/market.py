@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import snapshot
-from features.factors import BUCKETS, NAMED, TASTE_DIMS, Factors, Tastes
+from features.factors import NAMED, TASTE_DIMS, Factors, Tastes
+from features.grams import BUCKETS
 from features.ids import Ids
 from features.logs.live import HomeLog
 from features.logs.log import DAY_MS, SCHEMA, events_table, records_table

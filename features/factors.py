@@ -6,25 +6,20 @@ whenever it is computed.
 """
 
 import hashlib
-import math
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numba import njit
 
 from features.errors import FeatureError
+from features.grams import BUCKETS, hashed
 from features.ids import Ids
 from features.layout import USER_CATEGORIES
 from features.records import Item, Kind
 from features.types import FloatArray, RowArray
 
-BUCKETS = 1 << 13
-GRAMS = (1, 2, 3)
-TEXTS = 1 << 14
-"""Texts whose grams are kept, about a kilobyte each: an item is read for several vectors, and whenever it changes."""
 NO_BUCKETS, NO_WEIGHTS = np.zeros(0, np.int32), np.zeros(0, np.float32)
 TASTE_DIMS = 16
 """Fifteen numbers that are multiplied, and a constant: how often a person clicks at all."""
@@ -47,11 +42,9 @@ def words_of(items: Sequence[Item]) -> Words:
 
     A gram's bucket and sign are those of its CRC-32, so they are the same everywhere and for one item as for many.
     """
-    rows = [_hashed(f"{item.title} {item.category}".lower()) for item in items]
-    indptr = np.zeros(len(rows) + 1, np.int32)
-    np.cumsum([len(buckets) for buckets, _ in rows], out=indptr[1:])
-    indices = np.concatenate([NO_BUCKETS, *(buckets for buckets, _ in rows)])
-    return Words(indptr, indices, np.concatenate([NO_WEIGHTS, *(weights for _, weights in rows)]))
+    texts = [f"{item.title} {item.category}".lower().encode() for item in items]
+    ends = np.cumsum([0, *map(len, texts)])
+    return Words(*hashed(np.frombuffer(b"".join(texts), np.uint8), ends))
 
 
 def embeddings_of(items: Sequence[Item], size: int) -> Words:
@@ -62,19 +55,6 @@ def embeddings_of(items: Sequence[Item], size: int) -> Words:
     indices = np.concatenate([NO_BUCKETS, *(np.arange(len(embedding), dtype=np.int32) for embedding in found)])
     given = [unit(np.array([embedding], np.float32))[0] for embedding in found if embedding]
     return Words(indptr, indices, np.concatenate([NO_WEIGHTS, *given]))
-
-
-@lru_cache(TEXTS)
-def _hashed(text: str) -> tuple[RowArray, FloatArray]:
-    """The buckets of a text, ascending, and their weights."""
-    sums: dict[int, float] = {}
-    for size in GRAMS:
-        for start in range(len(text) - size + 1):
-            found = zlib.crc32(text[start : start + size].encode())
-            sums[found % BUCKETS] = sums.get(found % BUCKETS, 0.0) + (1.0 if found & (1 << 31) else -1.0)
-    length = math.sqrt(sum(weight * weight for weight in sums.values()))
-    weights = {bucket: sums[bucket] / length for bucket in sorted(sums) if sums[bucket]}
-    return np.array([*weights], np.int32), np.array([*weights.values()], np.float32)
 
 
 def version_of(parts: Iterable[tuple[Sequence[str], FloatArray]]) -> str:

@@ -8,7 +8,8 @@ import lightgbm as lgb
 import numpy as np
 
 from features.columns import Age, Category, Column, Cosine, Count, InContext, Rate, Recency
-from features.factors import BUCKETS, Factors
+from features.factors import Factors
+from features.grams import BUCKETS
 from features.logs.live import HomeLog
 from features.logs.log import DAY_MS, merge, records_table
 from features.reader import Codes

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.columns import Count, Recency, is_category
-from features.factors import BUCKETS, NAMED, TASTE_DIMS, Factors, Tastes
+from features.factors import NAMED, TASTE_DIMS, Factors, Tastes
 from features.fold.arrays import PAIR_ENTRIES
 from features.fold.counters import exp2_neg
 from features.fold.storage import leaves
+from features.grams import BUCKETS
 from features.ids import Ids
 from features.logs.log import Stored, to_batch
 from features.outcomes import is_complete, is_long_view

@@ -13,7 +13,8 @@ import pytest
 
 from features.columns import Category, Column
 from features.errors import BundleError
-from features.factors import BUCKETS, Factors
+from features.factors import Factors
+from features.grams import BUCKETS
 from features.ids import Ids
 from features.reader import Codes
 from features.schema import FeatureSet

@@ -18,8 +18,9 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from features.factors import BUCKETS, Factors, Words, embeddings_of, words_of
+from features.factors import Factors, Words, embeddings_of, words_of
 from features.fold.counters import STRENGTH
+from features.grams import BUCKETS
 from features.history import History
 from features.ids import Ids
 from features.layout import ACTION_CODE

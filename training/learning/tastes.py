@@ -12,7 +12,8 @@ from scipy.special import logit
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
-from features.factors import BUCKETS, COUNTED, TASTE_DIMS, Factors, Tastes, words_of
+from features.factors import COUNTED, TASTE_DIMS, Factors, Tastes, words_of
+from features.grams import BUCKETS
 from features.ids import Ids
 from features.layout import USER_CATEGORIES
 from features.outcomes import KIND_CODES
