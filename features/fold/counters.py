@@ -64,6 +64,8 @@ NO_ACTION = 255
 LATE, REPEATED_WATCH = 0, 1
 """Where the fold counts what it ignored."""
 
+UNKNOWN = -1.0
+"""What is left after a half-life that no slot has been found of yet: most entities count with one of three."""
 FAR = 1000.0
 """So many half-lives leave nothing."""
 POWERS = np.append(np.ldexp(1.0, -np.arange(int(FAR))), 0.0)
@@ -170,9 +172,11 @@ def touch(table: Table, slots: SlotArrays, entity: int, row: int, ts: int, hits:
     table.stamp[row] = max(table.stamp[row], ts)
     half_lives = slots.half_lives
     for h in range(half_lives.shape[0]):
-        factor = exp2_neg(abs(elapsed) / half_lives[h]) if elapsed != 0 else 1.0
+        factor = UNKNOWN
         for s in range(values.shape[1]):
             if slots.life[entity, s] == h:
+                if factor == UNKNOWN:
+                    factor = exp2_neg(abs(elapsed) / half_lives[h]) if elapsed != 0 else 1.0
                 hit = (hits >> slots.action[entity, s]) & 1
                 if elapsed >= 0:
                     values[row, s] = values[row, s] * factor + hit
@@ -202,9 +206,11 @@ def touch_pair(pairs: PairTable, slots: SlotArrays, pair: int, user: int, key: i
     elapsed = ts - pairs.stamp[user, entry]
     pairs.stamp[user, entry] = max(pairs.stamp[user, entry], ts)
     for h in range(half_lives.shape[0]):
-        factor = exp2_neg(abs(elapsed) / half_lives[h]) if elapsed != 0 else 1.0
+        factor = UNKNOWN
         for s in range(values.shape[2]):
             if slots.life[entity, s] == h:
+                if factor == UNKNOWN:
+                    factor = exp2_neg(abs(elapsed) / half_lives[h]) if elapsed != 0 else 1.0
                 hit = (hits >> slots.action[entity, s]) & 1
                 if elapsed >= 0:
                     values[user, entry, s] = values[user, entry, s] * factor + hit
@@ -232,9 +238,11 @@ def least_entry(pairs: PairTable, slots: SlotArrays, entity: int, user: int, ts:
         elapsed = max(0, ts - pairs.stamp[user, entry])
         mass = 0.0
         for h in range(slots.half_lives.shape[0]):
-            factor = exp2_neg(elapsed / slots.half_lives[h])
+            factor = UNKNOWN
             for s in range(pairs.values.shape[2]):
                 if slots.life[entity, s] == h:
+                    if factor == UNKNOWN:
+                        factor = exp2_neg(elapsed / slots.half_lives[h])
                     mass += pairs.values[user, entry, s] * factor
         if mass < best_mass or (mass == best_mass and pairs.keys[user, entry] < pairs.keys[user, best]):
             best, best_mass = entry, mass
