@@ -27,16 +27,16 @@ def _unit(state: np.uint64) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _gamma(state: np.uint64, shape: float) -> tuple[np.uint64, float]:
-    """A gamma number of a shape above 0, and the state after it.
+def _gamma(state: np.uint64, shape: float) -> tuple[np.uint64, float, float, float]:
+    """The state after a gamma number of a shape above 0, and that number ``u ** (1 / shape) * d * v`` in its parts.
 
     After Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables" (2000); normal numbers by the polar
     method; a shape below 1 by that of one more, times ``u ** (1 / shape)``.
     """
-    boost = 1.0
+    root = 1.0
     if shape < 1.0:
         state += _GOLDEN
-        boost = _unit(state) ** (1.0 / shape)
+        root = _unit(state)
         shape += 1.0
     d = shape - 1.0 / 3.0
     c = 1.0 / math.sqrt(9.0 * d)
@@ -57,16 +57,26 @@ def _gamma(state: np.uint64, shape: float) -> tuple[np.uint64, float]:
         u = _unit(state)
         square = normal * normal
         if u < 1.0 - 0.0331 * square * square or math.log(u) < 0.5 * square + d * (1.0 - v + math.log(v)):
-            return state, boost * d * v
+            return state, root, d, v
 
 
 @njit(nogil=True, cache=True)
 def beta(seed: np.uint64, row: int, number: int, a: float, b: float) -> float:
-    """The draw of a number for an item from Beta(a, b), a and b above 0."""
+    """The draw of a number for an item from Beta(a, b), a and b above 0.
+
+    Small a and b make gamma numbers that are both 0 in a double; by their logarithms one is still far above the other.
+    """
     state = _next(_next(seed + _GOLDEN * np.uint64(row + 1)) + _GOLDEN * np.uint64(number + 2))
-    state, x = _gamma(state, a)
-    _, y = _gamma(state, b)
-    return x / (x + y)
+    state, u, d, v = _gamma(state, a)
+    _, w, e, z = _gamma(state, b)
+    x = (u ** (1.0 / a) if a < 1.0 else 1.0) * d * v
+    y = (w ** (1.0 / b) if b < 1.0 else 1.0) * e * z
+    if x + y > 0.0:
+        return x / (x + y)
+    above = (math.log(w) / b + math.log(e * z)) - (math.log(u) / a + math.log(d * v))
+    if math.isnan(above):
+        return 0.5  # Even the logarithms are beyond a double.
+    return 1.0 / (1.0 + math.exp(min(max(above, -700.0), 700.0)))
 
 
 @njit(nogil=True, cache=True)

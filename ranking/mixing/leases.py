@@ -55,18 +55,19 @@ class Ledger:
             self._leased[lease.boost] = self._leased.get(lease.boost, 0) + lease.impressions
 
     def take(self, boost: Boost, wanted: int, now_ms: int) -> int:
-        """Set impressions aside: as many as wanted, or as the budget has left.
+        """Set impressions aside: as many as wanted, or as the budget has left, as it is now.
 
-        Where the lease cannot be written nothing is lifted, and ``fault`` says why.
+        What a larger budget leased and nobody spent is no reason to spend more than a smaller one allows. Where the
+        lease cannot be written nothing is lifted, and ``fault`` says why.
         """
         with self._lock:
-            free = max(boost.budget - self._leased.get(boost.name, 0), 0)
+            leased, left = self._leased.get(boost.name, 0), self._left.get(boost.name, 0)
+            wanted = min(wanted, max(boost.budget - (leased - left), 0))
             if not self._writer:
-                return min(wanted, free)
-            short = wanted - self._left.get(boost.name, 0)
-            if short > 0 and free:
+                return wanted
+            if wanted > left:
                 usual = min(max(boost.budget // LEASES, 1), MOST)
-                self._lease(boost.name, min(max(short, usual), free), now_ms)
+                self._lease(boost.name, min(max(wanted - left, usual), boost.budget - leased), now_ms)
             taken = min(wanted, self._left.get(boost.name, 0))
             self._left[boost.name] = self._left.get(boost.name, 0) - taken
             return taken

@@ -14,6 +14,7 @@ from features.logs.log import from_batch
 from features.records import Action, Event, Served
 from ranking import Engine, Feed, FeedRequest
 from ranking.mixing.leases import Ledger, leases
+from ranking.policy import load as load_policy
 from ranking.policy.boosts import Boost
 from tests.small_home import NOW
 
@@ -64,6 +65,27 @@ def test_the_budget_ends_the_boost_and_outlives_a_restart(home: Path) -> None:
             counted += [spent(page(engine, 10 * start + number)) for number in range(2)]
     assert sum(counted) == 7
     assert counted[-1] == 0
+
+
+@pytest.mark.parametrize("less", [0, 3, 10])
+def test_a_budget_that_is_lowered_holds_at_once_whatever_is_leased(tmp_path: Path, less: int) -> None:
+    ledger = Ledger(tmp_path / "leases.jsonl", writer=True)
+    ample, less_ample = (Boost(name="b", authors=("a1",), term=1.0, budget=budget) for budget in (100_000, less))
+    assert ledger.take(ample, 5, NOW) == 5
+    ledger.give_back("b", 2)
+    assert sum(ledger.take(less_ample, 2, NOW) for _ in range(20)) == max(less - 3, 0)
+    assert ledger.take(ample, 5, NOW) == 5
+    ledger.close(NOW)
+    assert Ledger(tmp_path / "leases.jsonl", writer=True).leased("b") == 8 + max(less - 3, 0)
+
+
+def test_a_campaign_is_stopped_by_its_budget(home: Path) -> None:
+    with opened(home, 100_000) as engine:
+        begun = spent(page(engine))
+        assert begun > 0
+        (home / "policy.toml").write_text(BOOST.format(budget=0, floor=0.0), "utf-8")
+        engine.go_by(load_policy(home / "policy.toml"), lambda: NOW)
+        assert not any(spent(page(engine, number)) for number in range(1, 20))
 
 
 def test_a_crash_forfeits_its_lease_and_spends_nothing_twice(home: Path, tmp_path: Path) -> None:

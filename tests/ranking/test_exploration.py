@@ -203,6 +203,13 @@ def test_draws_are_of_their_beta(a: float, b: float) -> None:
     assert stats.kstest(drawn, stats.beta(a, b).cdf).pvalue > 1e-4
 
 
+@pytest.mark.parametrize(("a", "b"), [(0.01, 0.03), (1e-4, 1e-4), (1e-6, 3e-6), (1e-300, 1e-300), (5e-324, 5e-324)])
+def test_draws_of_next_to_no_evidence_are_one_or_the_other(a: float, b: float) -> None:
+    drawn = np.array([beta(np.uint64(3), row, 0, a, b) for row in range(4000)])
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    assert abs(drawn.mean() - (0.5 if a == b else a / (a + b))) < 0.03
+
+
 @given(st.integers(1, 30), st.integers(1, 20), st.integers(0, 2**32), st.floats(0, 1))
 def test_chances_are_a_distribution_over_the_eligible(n: int, draws: int, seed: int, epsilon: float) -> None:
     rng = np.random.default_rng(seed)
