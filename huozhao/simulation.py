@@ -81,6 +81,7 @@ def _figures(lived: dict[str, list[Lived]]) -> list[dict[str, object]]:
             "pages": one.pages,
             "discovery": one.discovery,
             "by_day": {figure: values.tolist() for figure, values in one.figures.items()},
+            "by_person": one.people,
         }
         for name, some in lived.items()
         for seed, one in enumerate(some)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from features.types import DoubleArray
-from training.loops.bubble import FIGURES
+from training.loops.bubble import FIGURES, OF_A_PERSON
 from training.loops.trial import Lived
 from training.reports.curves import COLOURS, Axis, lines
 from training.reports.curves import page as picture
@@ -89,6 +89,7 @@ th:first-child {{ text-align: left; }}</style>
 and the same luck for every policy. Means over worlds; ± is half of a 95&nbsp;% interval, of differences to
 {escape(first)} in pairs by world.</p>
 {_table(lived, first, others)}
+{_people(lived)}
 <div class="grid">{panels}</div></main></html>
 """
     path = out / "index.html"
@@ -106,6 +107,23 @@ def _table(lived: Tales, first: str, others: Sequence[str]) -> str:
         costs = "".join(f"<td>{_cell(cost(lived[name], lived[first], figure))}</td>" for name in others)
         rows += f"<tr><th>cost in {words}, % of {escape(first)}'s</th>{'<td></td>' * len(lived)}{costs}</tr>"
     return f'<div class="wide"><table><tr><th>by day, without the first</th>{head}</tr>{rows}</table></div>'
+
+
+def _people(lived: Tales) -> str:
+    """How far people of all worlds differ: a tenth had less than the first number, a tenth more than the last."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in lived)
+    rows = "".join(_people_row(lived, figure) for figure in OF_A_PERSON)
+    return f'<div class="wide"><table><tr><th>person by person: 10 %, median, 90 %</th>{head}</tr>{rows}</table></div>'
+
+
+def _people_row(lived: Tales, figure: str) -> str:
+    cells = "".join(f"<td>{_spread(some, figure)}</td>" for some in lived.values())
+    return f"<tr><th>{escape(FIGURES[figure])}</th>{cells}</tr>"
+
+
+def _spread(lived: Sequence[Lived], figure: str) -> str:
+    values = [person[figure] for one in lived for person in one.people.values()]
+    return " · ".join(f"{value:.3g}" for value in np.quantile(values, (0.1, 0.5, 0.9))) if values else "–"
 
 
 def side_by_side(lived: Tales) -> str:

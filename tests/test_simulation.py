@@ -8,13 +8,16 @@ import pytest
 
 from huozhao.cli import main
 from huozhao.tale import cost, side_by_side, write_pictures, write_tale
-from training.loops.bubble import FIGURES
+from training.loops.bubble import FIGURES, OF_A_PERSON
 from training.loops.trial import FEWS, Lived
 
 
 def lived(name: str, more: float) -> list[Lived]:
     return [
-        Lived(name, {figure: np.arange(3.0) + seed + more for figure in FIGURES}, dict.fromkeys(FEWS, 0.5), 4, 9)
+        Lived(
+            *(name, {figure: np.arange(3.0) + seed + more for figure in FIGURES}, dict.fromkeys(FEWS, 0.5), 4, 9),
+            {f"u{n}": dict.fromkeys(OF_A_PERSON, n + 10 * seed + more) for n in range(10)},
+        )
         for seed in range(2)
     ]
 
@@ -30,6 +33,8 @@ def test_the_page_stands_alone_and_shows_every_figure_of_every_policy(tmp_path: 
     # Means of days 2 and 3 over worlds of 0 and 1: 1.5 and 2.5; the difference is 1 in each world.
     assert "2 ± 6.4" in page
     assert "1 ± 0" in page
+    # People are 0 to 19 there.
+    assert page.count("1.9 · 9.5 · 17.1") == len(OF_A_PERSON)
     assert all(text in page for text in ("bits", "1 − cosine", "cost in gain, %", "cost in expected gain, %"))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from features.logs.log import DAY_MS
 from features.records import Item, Kind
-from training.loops.bubble import FIGURES, Facts, by_day, discovered, entropy, list_distance, majority, newly
+from training.loops.bubble import FIGURES, Facts, by_day, by_person, discovered, entropy, list_distance, majority, newly
 from training.loops.exposure import gini
 from training.loops.loop import Shown
 
@@ -52,6 +52,18 @@ def test_a_category_is_new_to_a_person_who_did_not_see_it_lately() -> None:
     category = np.array([5, 5, 5, 6, 7, 5])
     assert newly(user, category, lately=2).tolist() == [True, True, False, True, True, True]
     assert newly(user, category, lately=3).tolist() == [True, True, False, True, True, False]
+
+
+def test_a_loop_is_told_person_by_person() -> None:
+    items = [Item(str(code), 1, Kind.VIDEO, category="xyz"[code]) for code in range(3)]
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], np.float32)
+    facts = Facts.of(items, {item.item_id: item for item in items}, vectors)
+    # One is shown two categories evenly over two days, a page of two unlike items and one of one; another a single one.
+    told = by_person(shown((0, 0, 0, 0), (0, 0, 0, 1), (0, 1, 1, 2), (1, 2, 0, 0), (1, 3, 0, 1)), facts)
+    assert told == {
+        "u": {"entropy": 1.0, "distance": 1.0, "new_category": 0.5, "majority": 0.5},
+        "v": {"entropy": 0.0, "distance": 0.0, "new_category": 1.0, "majority": 1.0},
+    }
 
 
 def test_a_loop_is_told_by_day_in_every_figure() -> None:

@@ -1,6 +1,7 @@
 """How narrow a feed is and whom it shows: bubble metrics of what a loop showed, a person and on average, day by day.
 
-Every figure is a mean over people or pages of one day; days without pages are NaN.
+Figures by day are means over people or pages of one day, days without pages are NaN; figures by person are over all
+that one person was shown.
 """
 
 from collections.abc import Sequence
@@ -102,6 +103,30 @@ def by_day(shown: Shown, facts: Facts, days: int) -> dict[str, DoubleArray]:
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in FIGURES}
 
 
+OF_A_PERSON = ("entropy", "distance", "new_category", "majority")
+"""The figures that are told of each person, too."""
+
+
+def by_person(shown: Shown, facts: Facts) -> dict[str, dict[str, float]]:
+    """How narrow a loop was for each person who was shown anything, by the names of ``OF_A_PERSON``."""
+    new = newly(shown.user, facts.category[shown.item])
+    people = np.unique(shown.user).tolist()
+    return {shown.users[one]: _person(shown, facts, np.flatnonzero(shown.user == one), new) for one in people}
+
+
+def _person(shown: Shown, facts: Facts, at: IntArray, new: BoolArray) -> dict[str, float]:
+    category = facts.category[shown.item[at]]
+    told = entropy(category), _distance(shown, facts, at), float(new[at].mean()), majority(category)
+    return dict(zip(OF_A_PERSON, told, strict=True))
+
+
+def _distance(shown: Shown, facts: Facts, at: IntArray) -> float:
+    """The mean distance within the pages of some slots; 0 where no page has two."""
+    starts = np.flatnonzero(np.diff(shown.page[at], prepend=-1))
+    lists = [list_distance(part) for part in np.split(facts.vector[shown.item[at]], starts[1:])]
+    return float(np.nanmean([*lists, 0.0] if np.isnan(lists).all() else lists))
+
+
 FIGURES = {
     "gain": "gain a page of what people did",
     "expected": "gain a page that the world expects",
@@ -124,14 +149,13 @@ def _day(shown: Shown, facts: Facts, at: IntArray, new: BoolArray, is_cold: Bool
     category = facts.category[item]
     own = [category[user == one] for one in np.unique(user)]
     starts = np.flatnonzero(np.diff(page, prepend=-1))
-    lists = [list_distance(part) for part in np.split(facts.vector[item], starts[1:])]
     owner, rooms = facts.owner[item], int((facts.kind[item] == ROOM).sum())
     exposure = np.bincount(owner[owner >= 0], minlength=facts.owners).astype(np.float64)
     return {
         "gain": float(shown.gain[at].sum() / len(starts)),
         "expected": float(shown.expected[at].sum() / len(starts)),
         "entropy": float(np.mean([entropy(keys) for keys in own])),
-        "distance": float(np.nanmean([*lists, 0.0] if np.isnan(lists).all() else lists)),
+        "distance": _distance(shown, facts, at),
         "new_category": float(new[at].mean()),
         "majority": float(np.mean([majority(keys) for keys in own])),
         "gini": gini(exposure),

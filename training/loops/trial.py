@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from ranking.succession.successor import MakeRanker
 from ranking.value import ORDER
 from training.learning.grower import Growth
 from training.learning.recipe import Recipe
-from training.loops.bubble import Facts, by_day, discovered
+from training.loops.bubble import Facts, by_day, by_person, discovered
 from training.loops.loop import Judge, Shown, Stretch, World, live
 from training.one_call import train
 from training.progress import Progress, quiet
@@ -56,7 +56,8 @@ class Lived:
     """What became of an arm in a world: every figure of ``training.loops.bubble`` by day, (days,) each; and discovery.
 
     ``discovery`` is the share of the best tenth of what began in the loop that was shown so often within its first day,
-    by how often; ``best`` counts that tenth; ``pages`` those shown.
+    by how often; ``best`` counts that tenth; ``pages`` those shown; ``people`` is how narrow it was for each person, as
+    ``training.loops.bubble.by_person`` tells it.
     """
 
     arm: str
@@ -64,6 +65,7 @@ class Lived:
     discovery: dict[int, float]
     best: int
     pages: int
+    people: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def begin(home: Path, world: World, since_ms: int) -> None:
@@ -87,8 +89,9 @@ def live_through(
     days = -(-(stretch.until_ms - stretch.since_ms) // DAY_MS)
     best = best_of_new(world, judge, stretch)
     shares = {few: float(np.mean([*discovered(shown, best, few).values(), *([] if best else [0])])) for few in FEWS}
-    figures = by_day(shown, Facts.of(items, judge.catalog, unit(vectors_of(items))), days)
-    return Lived(arm.name, figures, shares, len(best), int(shown.page.max()) + 1)
+    facts = Facts.of(items, judge.catalog, unit(vectors_of(items)))
+    pages, people = int(shown.page.max()) + 1, by_person(shown, facts)
+    return Lived(arm.name, by_day(shown, facts, days), shares, len(best), pages, people)
 
 
 def _shown(home: Path, world: World, judge: Judge, arm: Arm, stretch: Stretch, progress: Progress) -> Shown:
