@@ -19,7 +19,9 @@ LATE_MS = 7 * 86_400_000
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 OptionalId = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=512)]
-Name = Annotated[str, msgspec.Meta(max_length=64)]
+NAME_LENGTH = 64
+"""Characters of a name, at most."""
+Name = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH)]
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=1 << 46)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 

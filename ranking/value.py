@@ -13,6 +13,8 @@ from features.types import ByteArray, DoubleArray
 
 ORDER = ("complete", "like", "comment", "share")
 """Completion counts more than like, like more than comment, comment more than share, share more than 0."""
+MOST = 1e6
+"""A weight, at most, so that values stay finite."""
 NEGATIVE = frozenset({"hide", "report"})
 """Heads whose terms are subtracted."""
 
@@ -23,7 +25,7 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Raises
     ------
     PolicyError
-        If a weight is below 0 or not finite, or ``complete > like > comment > share > 0`` does not hold.
+        If a weight is below 0 or above ``MOST``, or ``complete > like > comment > share > 0`` does not hold.
     """
 
     complete: float = 4.0
@@ -41,8 +43,8 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for head in self.__struct_fields__:
-            if not 0 <= getattr(self, head) < np.inf:
-                way_out = "Give 0 or more; those of hide and report are subtracted."
+            if not 0 <= getattr(self, head) <= MOST:
+                way_out = f"Give 0 or more, at most {MOST:,.0f}; those of hide and report are subtracted."
                 raise PolicyError(f"weights.{head} is {getattr(self, head)}.", way_out, key=f"weights.{head}")
         for more, less in pairwise(ORDER):
             if not getattr(self, more) > getattr(self, less):

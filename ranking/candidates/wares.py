@@ -41,7 +41,7 @@ class Wares:
     kinds : collection of int
         Codes of the kinds whose products are asked for.
     marks : tuple of str
-        Attributes of products that count; the first has bit 0.
+        Attributes of products that count, at most ``MOST_MARKS``; the first has bit 0.
     """
 
     def __init__(self, state: FeatureState, kinds: Collection[int], marks: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """From when and until when something holds: off a millisecond before, on at the moment itself."""
 
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Annotated
 
 import msgspec
@@ -24,6 +25,12 @@ class Dated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """Whether it holds at a moment."""
         begun = self.begins is None or milliseconds(self.begins) <= now_ms
         return begun and (self.until is None or now_ms < milliseconds(self.until))
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The millisecond from which it holds and that from which it holds no more; infinite where none is given."""
+        begins = -inf if self.begins is None else milliseconds(self.begins)
+        return begins, inf if self.until is None else milliseconds(self.until)
 
 
 def milliseconds(moment: datetime) -> int:

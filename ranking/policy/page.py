@@ -29,7 +29,8 @@ class Rerank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """At most ``at_most`` items of one author, merchant, brand or category, of one kind, that sell, or of head hosts.
 
-    In any ``window`` consecutive slots; commerce also in what a person was served in a "day".
+    In any ``window`` consecutive slots, which are more than ``at_most``; commerce also in what a person was served in a
+    "day".
     """
 
     of: BoundOf
@@ -37,6 +38,8 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: Annotated[int, msgspec.Meta(ge=1, le=200)] | Literal["day"]
 
     def __post_init__(self) -> None:
+        if isinstance(self.window, int) and self.at_most >= self.window:
+            raise ValueError(f"at_most: {self.at_most} in {self.window} slots bounds nothing; give less than window")
         if self.window == "day" and self.of != "commerce":
             raise ValueError(f"window: that of {self.of} is a day, and only that of commerce may be")
 

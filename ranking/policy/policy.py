@@ -8,6 +8,7 @@ import msgspec
 
 from features.errors import FeatureError, PolicyError, SurfaceError
 from features.layout import half_life_ms
+from features.records import NAME_LENGTH
 from ranking.api import MAX_COUNT
 from ranking.policy.boosts import Boost
 from ranking.policy.explore import Explore
@@ -15,7 +16,7 @@ from ranking.policy.lean import Fees, Terms
 from ranking.policy.load import Commerce, HeadHosts
 from ranking.policy.page import Light, Rerank, Surface
 from ranking.policy.quality import Floor
-from ranking.policy.rules import Rule
+from ranking.policy.rules import MOST_MARKS, Rule
 from ranking.policy.suppress import Suppress
 from ranking.value import Weights
 
@@ -64,11 +65,28 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
                 if name in names[:at]:
                     key = f"{table}[{at}].name"
                     raise PolicyError(f"{key}: {name!r} is taken.", "Give each a name of its own.", key=key)
+        self._check_marks()
         self._check_surfaces()
         self.weights_for("feed")
 
+    def _check_marks(self) -> None:
+        """Refuse rules that look at more attributes than are kept of a product."""
+        marks: set[str] = set()
+        for at, rule in enumerate(self.rules):
+            marks |= {rule.unless} - {""}
+            if len(marks) > MOST_MARKS:
+                key = f"rules[{at}].unless"
+                what = f"{key}: {rule.unless!r} is one more than the {MOST_MARKS} attributes that rules may name."
+                way_out = "Name in several rules one attribute, which all the products have that they do not mean."
+                raise PolicyError(what, way_out, key=key)
+
     def _check_surfaces(self) -> None:
-        """Refuse a rule, a boost or a load of a surface that nobody can ask for."""
+        """Refuse a surface that no request can name, and a rule, a boost or a load of one that is not there."""
+        for name in self.surfaces:
+            if not 1 <= len(name) <= NAME_LENGTH:
+                key = f"surfaces.{name}"
+                what = f"{key}: its name has {len(name)} characters, and no request can name it."
+                raise PolicyError(what, f"Give it a name of 1 to {NAME_LENGTH} characters.", key=key)
         named = {"commerce.surfaces": self.commerce.surfaces}
         named |= {f"rules[{at}].surfaces": rule.surfaces for at, rule in enumerate(self.rules)}
         named |= {f"boosts[{at}].surfaces": boost.surfaces for at, boost in enumerate(self.boosts)}

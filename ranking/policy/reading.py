@@ -65,6 +65,9 @@ def parse(text: str) -> Policy:
             ) from error
         what = f"line {place[1]}, column {place[2]}: this is no TOML: {str(error)[: place.start()]}."
         raise PolicyError(what, "Mend that line.") from error
+    except (ValueError, RecursionError) as error:
+        # What tomllib leaves to Python: thousands of digits, or of brackets.
+        raise PolicyError(f"This cannot be read: {error}.", "Shorten its number, or its lists within lists.") from error
     try:
         return _policy(given)
     except PolicyError as error:

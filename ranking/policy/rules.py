@@ -8,6 +8,8 @@ from features.records import Kind
 from ranking.policy.dates import Dated
 
 Shop = Literal["own", "third_party"]
+MOST_MARKS = 63
+"""Different attributes that the rules of a policy may name in ``unless``: each is a bit of an int64, its sign left."""
 Named = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 

@@ -14,7 +14,12 @@ from ranking.types import Slate
 
 AUTHOR = Bound("author", 1, 3)
 PRODUCTS = Bound("product", 1, 3)
-bound = st.builds(Bound, st.sampled_from(["author", "room", "product", "video"]), st.integers(1, 3), st.integers(1, 6))
+bound = st.builds(
+    lambda of, at_most, more: Bound(of, at_most, at_most + more),
+    st.sampled_from(["author", "room", "product", "video"]),
+    st.integers(1, 3),
+    st.integers(1, 4),
+)
 item = st.tuples(st.integers(1, 3), st.integers(0, 4))
 
 

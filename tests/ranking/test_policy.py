@@ -181,6 +181,12 @@ def test_a_mistake_is_told_with_its_line(text: str, where: str, tmp_path: Path) 
         ),
         ("[[rules]]\nname = 'r'\nkinds = ['room']\nfrom = 2020-10-09", "rules[0].from", "2020-10-09T00:00:00+08:00"),
         ("room_ttl = = 3", "line 1, column 12", "Mend that line"),
+        ("candidates = " + "9" * 5000, "cannot be read", "Shorten"),
+        ("candidates = " + "[" * 5000, "cannot be read", "Shorten"),
+        ("[weights]\ncomplete = 1e308\nlike = 1e307", "line 2: weights.complete", "at most 1,000,000"),
+        ("[surfaces.mall.weights]\norder = 1e300", "line 2: surfaces.mall: weights.order", "at most 1,000,000"),
+        ("\n[surfaces.'']\n", "line 2: surfaces.: its name has 0 char", "1 to 64"),
+        (f"[surfaces.{'x' * 65}]", "line 1: surfaces.xxx", "1 to 64"),
     ],
 )
 def test_a_mistake_is_refused_by_file_and_key_with_a_way_out(text: str, key: str, way_out: str, tmp_path: Path) -> None:
@@ -262,6 +268,10 @@ def test_kept_versions_are_found_by_their_first_digits_and_told_from_changed_one
             "line 7: boosts[0].until: it ends",
         ),
         ("[terms]\nown_shop = 5.0", "line 2: terms.own_shop"),
+        (
+            "[surfaces.feed]\nbounds = [\n{of = 'author', at_most = 4, window = 4}]",
+            "line 3: surfaces.feed.bounds[0].at_most",
+        ),
     ],
 )
 def test_a_mistake_in_a_dated_or_listed_table_is_told_with_its_place(text: str, key: str) -> None:

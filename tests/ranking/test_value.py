@@ -41,7 +41,7 @@ def test_weights_out_of_order_are_refused_by_name_wherever_they_come_from(change
         Weights().with_changes(changes)
 
 
-@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf"), 1.1e6, 1e308])
 def test_a_weight_that_is_no_amount_is_refused(bad: float) -> None:
     with pytest.raises(PolicyError, match=r"weights\.order"):
         Weights(order=bad)
