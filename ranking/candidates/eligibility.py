@@ -54,9 +54,14 @@ def presentable(state: FeatureState, rows: RowArray) -> BoolArray:
     return _presentable(items.categories, items.numbers, items.listed, items.ended, rows)
 
 
+def named(rules: tuple[str, ...]) -> tuple[str, ...]:
+    """What each reason's code is called; a policy's rules come last, each as ``rule NAME``."""
+    return (*REASONS, *(f"rule {name}" for name in rules))
+
+
 def counts(reasons: ByteArray, rules: tuple[str, ...] = ()) -> dict[str, int]:
-    """How many items each reason dropped, the policy's rules by name; those that dropped none are left out."""
-    names = (*REASONS, *(f"rule {name}" for name in rules))
+    """How many items each reason dropped, the policy's rules as ``rule NAME``; those that dropped none are left out."""
+    names = named(rules)
     numbers = np.bincount(reasons, minlength=len(names))
     return {names[code]: int(numbers[code]) for code in range(1, len(names)) if numbers[code]}
 

@@ -38,7 +38,7 @@ class Legality:
 
     def why_not(self, query: Query, rows: RowArray) -> list[str]:
         """Why each item (n,) may not be shown to a person; empty where it may."""
-        names = (*eligibility.REASONS, *self._rules.names)
+        names = eligibility.named(self._rules.names)
         return [names[reason] for reason in self._reasons(query, rows).tolist()]
 
     def showable(self, rows: RowArray, now_ms: int, surface: str = "", user: int = 0) -> BoolArray:

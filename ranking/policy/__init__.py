@@ -7,7 +7,7 @@ them together, ``reading`` makes one of a text and ``lines`` says where in the t
 from ranking.policy.explore import Explore
 from ranking.policy.page import Bound, Light, Rerank, Surface
 from ranking.policy.policy import Policy
-from ranking.policy.reading import DEFAULT_TOML, default, load, parse
+from ranking.policy.reading import DEFAULT_TOML, default, load, parse, read
 from ranking.policy.suppress import Suppress
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "default",
     "load",
     "parse",
+    "read",
 ]

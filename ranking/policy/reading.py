@@ -36,15 +36,24 @@ def load(path: Path) -> Policy:
     PolicyError
         If the file is no TOML, or a key is unknown or out of its range; the message names file, line and key.
     """
-    if not path.exists():
-        return default()
+    return read(path.read_bytes(), path.name) if path.exists() else default()
+
+
+def read(text: bytes, name: str) -> Policy:
+    """The policy that a file of a name describes by its bytes, over the default one.
+
+    Raises
+    ------
+    PolicyError
+        See ``load``.
+    """
     try:
         # Some editors write a byte-order mark first, which is no TOML.
-        return parse(path.read_text("utf-8-sig"))
+        return parse(text.decode("utf-8-sig"))
     except PolicyError as error:
-        raise PolicyError(f"{path.name}: {error.what}", error.way_out, key=error.key) from error
+        raise PolicyError(f"{name}: {error.what}", error.way_out, key=error.key) from error
     except UnicodeDecodeError as error:
-        raise PolicyError(f"{path.name}: {error}.", "Use UTF-8.") from error
+        raise PolicyError(f"{name}: {error}.", "Use UTF-8.") from error
 
 
 def parse(text: str) -> Policy:

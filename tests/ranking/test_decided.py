@@ -11,6 +11,7 @@ import pytest
 from features.logs.log import DAY_MS
 from features.records import Action, Control, Event, Item, Kind, Record
 from ranking import Engine, Feed, FeedRequest, RankRequest
+from ranking.api import AliveRequest
 from ranking.policy import Policy, parse
 from ranking.policy.dates import milliseconds
 from tests.small_home import NOW
@@ -88,6 +89,8 @@ def test_the_two_dates_of_2020_bar_live_rooms_step_by_step_and_nothing_else(home
         rooms = RankRequest(item_ids=("room-own", "room-task", "room-third"))
         assert engine.rank(rooms, CARTS_MS + by_ms, "r").dropped == {"rule no third party in live carts": 2}
         assert engine.rank(rooms, TASK_MS + by_ms, "r").dropped == {"rule marketplace task": 1}
+        fetched = AliveRequest(item_ids=rooms.item_ids)
+        assert engine.alive(fetched, TASK_MS + by_ms).gone == {"room-third": "rule marketplace task"}
 
 
 RULE = '[[rules]]\nname = "r"\nkinds = ["room"]\nshop = "third_party"\nunless = "task"\n'
