@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from features.outcomes import KIND_CODES, PRODUCT, ROOM, VIDEO
 from features.state import NO_ROWS, FeatureState
@@ -17,6 +17,10 @@ _log = logging.getLogger(__name__)
 _PERSONAL = {"live": ROOM, "products": PRODUCT, "videos": VIDEO}
 """The kinds that personal sources find, by the name a policy gives them."""
 _CHARTS: dict[str, type[Chart]] = {"trending": Trending, "fresh": Fresh}
+DEEPER = 4
+"""How many times as many each further look asks every source for."""
+DEEPEST = 10_000
+"""Items that a source is asked for at most where a policy's own number left too few: twice what a session recalls."""
 
 
 class Recall:
@@ -61,6 +65,7 @@ class Recall:
             self._charts += tuple(placed for name in _CHARTS for placed in self._placed(name))
         self.names = tuple(source.name for _, source in self._charts)
         self.has_failed = False
+        self._is_cut = False
 
     def _placed(self, name: str) -> list[tuple[int, Source]]:
         """The sources that a policy means by a name, each with the code of the kind it finds."""
@@ -86,22 +91,40 @@ class Recall:
 
         Where a source fails, or none finds anything, charts that the policy does not find by stand in.
         """
+        return self._look(query, self._policy.candidates, personal=not charts, stand_in=charts)
+
+    def deeper(self, query: Query) -> Iterator[Candidates]:
+        """What is found beyond what ``retrieve`` just did, for one to whom too little of that may be shown.
+
+        Every source is asked for ``DEEPER`` times as many again and again, until none holds more, or for ``DEEPEST``;
+        at last charts that the policy does not find by stand in. Each look holds all that the one before held.
+        """
+        depth = self._policy.candidates
+        while self._is_cut and depth < DEEPEST:
+            depth = min(DEEPER * depth, DEEPEST)
+            yield self._look(query, depth, personal=True, stand_in=False)
+        if len(self._charts) > len(self.sources):
+            yield self._look(query, depth, personal=True, stand_in=True)
+
+    def _look(self, query: Query, depth: int, *, personal: bool, stand_in: bool) -> Candidates:
         kinds = {KIND_CODES[kind] for kind in self._policy.surface(query.context.surface).kinds}
-        self.has_failed = False
+        self.has_failed = self._is_cut = False
 
         def by(source: Source, kind: int, *, wanted: bool) -> RowArray:
-            return self._found_by(source, query) if wanted and kind in kinds else NO_ROWS
+            return self._found_by(source, query, depth) if wanted and kind in kinds else NO_ROWS
 
-        found = [by(one, kind, wanted=not charts or isinstance(one, Chart)) for kind, one in self.sources]
-        more = charts or self.has_failed or not any(map(len, found))
+        found = [by(one, kind, wanted=personal or isinstance(one, Chart)) for kind, one in self.sources]
+        more = stand_in or self.has_failed or not any(map(len, found))
         return merge(found + [by(one, kind, wanted=more) for kind, one in self._charts[len(found) :]])
 
-    def _found_by(self, source: Source, query: Query) -> RowArray:
+    def _found_by(self, source: Source, query: Query, depth: int) -> RowArray:
         try:
-            return source.retrieve(query, self._policy.candidates)
+            rows = source.retrieve(query, depth)
         except Exception:  # noqa: BLE001  # the page is made of what the others find; the fault is counted and told
             if not self._faults[source.name]:
                 _log.exception("Source %s failed; it finds nothing, and is asked again", source.name)
             self._faults[source.name] += 1
             self.has_failed = True
             return NO_ROWS
+        self._is_cut |= len(rows) >= depth
+        return rows

@@ -225,6 +225,10 @@ class Generation:
         """What every source finds, or the charts alone, each item once; a source that fails finds nothing."""
         return self.recall.retrieve(query, charts=charts)
 
+    def deeper(self, query: Query) -> Iterator[Candidates]:
+        """What sources find beyond what ``retrieve`` just did, each time all of before and more."""
+        return self.recall.deeper(query)
+
     def legal(self, query: Query, found: Candidates) -> tuple[Candidates, dict[str, int]]:
         """Candidates that may be shown; and how many were dropped, by reason."""
         return self._legality.keep(query, found)

@@ -71,6 +71,13 @@ class Budget:
         if self._claim and not self._claim():
             raise AnsweredError("The request was answered meanwhile.")
 
+    def has_time_for(self, times: float) -> bool:
+        """Whether so many times what has passed since the last stage fits into what is left."""
+        if self.left_ms is None:
+            return True
+        left = self.left_ms()
+        return times * (self._before - left) <= left
+
     def lap(self, stage: str) -> None:
         """Note that a stage is over: it took what has passed since the one before."""
         if self.left_ms:

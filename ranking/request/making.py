@@ -9,6 +9,7 @@ import numpy as np
 
 from features.records import Context
 from ranking.api import Level
+from ranking.candidates.recall import DEEPER
 from ranking.mixing.boosts import Lift, Purse, lift
 from ranking.mixing.exploration import Lottery
 from ranking.mixing.mixer import best_first
@@ -21,6 +22,8 @@ from ranking.types import Batch, Candidates, Page, Query, Scored, Slate
 
 WARMED = 8
 """People that a generation is warmed with."""
+AHEAD = 2.0 * DEEPER
+"""What a deeper look and the rest of the page may take, as a multiple of what the looks before it took."""
 SCORED: tuple[Level, ...] = ("full", "light")
 """The rungs that need the ranker."""
 
@@ -60,16 +63,34 @@ def read(
 ) -> Read:
     """What may be shown to a person, of candidates or of all that sources find, with its rows.
 
-    The caller holds the mutex.
+    Where too little of what sources find first is left for a page, they are looked into deeper before anything that
+    the person was shown gives way, as far as there is time. The caller holds the mutex.
     """
+    deeper = generation.deeper(query) if found is None else iter(())
     found = found or generation.retrieve(query)
-    legal, dropped = generation.legal(query, found)
-    unseen, seen, gave = generation.unseen(query, legal)
+    unseen, dropped, gave = _showable(generation, query, found)
+    stage = "retrieve"
+    while (gave or len(unseen.rows) < query.count) and budget.has_time_for(AHEAD):
+        more = next(deeper, None)
+        if more is None:
+            break
+        found, stage = more, "deeper"
+        unseen, dropped, gave = _showable(generation, query, found)
     batch = generation.assemble(query, unseen, explain=explain)
     budget.sources = found.source
     lottery = generation.newcomers(query, batch)
-    budget.lap("retrieve")
-    return Read(batch, dropped | seen, found, lottery, gave)
+    # A deep look is a stage of its own: what it takes says nothing of what the next person's page will.
+    budget.lap(stage)
+    return Read(batch, dropped, found, lottery, gave)
+
+
+def _showable(
+    generation: Generation, query: Query, found: Candidates
+) -> tuple[Candidates, dict[str, int], tuple[str, ...]]:
+    """Candidates that are legal and unseen, how many others were dropped, by reason, and what gave way."""
+    legal, dropped = generation.legal(query, found)
+    unseen, seen, gave = generation.unseen(query, legal)
+    return unseen, dropped | seen, gave
 
 
 def read_given(generation: Generation, query: Query, budget: Budget, given: Candidates, *, explain: bool) -> Read:
@@ -126,9 +147,7 @@ def lined_up(
     generation: Generation, query: Query, found: Candidates, level: Level, budget: Budget, ledger: Purse
 ) -> Made:
     """A page of candidates in the order they were found, within the surface's bounds; the caller holds the mutex."""
-    legal, dropped = generation.legal(query, found)
-    legal, seen, gave = generation.unseen(query, legal)
-    dropped |= seen
+    legal, dropped, gave = _showable(generation, query, found)
     scored = unscored(generation, query, legal)
     slate, relaxed = line_up(generation, scored.batch)
     budget.sources = legal.source

@@ -7,6 +7,7 @@ import pytest
 
 from features.records import Action, Control, Event, Item, Kind
 from ranking import Engine, Feed, FeedRequest
+from ranking.request.ladder import Budget
 from tests.small_home import NOW
 
 MINUTE_MS = 60_000
@@ -211,3 +212,42 @@ def test_only_the_person_who_scrolled_far_is_spared_what_was_shown(home: Path) -
         assert set(mine) & set(ids(other))
         engine.append([Control("u1", NOW + 300_000, "clear_history")], NOW + 300_000)
         assert page(engine, NOW + 30_000 * 10, 20).dropped == {}
+
+
+@pytest.mark.parametrize("sources", ["", 'sources = ["live", "products", "videos"]\n'], ids=["all", "personal"])
+def test_scrolling_goes_on_below_the_first_candidates_until_everything_was_shown(home: Path, sources: str) -> None:
+    (home / "policy.toml").write_text(f'candidates = 3\nroom_ttl = "9d"\n{sources}', "utf-8")
+    with Engine.open(home) as engine:
+        found: list[str] = []
+        for number in range(4):
+            feed = page(engine, NOW + number * MINUTE_MS)
+            assert len(feed.items) == 10
+            found += ids(feed)
+            engine.append(shown(feed, NOW + number * MINUTE_MS), NOW + number * MINUTE_MS)
+        assert len(set(found)) == 40
+        end = page(engine, NOW + 5 * MINUTE_MS)
+        assert end.items == ()
+        assert end.dropped == {"session": 40}
+
+
+def test_what_was_never_shown_comes_before_what_was_seen_gives_way(home: Path) -> None:
+    rule = 'candidates = 3\nroom_ttl = "9d"\n[suppress]\nsession = "5m"\nseen = "24h"\n'
+    (home / "policy.toml").write_text(rule, "utf-8")
+    with Engine.open(home) as engine:
+        first = page(engine)
+        engine.append(shown(first, NOW), NOW)
+        second = page(engine, NOW + HOUR_MS, 30)
+        assert len(second.items) == 30
+        assert not set(ids(first)) & set(ids(second))
+        assert "seen" not in second.relaxed
+
+
+def test_a_page_out_of_time_does_not_look_deeper(home: Path) -> None:
+    (home / "policy.toml").write_text('candidates = 3\nroom_ttl = "9d"\n', "utf-8")
+    with Engine.open(home) as engine:
+        first = page(engine)
+        engine.append(shown(first, NOW), NOW)
+        clock = iter(range(1000, 0, -100))
+        hurried = engine.feed(FeedRequest(user_id="u1", count=30), NOW, "hurried", Budget(lambda: float(next(clock))))
+        assert 0 < len(page(engine).items) == 10
+        assert len(hurried.items) < 30
