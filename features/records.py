@@ -88,10 +88,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="item"):
     """A catalog row, whole: a later one replaces it. A takedown is an item with ``listed`` false.
 
-    ``live_from_ms`` is when a video was published or a product came on sale (0: unknown); a room is alive by its
-    events alone. ``products`` are the item ids in the cart of a room or under a video. ``stock`` -1 is unlimited.
-    ``embedding`` is a given content vector. ``attributes`` hold what else is known: texts are categories, numbers
-    are columns.
+    ``live_from_ms`` is when a video was published or a product came on sale; 0 is unknown: it then counts as
+    begun at the ``ts_ms`` of its first row, and its age is no feature. A room is alive by its events alone.
+    ``products`` are the item ids in the cart of a room or under a video. ``stock`` -1 is unlimited. ``embedding`` is a
+    given content vector. ``attributes`` hold what else is known: texts are categories, numbers are columns.
     """
 
     item_id: Id

@@ -27,8 +27,9 @@ from features.state import FeatureState, Hidden
 from features.types import AnyArray
 from features.vocabulary import Vocabulary
 
-FORMAT = 2
-"""With the impressions of long sessions since 2; what is of another is passed over, as it lacks what a state knows."""
+FORMAT = 3
+"""With the impressions of long sessions since 2, and with the first moment of items that tell none since 3; what is of
+another is passed over, as it lacks what a state knows."""
 PASSED_OVER = "Nothing must be done: an older one or the log takes its place. It may be removed."
 KEPT = 2
 """How many snapshots of a layout stay: the newest, and one to fall back on."""

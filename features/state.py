@@ -199,7 +199,9 @@ class FeatureState:
         numbers[0], numbers[1], numbers[2] = record.price, record.stock, record.duration_ms
         for column, name in enumerate(self.layout.item_numbers[len(ITEM_NUMBERS) :], len(ITEM_NUMBERS)):
             numbers[column] = _number(record.attributes.get(name))
-        items.times[row, 0] = record.live_from_ms
+        # Below 0: since when an item is known that does not tell its time. A later row must not make it new again.
+        first_ms = abs(int(items.times[row, 0])) if self.payloads[row] else record.ts_ms
+        items.times[row, 0] = record.live_from_ms or -first_ms
         items.listed[row] = record.listed
         self.changed.append(row)
 

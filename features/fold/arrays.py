@@ -67,7 +67,8 @@ class Items(NamedTuple):
     """Catalog and live status by item row.
 
     categories (rows, columns) int32 vocabulary rows, in the order of ``Layout.item_categories``; numbers (rows,
-    columns) float32; times (rows, columns) int64 ms; room status from its events, ``pinned`` an item row.
+    columns) float32; times (rows, columns) int64 ms, 0 unknown, a first column below 0 the negative of when an item of
+    unknown ``live_from_ms`` was first described; room status from its events, ``pinned`` an item row.
     """
 
     categories: RowArray

@@ -173,5 +173,5 @@ def fade(stamp_ms: int, now_ms: int, half_life: float) -> float:
 
 @njit(nogil=True, cache=True)
 def seconds_since(time_ms: int, now_ms: int) -> float:
-    """Seconds from a time to now, not below 0; NaN where the time is 0, that is unknown."""
-    return np.nan if time_ms == 0 else max(0, now_ms - time_ms) / 1000.0
+    """Seconds from a time to now, not below 0; NaN where the time is 0 or below, that is unknown."""
+    return np.nan if time_ms <= 0 else max(0, now_ms - time_ms) / 1000.0

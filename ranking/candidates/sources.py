@@ -141,7 +141,7 @@ class Trending(Chart):
 
 
 class Fresh(Chart):
-    """What began within the last day, newest first: rooms by their start, others by ``live_from_ms``."""
+    """What began within the last day, newest first: rooms by their start, others by ``live_from_ms`` or first row."""
 
     name = "fresh"
 
@@ -156,7 +156,7 @@ class Fresh(Chart):
         return coming
 
     def _begun(self, rows: RowArray) -> IntArray:
-        begun: IntArray = self.state.arrays.items.times[rows, 1 if self.kind == ROOM else 0]
+        begun: IntArray = np.abs(self.state.arrays.items.times[rows, 1 if self.kind == ROOM else 0])
         return begun
 
 

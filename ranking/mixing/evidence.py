@@ -75,7 +75,7 @@ def evidence(
     for row in rows:
         of = categories[row]
         shown, done = _counts(counted.item, row, counted.now_ms, counted.half_life)
-        if shown >= new.enough or not _is_new(counted, of, times[row, 1 if of[4] == ROOM else 0], new):
+        if shown >= new.enough or not _is_new(counted, of, abs(times[row, 1 if of[4] == ROOM else 0]), new):
             continue
         rate = _parent_rate(counted, of, shown, done, overall, new.prior)
         mean = min(max(rates[of[4]] * rate / overall, LEAST_RATE), 1.0 - LEAST_RATE)

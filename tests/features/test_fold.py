@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.columns import Count, Recency, is_category
+from features.columns import Age, Count, Recency, is_category
 from features.factors import NAMED, TASTE_DIMS, Factors, Tastes
 from features.fold.arrays import PAIR_ENTRIES
 from features.fold.counters import exp2_neg
@@ -302,6 +302,14 @@ def test_a_persons_row_stays_under_two_kilobytes() -> None:
     arrays = FeatureState(STANDARD.layout).arrays
     of_users = (*arrays.tables[0], *(a for pair in arrays.pairs for a in pair), *arrays.rings, *arrays.users)
     assert sum(array[:1].nbytes for array in of_users) <= 2048
+
+
+def test_the_age_of_an_item_that_does_not_tell_its_time_is_unknown() -> None:
+    log = MemoryLog([Stored(0, START_MS, Item("v", START_MS, Kind.VIDEO))])
+    (rows,) = rows_at(log, [Moment(1, START_MS + 1000, "nobody", ["v"], Context())])
+    ages = [j for j, column in enumerate(STANDARD.columns) if column == Age("item.live_from_ms")]
+    assert len(ages) == 1
+    assert np.isnan(rows[0, ages]).all()
 
 
 def test_an_empty_log_gives_an_empty_state_and_unknown_ids_plain_rows() -> None:

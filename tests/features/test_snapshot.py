@@ -271,6 +271,6 @@ def test_a_snapshot_of_todays_format_is_read_as_it_was_written() -> None:
 def test_a_snapshot_of_the_format_before_is_passed_over_by_name(tmp_path: Path) -> None:
     path = save(folded(FeatureState(LAYOUT), [like(0)]), tmp_path)
     meta = path / "meta.json"
-    meta.write_text(meta.read_text("utf-8").replace('"format":2', '"format":1'), "utf-8")
-    with pytest.warns(SnapshotWarning, match="is of format 1, not 2"):
+    meta.write_text(meta.read_text("utf-8").replace('"format":3', '"format":2'), "utf-8")
+    with pytest.warns(SnapshotWarning, match="is of format 2, not 3"):
         assert newest(LAYOUT, tmp_path) is None

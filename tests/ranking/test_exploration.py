@@ -135,6 +135,18 @@ def test_what_is_old_or_was_shown_enough_is_no_newcomer(home: Path) -> None:
         assert "n1" not in chances(engine)
 
 
+def test_an_item_without_a_time_of_its_own_is_a_newcomer_from_its_first_row_on(home: Path) -> None:
+    with explored(home, RULE) as engine:
+        new = Item("n1", NOW - 1000, Kind.VIDEO, author_id="a1", category="c")
+        old = Item("n2", NOW - 2 * DAY_MS, Kind.VIDEO, author_id="a1", category="c")
+        again = Item("n2", NOW, Kind.VIDEO, author_id="a1", category="c", price=1)
+        engine.append([new, old, again], NOW)
+        engine.append([event for n, name in enumerate(("n1", "n2")) for event in watched(n, name, done=True)], NOW)
+        q = chances(engine)
+    assert "n1" in q
+    assert "n2" not in q
+
+
 def test_what_is_watched_to_the_end_wins_more_and_what_is_not_less(home: Path) -> None:
     with explored(home) as engine:
         before = mean_chances(engine)

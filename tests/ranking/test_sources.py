@@ -26,8 +26,8 @@ def _fold(state: FeatureState, *records: Record) -> FeatureState:
     return state
 
 
-def _video(item_id: str, live_from_ms: int = 0, listed: bool = True) -> Item:
-    return Item(item_id, NOW, Kind.VIDEO, live_from_ms=live_from_ms, listed=listed)
+def _video(item_id: str, live_from_ms: int = 0, listed: bool = True, ts_ms: int = NOW) -> Item:
+    return Item(item_id, ts_ms, Kind.VIDEO, live_from_ms=live_from_ms, listed=listed)
 
 
 def _events(item_id: str, impressions: int, likes: int = 0, ts_ms: int = NOW) -> list[Record]:
@@ -105,8 +105,24 @@ def test_charts_show_their_kind_and_what_is_listed_and_goes_on() -> None:
 
 def test_fresh_is_newest_first_within_a_day_and_never_the_future() -> None:
     begun = {"now": NOW, "hour": NOW - HOUR, "day": NOW - 24 * HOUR, "older": NOW - 24 * HOUR - 1, "soon": NOW + 1}
-    state = _fold(FeatureState(LAYOUT), *(_video(name, ms) for name, ms in begun.items()), _video("unknown"))
+    state = _fold(FeatureState(LAYOUT), *(_video(name, ms) for name, ms in begun.items()))
     assert _found(state, Fresh(VIDEO, state)) == ["now", "hour", "day"]
+
+
+def test_without_a_time_of_its_own_an_item_is_fresh_from_its_first_row_on() -> None:
+    day = 24 * HOUR
+    state = _fold(
+        FeatureState(LAYOUT),
+        *_events("new", 1),
+        _video("new", ts_ms=NOW - HOUR),
+        _video("known", ts_ms=NOW - day - 1),
+        _video("dated", NOW - day - 1, ts_ms=NOW - HOUR),
+        _video("told later", ts_ms=NOW - HOUR),
+    )
+    # Described again: what is old stays old, what is new is no newer.
+    _fold(state, _video("new"), _video("known"), _video("known"), _video("dated"), _video("told later", NOW - 2 * day))
+    assert _found(state, Fresh(VIDEO, state)) == ["new"]
+    assert _found(state, Fresh(VIDEO, state), NOW + 23 * HOUR + 1) == []
 
 
 def test_equal_scores_go_by_row() -> None:
@@ -118,7 +134,7 @@ def test_equal_scores_go_by_row() -> None:
 
 
 def test_a_small_catalog_sees_every_record_at_once() -> None:
-    others = [_video(f"other {i}") for i in range(100)]
+    others = [_video(f"other {i}", NOW - 25 * HOUR) for i in range(100)]
     state = _fold(FeatureState(LAYOUT), *others, _video("a", NOW - 1), *_events("a", 3, 1))
     fresh, trending = Fresh(VIDEO, state), Trending(VIDEO, state)
     assert _found(state, fresh) == _found(state, trending) == ["a"]
