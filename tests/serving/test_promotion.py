@@ -218,7 +218,9 @@ def test_the_pointer_is_followed_and_a_damaged_bundle_leaves_the_running_one(
         watch.start()
         try:
             turn(bundles, second)
-            wait_for(lambda: engine.status(NOW).bundle == second)
+            # It is said once it is served: until then the level stays as it is.
+            wait_for(lambda: f"Bundle {second} is served" in caplog.text)
+            assert engine.status(NOW).bundle == second
             with caplog.at_level(logging.ERROR):
                 (bundles / "current.json").write_text(f'{{"version": "{damaged}"}}')
                 (bundles / damaged / "heads.json").unlink()
