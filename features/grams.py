@@ -34,9 +34,9 @@ def hashed(text: ByteArray, ends: IntArray) -> tuple[RowArray, RowArray, FloatAr
                     at += 1
                     if at == ends[i + 1] or begins_character(text[at]):
                         characters += 1
-                        hashed = crc ^ np.uint32(0xFFFFFFFF)
-                        bucket = np.int64(hashed) % BUCKETS
-                        sums[bucket] += 1 if hashed >> np.uint32(31) else -1
+                        digest = crc ^ np.uint32(0xFFFFFFFF)
+                        bucket = np.int64(digest) % BUCKETS
+                        sums[bucket] += 1 if digest >> np.uint32(31) else -1
                         found[grams] = bucket
                         grams += 1
         buckets = np.unique(found[:grams])

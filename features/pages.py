@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from features.fold.arrays import Pages
 from features.history import History, Slates
 from features.ids import Ids
 from features.records import Context
-from features.types import BoolArray, IntArray, RowArray
+from features.types import BoolArray, RowArray
 
 
 class Moment(NamedTuple):
@@ -24,26 +25,15 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Pages in the order they are read; (m,) each but where said.
+    """Pages in the order they are read, whose people, words and items are codes into names; the first word is ""."""
 
-    ``user`` and ``words`` (m, 3), which are surface, device and city tier, are codes into ``users`` and ``names``, as
-    are the items of all pages, one after the other, ``item`` (n,), into ``items``; ``first`` (m + 1,) is where those
-    of each page begin. The first of ``names`` is "".
-    """
-
-    read_offset: IntArray
-    now_ms: IntArray
-    user: RowArray
-    words: RowArray
-    position: RowArray
-    first: IntArray
-    item: RowArray
+    pages: Pages
     users: Sequence[str]
     items: Sequence[str]
     names: Sequence[str]
 
     def __len__(self) -> int:
-        return len(self.read_offset)
+        return len(self.pages.read_offset)
 
     @classmethod
     def of_slates(cls, history: History, slates: Slates, keep: BoolArray | None = None) -> "Asked":
@@ -60,7 +50,7 @@ class Asked:
             served = history.served.get(history.requests[code])
             if served is not None:
                 words[page], position[page] = _coded(served.context, names), served.context.position
-        return cls(
+        pages = Pages(
             read_offset=slates.read_offset[heads],
             now_ms=slates.now_ms[heads],
             user=events.user[shown],
@@ -68,17 +58,15 @@ class Asked:
             position=position,
             first=np.append(starts, len(kept)),
             item=events.item[slates.event[kept]],
-            users=history.users,
-            items=history.items,
-            names=list(names),
         )
+        return cls(pages, history.users, history.items, list(names))
 
     @classmethod
     def of_moments(cls, moments: Sequence[Moment]) -> "Asked":
         """A page for each moment."""
         names = {"": 0}
         lengths = [len(moment.item_ids) for moment in moments]
-        return cls(
+        pages = Pages(
             read_offset=np.array([moment.read_offset for moment in moments], np.int64),
             now_ms=np.array([moment.now_ms for moment in moments], np.int64),
             user=np.arange(len(moments), dtype=np.int32),
@@ -86,19 +74,19 @@ class Asked:
             position=np.array([moment.context.position for moment in moments], np.int32),
             first=np.cumsum([0, *lengths]),
             item=np.arange(sum(lengths), dtype=np.int32),
-            users=[moment.user_id for moment in moments],
-            items=[name for moment in moments for name in moment.item_ids],
-            names=list(names),
         )
+        items = [name for moment in moments for name in moment.item_ids]
+        return cls(pages, [moment.user_id for moment in moments], items, list(names))
 
     def moments(self) -> Iterator[Moment]:
         """Each page by its names."""
-        columns = (self.read_offset, self.now_ms, self.user, self.words, self.position, self.first, self.first[1:])
+        pages = self.pages
+        columns = (*pages[:-1], pages.first[1:])
         for read_offset, now_ms, user, words, position, first, last in zip(
             *(column.tolist() for column in columns), strict=False
         ):
             surface, device, city_tier = (self.names[word] for word in words)
-            item_ids = [self.items[code] for code in self.item[first:last].tolist()]
+            item_ids = [self.items[code] for code in pages.item[first:last].tolist()]
             yield Moment(read_offset, now_ms, self.users[user], item_ids, Context(surface, device, city_tier, position))
 
 

@@ -88,11 +88,11 @@ def read_moments(
     course = _Course(log, readers, state)
     for done in range(0, len(moments), AT_A_TIME):
         asked = Asked.of_moments(moments[done : done + AT_A_TIME])
-        table = np.empty((len(asked.item), len(readers.readers[0].feature_set.columns)), np.float32)
+        table = np.empty((len(asked.pages.item), len(readers.readers[0].feature_set.columns)), np.float32)
         for _ in course.read(asked, table):
             """All of them are read before the first is handed out."""
         progress(done, len(moments))
-        yield from np.split(table, asked.first[1:-1])
+        yield from np.split(table, asked.pages.first[1:-1])
     progress(len(moments), len(moments))
 
 
@@ -108,23 +108,25 @@ class _Course:
 
     def read(self, asked: Asked, out: FloatArray) -> Iterator[int]:
         """Write the rows (n, d) of pages that come after those read before; how many are done, now and then."""
-        state, pages = self._state, _blank(asked)
+        state, codes = self._state, asked.pages
+        # Nobody and nothing has a row yet.
+        pages = codes._replace(user=np.zeros_like(codes.user), item=np.zeros_like(codes.item))
         users, items = Known(state.users, asked.users), Known(state.items, asked.items)
-        steps = np.diff(asked.read_offset, prepend=state.offset)
+        steps = np.diff(codes.read_offset, prepend=state.offset)
         if (steps < 0).any():
             late = int(np.argmax(steps < 0))
-            what = f"A moment at offset {asked.read_offset[late]} comes after {asked.read_offset[late] - steps[late]}."
+            what = f"A moment at offset {codes.read_offset[late]} comes after {codes.read_offset[late] - steps[late]}."
             raise FeatureError(what, "Sort them.")
         done = found = 0
         while done < len(asked):
-            self._fold_to(int(asked.read_offset[done]))
-            due, pending = asked.read_offset[done:], self._pending
+            self._fold_to(int(codes.read_offset[done]))
+            due, pending = codes.read_offset[done:], self._pending
             if done == found:
                 # Who and what is asked for has a row once the batch has that names it.
                 found += int(np.searchsorted(due, pending.end, "right"))
-                rows = slice(asked.first[done], asked.first[found])
-                pages.user[done:found] = users.find(asked.user[done:found])
-                pages.item[rows] = items.find(asked.item[rows])
+                rows = slice(codes.first[done], codes.first[found])
+                pages.user[done:found] = users.find(codes.user[done:found])
+                pages.item[rows] = items.find(codes.item[rows])
             # Up to there the kernel needs nobody: what it cannot fold, and the next reader's pages, come later.
             plain = int(np.searchsorted(due, pending.plain_end, "right"))
             upto = done + min(plain, self._readers.before(state.offset, due))
@@ -165,19 +167,6 @@ class _Course:
         state.advanced(pending, done)
 
 
-def _blank(asked: Asked) -> Pages:
-    """Pages whose people and items have no rows yet."""
-    return Pages(
-        read_offset=asked.read_offset,
-        now_ms=asked.now_ms,
-        user=np.zeros_like(asked.user),
-        words=asked.words,
-        position=asked.position,
-        first=asked.first,
-        item=np.zeros_like(asked.item),
-    )
-
-
 def moments_of(history: History, slates: Slates, keep: BoolArray | None = None) -> list[Moment]:
     """A moment for each slate; with ``keep``, only of the impressions it marks, and of slates that have one."""
     return [*Asked.of_slates(history, slates, keep).moments()]
@@ -198,7 +187,7 @@ def replay(
     is as in ``read_moments``.
     """
     asked, names = Asked.of_slates(history, slates, keep), readers.readers[0].feature_set.columns
-    table = np.empty((len(asked.item), len(names)), np.float32)
+    table = np.empty((len(asked.pages.item), len(names)), np.float32)
     reported = 0
     for done in _Course(log, readers, state).read(asked, table):
         if done >= reported:

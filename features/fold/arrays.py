@@ -116,8 +116,9 @@ class SlotArrays(NamedTuple):
 class Pages(NamedTuple):
     """Pages that are read while a log is folded, in its order; (m,) each but where said.
 
-    How many records of the log come before each and when it is; row of its person, 0 nobody; words (m, 3) of its
-    surface, device and city tier, 0 none; position; first (m + 1,) where each one's rows begin among item (n,).
+    How many records of the log come before each and when it is; its person; words (m, 3) of its surface, device and
+    city tier, 0 none; position; first (m + 1,) where each one's items begin among item (n,). People and items are rows
+    for the kernel, 0 nobody; for who asks they are codes.
     """
 
     read_offset: IntArray

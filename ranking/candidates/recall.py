@@ -97,7 +97,7 @@ class Recall:
         """What is found beyond what ``retrieve`` just did, for one to whom too little of that may be shown.
 
         Every source is asked for ``DEEPER`` times as many again and again, until none holds more, or for ``DEEPEST``;
-        at last charts that the policy does not find by stand in. Each look holds all that the one before held.
+        at last charts that the policy does not find by stand in. Each look is a whole one, and goes deeper.
         """
         depth = self._policy.candidates
         while self._is_cut and depth < DEEPEST:

@@ -226,7 +226,7 @@ class Generation:
         return self.recall.retrieve(query, charts=charts)
 
     def deeper(self, query: Query) -> Iterator[Candidates]:
-        """What sources find beyond what ``retrieve`` just did, each time all of before and more."""
+        """What sources find where they look deeper than ``retrieve`` just did, again and again."""
         return self.recall.deeper(query)
 
     def legal(self, query: Query, found: Candidates) -> tuple[Candidates, dict[str, int]]:
