@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     choices = [*NAMES, "all"]
     parser.add_argument("names", nargs="*", metavar="NAME", default=["all"], help=f"{', '.join(choices)} (default)")
-    parser.add_argument("--quick", action="store_true", help="small sizes, at most half a minute each")
+    parser.add_argument("--quick", action="store_true", help="small sizes: about half a minute each, `rules` a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write to FILE, or to NAME.json in a folder")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare ratios with those of an earlier --json")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw into FOLDER (default: where --json writes)")

@@ -98,6 +98,14 @@ def taking_up(engine: Engine, upcoming: Bundle) -> Iterator[list[bool]]:
         thread.join()
 
 
+@contextmanager
+def gated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Engine, Bundle, Gate]]:
+    """An engine, a bundle that it may take up, and the gate at which that one's lists will wait."""
+    upcoming = trained(home, other(bundle()))
+    with opened(home) as engine:
+        yield engine, upcoming, Gate(monkeypatch)
+
+
 def page(engine: Engine) -> Feed:
     return engine.feed(FeedRequest(user_id="u1", count=200), NOW, "r")
 
@@ -166,9 +174,7 @@ def changes() -> list[Record]:
 def test_what_changes_while_lists_are_trained_is_in_them_and_who_is_gone_never_appears(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upcoming = trained(home, other(bundle()))
-    with opened(home) as engine:
-        gate = Gate(monkeypatch)
+    with gated(home, monkeypatch) as (engine, upcoming, gate):
         with taking_up(engine, upcoming):
             engine.append(changes(), NOW)
             engine.take_down("p16", NOW)
@@ -206,9 +212,7 @@ def test_a_rollback_files_vectors_in_the_lists_that_were_kept(home: Path, monkey
 def test_a_policy_that_comes_while_a_bundle_is_made_ready_is_in_force_at_once_and_after(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upcoming = trained(home, other(bundle()))
-    with opened(home) as engine:
-        gate = Gate(monkeypatch)
+    with gated(home, monkeypatch) as (engine, upcoming, gate):
         with taking_up(engine, upcoming):
             (home / "policy.toml").write_text("page_most = 7\n")
             policy = load_policy(home / "policy.toml")
