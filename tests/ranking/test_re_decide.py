@@ -85,6 +85,18 @@ def test_a_sampled_page_comes_out_as_it_was_answered_whatever_came_after(
             assert_equal(re_decide(home, one.request_id), one)
 
 
+def test_a_page_for_which_sources_looked_deeper_comes_out_as_it_was_answered(home: Path) -> None:
+    (home / "policy.toml").write_text("candidates = 1\n", "utf-8")
+    with Engine.open(home, decisions=EVERY) as engine:
+        engine.append(acts(), NOW)
+        answered = page(engine, "deep", count=20)
+        engine.append([Event(f"after{n}", NOW, f"i{n}", Action.LIKE, "u1") for n in range(20)], NOW)
+        engine.flush()
+        # One of each source and kind would not have filled it.
+        assert len(answered.items) == 20
+        assert_equal(re_decide(home, "deep"), answered)
+
+
 def test_an_account_says_on_which_rung_a_page_was_made_and_why(home: Path) -> None:
     with Engine.open(home, decisions=EVERY) as engine:
         page(engine, "whole")
