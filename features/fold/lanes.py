@@ -51,6 +51,13 @@ _variable = cast("Callable[[ir.IRBuilder, ir.Value], ir.Value]", cgutils.alloca_
 _function = cast("Callable[[ir.Module, ir.FunctionType, str], ir.Function]", cgutils.get_or_insert_function)
 
 
+def _alike(build: ir.IRBuilder, number: ir.Value) -> ir.Value:
+    """A number in all lanes."""
+    none = ir.Constant(_FLOATS, ir.Undefined)
+    every = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+    return build.shuffle_vector(build.insert_element(none, number, _I32(0)), none, every)
+
+
 def _summed(
     context: _Context,
     build: ir.IRBuilder,
@@ -142,13 +149,24 @@ def _across(
 
 
 @intrinsic
-def _pair_sums(typing: object, codes: types.Type, at: types.Type, query: types.Type, out: types.Type) -> _Typed:
-    """The products of ``LANES`` slots of bytes with numbers of two bytes."""
+def _bounds(
+    typing: object,
+    codes: types.Type,
+    at: types.Type,
+    query: types.Type,
+    of_off: types.Type,
+    slack: types.Type,
+    least: types.Type,
+    lower: types.Type,
+    upper: types.Type,
+    to: types.Type,
+) -> _Typed:
+    """Bounds of the products of ``LANES`` slots of bytes with numbers of two bytes; which may reach a number."""
     sums, both = ir.VectorType(_I32, LANES), 2 * LANES
     narrow, middle, wide = (ir.VectorType(kind, both) for kind in (_I8, _I16, _I32))
 
     def write(context: _Context, build: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]) -> ir.Value:
-        codes, at, query, out = arguments
+        codes, at, query, of_off, slack, least, lower, upper, to = arguments
         count = context.make_array(signature.args[2])(context, build, query).nitems
         total, none = _variable(build, ir.Constant(sums, [0] * LANES)), ir.Constant(sums, ir.Undefined)
         with cgutils.for_range(build, count) as loop:
@@ -164,10 +182,25 @@ def _pair_sums(typing: object, codes: types.Type, at: types.Type, query: types.T
             halves = (ir.Constant(sums, list(range(first, both, 2))) for first in (0, 1))
             even, odd = (build.shuffle_vector(product, product, half) for half in halves)
             build.store(build.add(build.load(total), build.add(even, odd)), total)
-        build.store(build.load(total), _address(context, build, signature.args[3], out, _I64(0), sums), align=4)
-        return context.get_dummy_value()
+        behind = build.add(at, build.mul(count, _I64(both)))
+        scales, offs = (
+            build.load(
+                _address(context, build, signature.args[0], codes, build.add(behind, _I64(far)), _FLOATS), align=4
+            )
+            for far in (0, 4 * LANES)
+        )
+        floor, each, number = (_alike(build, one) for one in (slack, of_off, least))
+        near = build.fmul(build.sitofp(build.load(total), _FLOATS), scales)
+        apart = build.fadd(build.fmul(offs, each), floor)
+        high = build.fadd(near, apart)
+        build.store(build.fsub(near, apart), _address(context, build, signature.args[6], lower, to, _FLOATS), 4)
+        build.store(high, _address(context, build, signature.args[7], upper, to, _FLOATS), 4)
+        # What is no number may reach any.
+        word = build.bitcast(build.fcmp_unordered(">=", high, number), ir.IntType(LANES))
+        return build.zext(word, _I64)
 
-    return types.void(codes, types.intp, query, out), write
+    numbers = types.float32, types.float32, types.float32
+    return types.uint64(codes, types.intp, query, *numbers, lower, upper, types.intp), write
 
 
 @intrinsic
@@ -182,7 +215,7 @@ def _byte_sum(typing: object, codes: types.Type, at: types.Type, weights: types.
         with cgutils.for_range_slice(build, _I64(0), count, _I64(WIDE)) as (k, _):
             code = build.load(_address(context, build, signature.args[0], codes, build.add(at, k), narrow), align=1)
             weight = build.load(_address(context, build, signature.args[2], weights, k, middle), align=2)
-            # As in ``_pair_sums``: one multiply-add of processors.
+            # As in ``_bounds``: one multiply-add of processors.
             product = build.mul(build.zext(code, wide), build.sext(weight, wide))
             halves = (ir.Constant(sums, list(range(first, WIDE, 2))) for first in (0, 1))
             even, odd = (build.shuffle_vector(product, product, half) for half in halves)
@@ -260,11 +293,16 @@ across = cast("Callable[[FloatArray, int, FloatArray, int, int, FloatArray, int]
 All arrays are flat.
 """
 
-pair_sums = cast("Callable[[CodeArray, int, RowArray, RowArray], None]", _pair_sums)
-"""``(codes, at, query, out)``: write the products (``LANES``,) of as many slots of bytes and of a query.
+bounds = cast(
+    "Callable[[CodeArray, int, RowArray, np.float32, np.float32, np.float32, FloatArray, FloatArray, int], np.uint64]",
+    _bounds,
+)
+"""``(codes, at, query, of_off, slack, least, lower, upper, to)``: write from ``to`` on bounds (``LANES``,) of slots.
 
 ``query`` holds two numbers of two bytes in each of four; ``codes`` from ``at`` two dimensions after two, both numbers
-of one slot after those of the last. No sum may pass 31 bits.
+of one slot after those of the last, then four bytes each of every slot's ``scale`` and of its ``off``. A slot's sum of
+products, which may not pass 31 bits, times its scale is at most ``off · of_off + slack`` away from what is bounded.
+Which upper bounds are not below ``least`` is a word, the first slot in the lowest bit.
 """
 
 byte_sum = cast("Callable[[ByteArray, int, ShortArray], np.int32]", _byte_sum)

@@ -193,10 +193,10 @@ def found_in(pool: Pool, lists: IntArray, allowed: BoolArray, filtered: bool) ->
     for i in range(lists.shape[0]):
         chunk, left = pool.last[lists[i]], pool.sizes[lists[i]]
         if i + SOON < lists.shape[0]:
-            _fetch(pool, pool.last[lists[i + SOON]])
+            fetch(pool, pool.last[lists[i + SOON]])
         while left > 0:
             size, first, before = (left - 1) % CHUNK + 1, chunk * CHUNK, pool.before[chunk]
-            _fetch(pool, before)
+            fetch(pool, before)
             for slot in range(first, first + size):
                 # Written first and counted or not, since a branch could not be foreseen.
                 row = pool.rows[slot]
@@ -207,7 +207,7 @@ def found_in(pool: Pool, lists: IntArray, allowed: BoolArray, filtered: bool) ->
 
 
 @njit(nogil=True, cache=True)
-def _fetch(pool: Pool, chunk: int) -> None:
+def fetch(pool: Pool, chunk: int) -> None:
     """Have a chunk's rows, and which chunk was filled before it, come from memory; of no chunk nothing."""
     if chunk != NONE:
         prefetch(pool.before, int(chunk))

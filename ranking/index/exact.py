@@ -19,8 +19,6 @@ from ranking.index.coarse import Coarse
 from ranking.index.scan import count_both, few_of_both, guess_of_both, nearest, rows_of_both
 
 BLOCK = 1024
-PICKY, SPARSE = 4, 8
-"""Bytes are read when one row in so many is wanted at most, and one in so many may be given at least."""
 Scores = TypeVar("Scores", FloatArray, DoubleArray)
 Answer = tuple[RowArray, FloatArray]
 T = TypeVar("T")
@@ -100,8 +98,12 @@ class ExactIndex:
         allowed : array, optional
             The rows to search among: a mask by row, or the rows themselves, int32, ascending, each once.
         """
-        rows = self._promising(vector, k, allowed) if self._coarse else None
-        return self.best(vector, k, self.among(allowed) if rows is None else rows)
+        if self._coarse and k > 0 and (allowed is None or allowed.dtype == np.bool_):
+            mask = self._held if allowed is None else np.ascontiguousarray(allowed, np.bool_)
+            found = self._coarse.best(self.matrix, np.ascontiguousarray(vector, np.float32), k, mask)
+            if found is not None:
+                return found
+        return self.best(vector, k, self.among(allowed))
 
     def search_many(
         self, vectors: FloatArray, k: int, allowed: BoolArray | RowArray | None = None, threads: int = 1
@@ -151,16 +153,6 @@ class ExactIndex:
     def _follow(self, rows: RowArray) -> None:
         if self._coarse:
             self._coarse.follow(self.matrix, self._held, rows)
-
-    def _promising(self, vector: FloatArray, k: int, allowed: BoolArray | RowArray | None) -> RowArray | None:
-        """The rows that may be among the best; None where they are found as fast by their floats."""
-        if self._coarse is None or (allowed is not None and allowed.dtype != np.bool_):
-            return None
-        mask = self._held if allowed is None else np.ascontiguousarray(allowed, np.bool_)
-        there = self._coarse.about(mask)
-        if not 0 < PICKY * k <= there or there * SPARSE < self._size:
-            return None
-        return self._coarse.promising(np.ascontiguousarray(vector, np.float32), k, mask)
 
     def _reserve(self, rows: int) -> None:
         if self._shared is not None and rows > len(self._shared()):

@@ -241,9 +241,9 @@ class ListedIndex:
         if plan.rows is not None:
             return self._best(vector, k, plan.rows)
         if self._lists is not None:
-            found = self._lists.probe(vector, k, plan.mask, plan.visits)
-            if len(found) >= min(k, plan.there):
-                return self._exact.best(vector, k, found)
+            found = self._lists.nearest(self._exact.matrix, vector, k, plan.mask, plan.visits)
+            if len(found[0]) >= min(k, plan.there):
+                return found
         return self._exact.search(vector, k, plan.mask)
 
     def _best(self, vector: FloatArray, k: int, rows: RowArray) -> Answer:

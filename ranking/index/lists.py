@@ -13,12 +13,12 @@ import numpy as np
 from numba import njit
 
 from features.fold.stretch import Stretch
-from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray, ShortArray
-from ranking.index.centroids import CHUNK, Nearest, Pause, Tiles, k_means, products_of
-from ranking.index.chains import Chains, Pool, found_in
+from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray, RowArray
+from ranking.index.centroids import CHUNK, Nearest, Pause, k_means
+from ranking.index.chains import Chains
 from ranking.index.exact import ExactIndex
+from ranking.index.probe import nearest_of, probe, wider
 from ranking.index.rough import Rough, rough_scores
-from ranking.index.scan import highest
 
 SAMPLE, ROUNDS = 64, 10
 """Vectors a list that centroids are fitted to, and how often."""
@@ -111,17 +111,37 @@ class Lists:
 
         ``allowed`` is a mask by row.
         """
-        weights, mask = self._rough.weights(vector), np.zeros(0, np.bool_) if allowed is None else allowed
-        return _probe(
+        mask = np.zeros(0, np.bool_) if allowed is None else allowed
+        return probe(
             np.ascontiguousarray(vector, np.float32),
             self._placed,
             self._chains.pool,
-            max(1, min(len(self), visits)),
+            self._rough.reach,
+            self._visits(visits),
             mask,
             allowed is not None,
-            weights,
             wider(k),
         )
+
+    def nearest(
+        self, matrix: FloatArray, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int
+    ) -> tuple[RowArray, FloatArray]:
+        """The best k of ``probe`` by their floats in a matrix by row: rows and products, highest first, ties by row."""
+        mask = np.zeros(0, np.bool_) if allowed is None else allowed
+        return nearest_of(
+            np.ascontiguousarray(vector, np.float32),
+            self._placed,
+            self._chains.pool,
+            self._rough.reach,
+            self._visits(visits),
+            mask,
+            allowed is not None,
+            k,
+            matrix,
+        )
+
+    def _visits(self, visits: int) -> int:
+        return max(1, min(len(self), visits))
 
     def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
         """Of many rows those of highest rough score, half as many again as ``k``; their equals; who has no bytes."""
@@ -142,11 +162,6 @@ class Lists:
         """Bytes by part; of bytes by row as far as they are used."""
         chains, by_row = self._chains, self._rough.width * int(self._chains.sizes.sum())
         return {"rough": by_row + chains.bytes_of_rows, "lists": chains.nbytes, "centroids": 2 * self.centroids.nbytes}
-
-
-def wider(k: int) -> int:
-    """How many to look for by bytes, which order them roughly, for k that are scored exactly."""
-    return k + k // 2 + 16
 
 
 def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
@@ -232,37 +247,6 @@ def marks_of(matrix: FloatArray, rows: RowArray, pause: Pause = lambda: None) ->
 def _weights(dims: int) -> HashArray:
     weights: HashArray = np.random.default_rng(0).integers(0, 1 << 63, dims, np.uint64) * 2 + 1
     return weights
-
-
-@njit(nogil=True, cache=True)
-def _probe(
-    vector: FloatArray,
-    placed: Tiles,
-    pool: Pool,
-    visits: int,
-    mask: BoolArray,
-    filtered: bool,
-    weights: ShortArray,
-    count: int,
-) -> RowArray:
-    """See ``Lists.probe``: all in one go, so that a training that holds the interpreter is waited for once."""
-    lists = pool.sizes.shape[0]
-    products, near = np.empty(lists, np.float32), np.empty(visits, np.int32)
-    products_of(vector, placed, products)
-    highest(products, np.arange(lists).astype(np.int32), near)
-    slots, rows = found_in(pool, near.astype(np.int64), mask, filtered)
-    return _best(pool.codes, slots, rows, weights, count)
-
-
-@njit(nogil=True, cache=True)
-def _best(codes: ByteArray, slots: RowArray, rows: RowArray, weights: ShortArray, count: int) -> RowArray:
-    """The rows whose slots score highest, ties by row."""
-    if len(rows) <= count:
-        return rows
-    scores, best = np.empty(len(rows), np.float32), np.empty(count, np.int32)
-    rough_scores(codes, slots, weights, scores)
-    highest(scores, rows, best)
-    return best
 
 
 @njit(nogil=True, cache=True)

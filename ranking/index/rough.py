@@ -24,27 +24,37 @@ class Rough:
 
     Attributes
     ----------
+    reach : array (dims,) float32
+        How far each number reaches.
     width : int
         Bytes of a vector: filled up with zeros, so that none ends within what is added in one go.
     """
 
     def __init__(self, ranges: FloatArray) -> None:
-        self._least, self._reach = ranges
+        self._least, self.reach = ranges
         self.width = -(-ranges.shape[1] // WIDE) * WIDE
 
     def put(self, codes: ByteArray, slots: RowArray, vectors: FloatArray) -> None:
         """Write vectors (n, dims) to slots (n,) of codes (slots, width)."""
-        _encode(codes, slots, vectors, self._least, self._reach)
+        _encode(codes, slots, vectors, self._least, self.reach)
 
     def weights(self, vector: FloatArray) -> ShortArray:
-        """What each byte of a row counts in a product with a vector: the largest whole numbers that overflow no sum."""
-        weights = np.zeros(self.width, np.int16)
-        parts = vector.astype(np.float64) * self._reach
-        largest = float(np.abs(parts).max(initial=0.0))
-        if 0 < largest < np.inf:
-            most = min(2**15 - 1, (2**31 - 1) // (255 * len(weights)))
-            weights[: len(parts)] = np.rint(parts * (most / largest))
-        return weights
+        """What each byte of a row counts in a product with a vector; see ``weights_of``."""
+        return weights_of(vector, self.reach, self.width)
+
+
+@njit(nogil=True, cache=True)
+def weights_of(vector: FloatArray, reach: FloatArray, width: int) -> ShortArray:
+    """What each of ``width`` bytes of a row counts in a product: the largest whole numbers that overflow no sum."""
+    weights, parts = np.zeros(width, np.int16), vector.astype(np.float64) * reach
+    largest = 0.0
+    for part in parts:
+        largest = max(largest, abs(part))
+    if 0 < largest < np.inf:
+        most = min(2**15 - 1, (2**31 - 1) // (255 * width))
+        for k in range(parts.shape[0]):
+            weights[k] = np.int16(np.rint(parts[k] * (most / largest)))
+    return weights
 
 
 @njit(nogil=True, cache=True)

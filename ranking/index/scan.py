@@ -135,6 +135,15 @@ def nearest(matrix: FloatArray, rows: RowArray, vector: FloatArray, best: RowArr
 
 
 @njit(nogil=True, cache=True)
+def in_order(best: RowArray, scores: FloatArray) -> None:
+    """Sort what ``nearest`` has filled, highest first, ties by row."""
+    for last in range(best.shape[0] - 1, 0, -1):
+        row, score = best[last], scores[last]
+        best[last], scores[last] = best[0], scores[0]
+        _sink(best[:last], scores[:last], row, score)
+
+
+@njit(nogil=True, cache=True)
 def highest(scores: FloatArray, rows: RowArray, best: RowArray) -> None:
     """Fill ``best`` (k,), k at most n, with the rows (n,) of highest score, in no order; of equals with the lower.
 
