@@ -181,7 +181,7 @@ def quality(generation: Generation, people: Sequence[int]) -> Row:
     queries = [generation.query("scale", name, PAGE, Context("feed"), NOW_MS) for name in names]
     asked, vectors = np.column_stack([query.vector for query in queries]), generation.reader.vectors.item
     near = vectors[: len(state.items)] @ asked
-    near[generation.kinds(np.arange(len(state.items), dtype=np.int32)) != PRODUCT] = -np.inf
+    near[state.arrays.items.categories[: len(state.items), 4] != PRODUCT] = -np.inf
     recalls, losses = list[float](), list[float]()
     for query, scores in zip(queries, near.T, strict=True):
         found, _ = products.search(query.vector, k)

@@ -57,12 +57,13 @@ class Ids:
 
     def find(self, name: str) -> int:
         """The row of an id, 0 where it has none."""
-        return int(self.find_all([name])[0])
+        text = np.frombuffer(_encoded(name), np.uint8)
+        row: int = _find_one(self._offsets, self._text, self._hashes, self._table, text, SEED)
+        return row
 
     def find_all(self, names: Sequence[str]) -> RowArray:
         """The rows of ids (n,) int32, 0 where one has none."""
-        # Text that is no Unicode is nobody's id, and no error.
-        texts = [name.encode("utf-8", "surrogatepass") for name in names]
+        texts = [_encoded(name) for name in names]
         ends = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
         text, out = np.frombuffer(b"".join(texts), np.uint8), np.empty(len(texts), np.int32)
         _find(self._offsets, self._text, self._hashes, self._table, text, ends, SEED, out)
@@ -96,6 +97,11 @@ class Ids:
         if 4 * rows > 3 * len(self._table):
             self._table = np.zeros(1 << (4 * rows // 3).bit_length(), np.int32)
             _fill(self._hashes, self._table, self._size)
+
+
+def _encoded(name: str) -> bytes:
+    # Text that is no Unicode is nobody's id, and no error.
+    return name.encode("utf-8", "surrogatepass")
 
 
 def _longer(array: Array, length: int) -> Array:
@@ -164,6 +170,14 @@ def _find(
         start, stop = ends[i], ends[i + 1]
         hashed = _hash(text, start, stop, seed)
         out[i] = table[_slot(offsets, texts, hashes, table, text, start, stop, hashed)]
+
+
+@njit(nogil=True, cache=True)
+def _find_one(
+    offsets: IntArray, texts: ByteArray, hashes: HashArray, table: RowArray, text: ByteArray, seed: np.uint64
+) -> int:
+    hashed = _hash(text, 0, text.shape[0], seed)
+    return int(table[_slot(offsets, texts, hashes, table, text, 0, text.shape[0], hashed)])
 
 
 @njit(nogil=True, cache=True)

@@ -142,7 +142,7 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     target: OptionalId = ""
 
 
-class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One item of a served page; ``propensity`` is 1 where nothing was drawn by lot.
 
     ``boost_spent`` are impressions of a boost's budget; ``sells`` says whether it was commerce when it was served.

@@ -67,7 +67,7 @@ class Alive(msgspec.Struct, frozen=True):
     gone: dict[str, str]
 
 
-class FeedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FeedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One item of a page: why it is there, and what its value is the sum of."""
 
     item_id: Id

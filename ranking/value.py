@@ -112,9 +112,13 @@ def value_terms(
     DoubleArray
         (n, H); 0 where a kind does not have the head, whatever its probability says.
     """
-    out = np.empty(probabilities.shape, np.float64)
-    _weigh(np.asarray(probabilities, np.float64), kinds, scale * weights.signed(heads)[:, None], out)
-    return out
+    probabilities = np.asarray(probabilities, np.float64)
+    return worth(probabilities, kinds, weights_by_kind(heads, scale, weights), probabilities[:, :0])[0]
+
+
+def weights_by_kind(heads: Sequence[str], scale: DoubleArray, weights: Weights) -> DoubleArray:
+    """``±w_t · s_t`` (H, 4) by head and code of kind, of scales (H, 4)."""
+    return scale * weights.signed(heads)[:, None]
 
 
 def value_of(terms: DoubleArray) -> DoubleArray:
@@ -135,12 +139,39 @@ def plain_gain(outcomes: DoubleArray, heads: Sequence[str], weights: Weights) ->
 
 
 @njit(nogil=True, cache=True)
-def _weigh(probabilities: DoubleArray, kinds: ByteArray, factors: DoubleArray, out: DoubleArray) -> None:
-    for i in range(out.shape[0]):
-        for head in range(out.shape[1]):
+def worth(
+    probabilities: DoubleArray, kinds: ByteArray, factors: DoubleArray, more: DoubleArray
+) -> tuple[DoubleArray, DoubleArray]:
+    """The terms (n, H + T) of items, those of heads as ``value_terms`` has them before ``more`` (n, T); and their sum.
+
+    Parameters
+    ----------
+    probabilities : DoubleArray
+        Calibrated p (n, H).
+    kinds : ByteArray
+        Code of each item's kind (n,).
+    factors : DoubleArray
+        (H, 4), see ``weights_by_kind``.
+    more : DoubleArray
+        What is added beside heads (n, T).
+
+    Returns
+    -------
+    terms : DoubleArray
+        (n, H + T).
+    value : DoubleArray
+        (n,), as ``value_of`` has it.
+    """
+    n, heads = probabilities.shape
+    terms = np.empty((n, heads + more.shape[1]), np.float64)
+    for i in range(n):
+        for head in range(heads):
             factor = factors[head, kinds[i]]
             # Not a plain product: a head that a kind does not have may be NaN there, and -0.0 is odd to report.
-            out[i, head] = 0.0 if factor == 0 else factor * probabilities[i, head] + 0.0
+            terms[i, head] = 0.0 if factor == 0 else factor * probabilities[i, head] + 0.0
+        for j in range(more.shape[1]):
+            terms[i, heads + j] = more[i, j]
+    return terms, _sum_rows(terms)
 
 
 @njit(nogil=True, cache=True)

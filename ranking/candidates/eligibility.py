@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
+from features.fold.arrays import Arrays
 from features.fold.lanes import prefetch
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
 from features.records import FUTURE_MS, Kind
 from features.state import FeatureState, Hidden
-from features.types import BoolArray, ByteArray, FloatArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, FloatArray, RowArray
 from ranking.policy import Policy
 from ranking.types import Query
 
@@ -18,6 +19,14 @@ REASONS = ("", "unlisted", "kind", "dead_room", "no_stock", "hidden", "quality")
 AHEAD = 32
 """Items that are fetched from memory at a time: their lines come side by side, not one after the other."""
 UNLISTED, WRONG_KIND, DEAD_ROOM, NO_STOCK, HIDDEN, QUALITY = range(1, len(REASONS))
+
+
+def _mask_of(kinds: Iterable[Kind]) -> int:
+    """A bit for the code of each kind."""
+    return sum(1 << KIND_CODES[kind] for kind in kinds)
+
+
+_EVERY_KIND = _mask_of(Kind)
 
 
 def keep(state: FeatureState, policy: Policy, query: Query, rows: RowArray) -> tuple[BoolArray, ByteArray]:
@@ -34,7 +43,8 @@ def keep(state: FeatureState, policy: Policy, query: Query, rows: RowArray) -> t
     reasons : ByteArray
         Code (n,) of the reason that dropped each, into ``REASONS``.
     """
-    reasons = _legal(state, rows, policy.surface(query.context.surface).kinds, policy.room_ttl_ms, query.now_ms)
+    kinds = policy.surface(query.context.surface).kinds
+    reasons = _judge(state.native, _mask_of(kinds), policy.room_ttl_ms, query.now_ms, rows)
     hidden = state.hidden.get(query.user)
     if hidden is not None:
         reasons[(reasons == 0) & _hidden_by(state, hidden, rows)] = HIDDEN
@@ -43,7 +53,7 @@ def keep(state: FeatureState, policy: Policy, query: Query, rows: RowArray) -> t
 
 def fit_to_show(state: FeatureState, policy: Policy, rows: RowArray, now_ms: int, user: int = 0) -> BoolArray:
     """The last check before a page goes out: which items (n,) are still listed, alive, in stock and not hidden."""
-    fit = np.equal(_legal(state, rows, tuple(Kind), policy.room_ttl_ms, now_ms), 0)
+    fit: BoolArray = _judge(state.native, _EVERY_KIND, policy.room_ttl_ms, now_ms, rows) == 0
     hidden = state.hidden.get(user)
     return fit if hidden is None else fit & ~_hidden_by(state, hidden, rows)
 
@@ -61,6 +71,8 @@ def named(rules: tuple[str, ...]) -> tuple[str, ...]:
 
 def counts(reasons: ByteArray, rules: tuple[str, ...] = ()) -> dict[str, int]:
     """How many items each reason dropped, the policy's rules as ``rule NAME``; those that dropped none are left out."""
+    if not reasons.any():
+        return {}
     names = named(rules)
     numbers = np.bincount(reasons, minlength=len(names))
     return {names[code]: int(numbers[code]) for code in range(1, len(names)) if numbers[code]}
@@ -75,18 +87,6 @@ def alive(started_ms: int, ended: bool, pulse_ms: int, now_ms: int, ttl_ms: int)
     return started_ms != 0 and not ended and -FUTURE_MS <= now_ms - pulse_ms <= ttl_ms
 
 
-def _legal(state: FeatureState, rows: RowArray, kinds: Iterable[Kind], ttl_ms: int, now_ms: int) -> ByteArray:
-    shown = np.zeros(len(KIND_CODES), np.bool_)
-    shown[[KIND_CODES[kind] for kind in kinds]] = True
-    items = state.arrays.items
-    out = np.zeros(len(rows), np.uint8)
-    _judge(
-        items.categories, items.numbers, items.times, items.listed, items.ended, items.pulse_ms,
-        shown, ttl_ms, now_ms, rows, out,
-    )  # fmt: skip
-    return out
-
-
 def _hidden_by(state: FeatureState, hidden: Hidden, rows: RowArray) -> BoolArray:
     columns = (rows, state.arrays.items.categories[rows, 0], state.arrays.items.categories[rows, 3])
     names = (hidden.items, hidden.authors, hidden.categories)
@@ -97,20 +97,17 @@ def _hidden_by(state: FeatureState, hidden: Hidden, rows: RowArray) -> BoolArray
 
 
 @njit(nogil=True, cache=True)
-def _judge(
-    categories: RowArray,
-    numbers: FloatArray,
-    times: IntArray,
-    listed: BoolArray,
-    ended: BoolArray,
-    pulse_ms: IntArray,
-    shown: BoolArray,
-    ttl_ms: int,
-    now_ms: int,
-    rows: RowArray,
-    out: ByteArray,
-) -> None:
-    """Write the reasons."""
+def _judge(arrays: Arrays, shown: int, ttl_ms: int, now_ms: int, rows: RowArray) -> ByteArray:
+    """The reason (n,) that drops each item, 0 none; ``shown`` is as ``_mask_of`` gives it."""
+    out, items = np.zeros(rows.shape[0], np.uint8), arrays.items
+    categories, numbers, times, listed, ended, pulse_ms = (
+        items.categories,
+        items.numbers,
+        items.times,
+        items.listed,
+        items.ended,
+        items.pulse_ms,
+    )
     kinds, stocks, starts = categories.reshape(-1), numbers.reshape(-1), times.reshape(-1)
     for start in range(0, rows.shape[0], AHEAD):
         stop = min(start + AHEAD, rows.shape[0])
@@ -129,12 +126,13 @@ def _judge(
             kind = categories[row, 4]
             if kind == 0 or not listed[row]:
                 out[i] = UNLISTED
-            elif not shown[kind]:
+            elif not shown >> kind & 1:
                 out[i] = WRONG_KIND
             elif kind == ROOM and not alive(times[row, 1], ended[row], pulse_ms[row], now_ms, ttl_ms):
                 out[i] = DEAD_ROOM
             elif kind == PRODUCT and numbers[row, 1] == 0:
                 out[i] = NO_STOCK
+    return out
 
 
 @njit(nogil=True, cache=True)

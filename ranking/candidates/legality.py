@@ -33,6 +33,8 @@ class Legality:
     def keep(self, query: Query, found: Candidates) -> tuple[Candidates, dict[str, int]]:
         """Candidates that may be shown; and how many were dropped, by reason."""
         reasons = self._reasons(query, found.rows)
+        if not reasons.any():
+            return found, {}
         mask = reasons == 0
         return Candidates(found.rows[mask], found.source[mask]), eligibility.counts(reasons, self._rules.names)
 
@@ -43,9 +45,10 @@ class Legality:
 
     def showable(self, rows: RowArray, now_ms: int, surface: str = "", user: int = 0) -> BoolArray:
         """The last check: which items (n,) are still listed, alive, in stock, not hidden, and not barred."""
+        fit = eligibility.fit_to_show(self._state, self._policy, rows, now_ms, user)
         reasons = np.zeros(len(rows), np.uint8)
         self._judge(reasons, rows, surface, now_ms)
-        fit: BoolArray = eligibility.fit_to_show(self._state, self._policy, rows, now_ms, user) & (reasons == 0)
+        fit &= reasons == 0
         return fit
 
     def _reasons(self, query: Query, rows: RowArray) -> ByteArray:

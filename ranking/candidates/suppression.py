@@ -14,7 +14,7 @@ reported as an impression yet was not shown, unless the request says that it is 
 import numpy as np
 from numba import njit
 
-from features.fold.arrays import Rings, Sessions
+from features.fold.arrays import Arrays
 from features.fold.rings import TICK_BITS, recalled
 from features.state import FeatureState
 from features.types import ByteArray, IntArray, RowArray
@@ -53,39 +53,41 @@ def unseen(
 
 def suppressed(state: FeatureState, rule: Suppress, query: Query, rows: RowArray) -> tuple[ByteArray, IntArray]:
     """The code (n,) of why each item is left out, into ``NAMES``, and the tick (n,) of when it was last shown."""
-    windows = np.array(rule.windows_ms) >> TICK_BITS
-    now, arrays, personalised = query.now_ms >> TICK_BITS, state.arrays, query.personalised_user != 0
+    pause, seen, bought = rule.windows_ms
+    personalised = query.personalised_user != 0
     return _suppressed(
-        arrays.rings, arrays.sessions, state.spilt, query.user, personalised, query.shown, rows, now, windows
+        state.native, state.spilt, query.user, personalised, query.shown, rows, query.now_ms, pause, seen, bought
     )
 
 
 @njit(nogil=True, cache=True)
 def _suppressed(
-    rings: Rings,
-    sessions: Sessions,
+    arrays: Arrays,
     spilt: IntArray,
     user: int,
     personalised: bool,
     shown: RowArray,
     rows: RowArray,
-    now: int,
-    windows: IntArray,
+    now_ms: int,
+    pause_ms: int,
+    seen_ms: int,
+    bought_ms: int,
 ) -> tuple[ByteArray, IntArray]:
+    rings, sessions, now = arrays.rings, arrays.sessions, now_ms >> TICK_BITS
     seen, seen_at = recalled(rings, sessions, spilt, user) if user != 0 else (shown[:0].copy(), np.zeros(0, np.int64))
-    begun = _session_start(seen_at, now, windows[0])
+    begun = _session_start(seen_at, now, pause_ms >> TICK_BITS)
     keys, why, when = _table(shown.shape[0] + seen.shape[0] + rings.bought.shape[1])
     for row in shown:
         _put(keys, why, when, row, _SESSION, now)
     for j in range(seen.shape[0]):
         if seen_at[j] >= begun:
             _put(keys, why, when, seen[j], _SESSION, int(seen_at[j]))
-        elif personalised and now - seen_at[j] <= windows[1]:
+        elif personalised and now - seen_at[j] <= seen_ms >> TICK_BITS:
             _put(keys, why, when, seen[j], _SEEN, int(seen_at[j]))
     if personalised:
         for j in range(rings.bought.shape[1]):
             at = int(rings.bought_at[user, j])
-            if rings.bought[user, j] != 0 and now - at <= windows[2]:
+            if rings.bought[user, j] != 0 and now - at <= bought_ms >> TICK_BITS:
                 _put(keys, why, when, rings.bought[user, j], _BOUGHT, at)
     codes, ticks = np.zeros(rows.shape[0], np.uint8), np.zeros(rows.shape[0], np.int64)
     for i in range(rows.shape[0]):

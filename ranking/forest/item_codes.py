@@ -54,8 +54,5 @@ class ItemCodes:
 
     def coded(self, state: FeatureState, user: int, rows: RowArray, now_ms: int, context: Context) -> Coded:
         """Codes of items (n,) for one person, as of the state's offset and a time: what is kept, and what moves."""
-        coded, asked = self._forest.blank(len(rows)), self._reader.asked(state, user, now_ms, context)
-        if len(rows):
-            still = Still(self._table, self._columns)
-            code_live(self._forest.native, *asked, rows, self._moving, still, coded.table.reshape(-1))
-        return coded
+        asked, still = self._reader.asked(state, user, now_ms, context), Still(self._table, self._columns)
+        return Coded(code_live(self._forest.native, *asked, rows, self._moving, still), len(rows))

@@ -17,7 +17,7 @@ from features.fold.faded import TILE
 from features.fold.lanes import LANES, prefetch
 from features.types import ByteArray, DoubleArray, IntArray, RowArray, TickArray
 from ranking.forest.codes import code_feature, columns_of
-from ranking.forest.model import Model, stride_of
+from ranking.forest.model import Model, aligned, stride_of
 
 FEW = 8
 """Of so few rows it is looked whether all have one code."""
@@ -49,14 +49,17 @@ def code_live(
     items: RowArray,
     moving: Moving,
     still: Still,
-    codes: ByteArray,
-) -> None:
-    """Write the codes of items (n,), column after column, each ``stride_of(n)`` bytes wide.
+) -> ByteArray:
+    """The codes (columns, ``stride_of(n)``) of items (n,), as ``Coded.table`` has them.
 
-    What comes after ``model`` is as in ``features.fold.assemble.Asked``; ``codes`` is flat.
+    What comes after ``model`` is as in ``features.fold.assemble.Asked``.
     """
     asked = Asked(arrays, slots, learned, context, user, now_ms)
-    n, stride, asker = len(items), stride_of(len(items)), new_asker(asked)
+    n, stride, columns = len(items), stride_of(len(items)), model.members.place[-1]
+    codes = aligned(columns * stride)
+    if n == 0:
+        return codes.reshape(columns, stride)
+    asker = new_asker(asked)
     copy_still(still, items, codes, stride)
     keys = keys_of(asked, items)
     kinds = keys[KIND].astype(np.uint32)
@@ -75,6 +78,7 @@ def code_live(
             first_code, stop = columns_of(model, j)
             for c in range(first_code, stop):
                 hand_out(of_groups[c * wide : c * wide + len(first)], group, codes[c * stride : c * stride + n])
+    return codes.reshape(columns, stride)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -191,10 +191,6 @@ class Forest:
             code_rows(model.native, flat, (step // 4, across // 4), n, kept, rows, columns, table.ravel())
         return Coded(table, n)
 
-    def blank(self, n: int) -> Coded:
-        """Room for the codes of n rows, for a kernel to write; needs a compiled forest."""
-        return Coded(coded_table(self._code().columns, n), n)
-
     @property
     def native(self) -> Model:
         """What kernels code and score by; needs a compiled forest."""

@@ -13,6 +13,7 @@ from ranking.policy.boosts import Boost
 from ranking.types import Scored
 from ranking.value import value_of
 
+NO_BOOSTS = np.zeros(0, np.int64)
 _COLUMNS = ("authors", "merchants", "brands", "categories")
 
 
@@ -20,6 +21,8 @@ def meant(
     state: FeatureState, boosts: tuple[Boost, ...], surface: str, now_ms: int, rows: RowArray
 ) -> tuple[IntArray, BoolArray]:
     """The places (b,) of the boosts that hold now and mean any of some items, as written; and which (b, n)."""
+    if not boosts:
+        return NO_BOOSTS, np.zeros((0, len(rows)), np.bool_)
     named = {at: _named(state, boost, rows) for at, boost in enumerate(boosts) if boost.meant(surface, now_ms)}
     found = [at for at, who in named.items() if who.any()]
     return np.array(found, np.int64), np.array([named[at] for at in found], np.bool_).reshape(len(found), len(rows))
@@ -77,11 +80,11 @@ class Lift:
                 self.held[boosts[place].name] -= 1
 
 
-def lifted(scored: Scored) -> BoolArray:
-    """Which candidates (n,) a boost lifts."""
+def lifted(scored: Scored, at: IntArray) -> BoolArray:
+    """Which of some positions (m,) a boost lifts."""
     if not len(scored.batch.decided.boosts):
-        return np.zeros(len(scored.value), np.bool_)
-    raised: BoolArray = scored.terms[:, -1] > 0
+        return np.zeros(len(at), np.bool_)
+    raised: BoolArray = scored.terms[at, -1] > 0
     return raised
 
 

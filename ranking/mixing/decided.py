@@ -6,13 +6,13 @@ Commerce is defined here, once: a product, or a room in which a product is pinne
 import numpy as np
 from numba import njit
 
-from features.fold.arrays import AUTHOR, KIND, Table
+from features.fold.arrays import AUTHOR, KIND, Arrays, Table
 from features.fold.faded import fade
 from features.layout import half_life_ms
 from features.outcomes import KIND_CODES, PRODUCT, ROOM
 from features.schema import QUALITY_HALF_LIFE
 from features.state import NO_ROWS, FeatureState
-from features.types import BoolArray, DoubleArray, IntArray, RowArray
+from features.types import BoolArray, ByteArray, DoubleArray, IntArray, RowArray
 from ranking.candidates.quality import Quality
 from ranking.mixing.boosts import meant
 from ranking.mixing.commerce_load import Load
@@ -20,6 +20,10 @@ from ranking.policy import Bound, Policy
 from ranking.types import Decided, Query
 
 _COLUMNS = {"author": 0, "merchant": 1, "brand": 2, "category": 3}
+_COMMERCE_KEY, _HOST_KEY, _KIND_KEY = 4, 5, 6
+_COUNTED = _COLUMNS | {"commerce": _COMMERCE_KEY, "head_host": _HOST_KEY}
+_COUNTED |= {kind: _KIND_KEY + code for kind, code in KIND_CODES.items()}
+"""What a bound counts, as kernels know it: a column of the catalog, or beyond."""
 _FEE, _SHOP, _QUALITY, _COMMERCE, BOOST = "fee", "shop", "quality", "commerce", "boost"
 
 
@@ -58,12 +62,10 @@ class Decisions:
         }
         self.names = tuple(name for name, is_used in used.items() if is_used)
 
-    def of(self, query: Query, rows: RowArray) -> Decided:
-        """What is said of items (n,) for a person on a surface at a moment."""
+    def of(self, query: Query, rows: RowArray) -> tuple[ByteArray, Decided]:
+        """The codes (n,) of items' kinds, and what is said of them for a person on a surface at a moment."""
         items = self._state.arrays.items
-        # What sells, and a fee or a term goes by: the product itself, or what is pinned in the room.
-        sold = _sold(items.categories, items.pinned, rows)
-        sells = sold != 0
+        kinds, sold, sells = _told(self._state.native, rows)
         surface, now_ms = query.context.surface, query.now_ms
         terms = np.zeros((len(rows), len(self.names)), np.float64)
         shops = items.categories[sold, 5] if {_FEE, _SHOP} & {*self.names} else NO_ROWS
@@ -78,20 +80,16 @@ class Decisions:
                 terms[:, column] = self._policy.commerce.term(*self._load.day(now_ms, query.unlogged)) * sells
         bounds = self._policy.surface(surface).bounds
         boosts, who = meant(self._state, self._policy.boosts, surface, now_ms, rows)
-        return Decided(terms, boosts, who, sells, self._keys(bounds, rows, sells, now_ms), self._held(bounds, query))
+        keys, held = self._keys(bounds, rows, sells, now_ms), self._held(bounds, query)
+        return kinds, Decided(terms, boosts, who, sells, keys, held)
 
     def _keys(self, bounds: tuple[Bound, ...], rows: RowArray, sells: BoolArray, now_ms: int) -> RowArray:
-        categories = self._state.arrays.items.categories
-        keys = np.zeros((len(bounds), len(rows)), np.int32)
+        counted = np.array([_COUNTED[bound.of] for bound in bounds], np.int64)
+        keys = _counted(self._state.native, rows, sells, counted)
         for key, bound in zip(keys, bounds, strict=True):
-            if bound.of in _COLUMNS:
-                key[:] = categories[rows, _COLUMNS[bound.of]]
-            elif bound.of == "commerce":
-                key[:] = sells
-            elif bound.of == "head_host":
-                key[:] = self.exposure(categories[rows, 0], now_ms) >= self._policy.head_hosts.share
-            else:
-                key[:] = categories[rows, 4] == KIND_CODES[bound.of]
+            if bound.of == "head_host":
+                hosts = self._state.arrays.items.categories[rows, 0]
+                key[:] = self.exposure(hosts, now_ms) >= self._policy.head_hosts.share
         return keys
 
     def exposure(self, authors: RowArray, now_ms: int) -> DoubleArray:
@@ -109,16 +107,38 @@ class Decisions:
 
 
 @njit(nogil=True, cache=True)
-def _sold(categories: RowArray, pinned: RowArray, rows: RowArray) -> RowArray:
-    out = np.zeros(rows.shape[0], np.int32)
+def _told(arrays: Arrays, rows: RowArray) -> tuple[ByteArray, RowArray, BoolArray]:
+    """Kinds (n,) of items; what sells, and a fee or a term goes by: the product itself, or what is pinned in the room.
+
+    So many products (n,), 0 where nothing sells, and whether there is one.
+    """
+    categories, pinned = arrays.items.categories, arrays.items.pinned
+    kinds, sold = np.empty(rows.shape[0], np.uint8), np.zeros(rows.shape[0], np.int32)
     for i in range(rows.shape[0]):
         row = rows[i]
-        kind = categories[row, 4]
-        if kind == PRODUCT:
-            out[i] = row
-        elif kind == ROOM:
-            out[i] = pinned[row]
-    return out
+        kinds[i] = categories[row, 4]
+        if kinds[i] == PRODUCT:
+            sold[i] = row
+        elif kinds[i] == ROOM:
+            sold[i] = pinned[row]
+    return kinds, sold, sold != 0
+
+
+@njit(nogil=True, cache=True)
+def _counted(arrays: Arrays, rows: RowArray, sells: BoolArray, counted: IntArray) -> RowArray:
+    """The keys (bounds, n) of items by what is counted; 0 of head hosts, who are looked for apart."""
+    categories = arrays.items.categories
+    keys = np.zeros((counted.shape[0], rows.shape[0]), np.int32)
+    for b in range(counted.shape[0]):
+        of = counted[b]
+        for i in range(rows.shape[0]):
+            if of < _COMMERCE_KEY:
+                keys[b, i] = categories[rows[i], of]
+            elif of == _COMMERCE_KEY:
+                keys[b, i] = sells[i]
+            elif of >= _KIND_KEY:
+                keys[b, i] = categories[rows[i], 4] == of - _KIND_KEY
+    return keys
 
 
 @njit(nogil=True, cache=True)

@@ -17,7 +17,7 @@ from features.fold.counters import ROOM_PULSE
 from features.reader import Reader
 from features.records import Context, Item, Kind
 from features.state import NO_ROWS, FeatureState, rehearse
-from features.types import BoolArray, ByteArray, DoubleArray, FloatArray, RowArray
+from features.types import BoolArray, DoubleArray, FloatArray, RowArray
 from ranking.api import Indexed
 from ranking.bundles.bundle import Bundle, factors_of
 from ranking.candidates import suppression
@@ -36,7 +36,7 @@ from ranking.mixing.mixer import best_mask
 from ranking.mixing.rerank import reranker_of
 from ranking.policy import Policy
 from ranking.types import NOTHING, Batch, Candidates, Query, Ranker, Scored, Unlogged, VectorIndex
-from ranking.value import value_of, value_terms
+from ranking.value import weights_by_kind, worth
 
 CHUNK = 10_000
 """Items that are taken in at a time when a generation is made."""
@@ -82,7 +82,6 @@ class Generation:
         self.bundle = bundle
         self.state = state
         self.ranker = ranker
-        self._scales = bundle.scales_of(self.ranker.heads)
         self.reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
         self.reader.begin(state)
         forest = ranker.forest
@@ -126,6 +125,8 @@ class Generation:
         self._legality = Legality(state, policy, quality)
         self.load = Load(state, policy.commerce.surfaces, self.bundle.feature_set.utc_offset_ms)
         self.decisions = Decisions(state, policy, quality, self.load)
+        heads, scales = self.ranker.heads, self.bundle.scales_of(self.ranker.heads)
+        self._factors = {name: weights_by_kind(heads, scales, policy.weights_for(name)) for name in policy.surfaces}
 
     def under(self, policy: Policy) -> Self:
         """The same under another policy, over the same state and indexes; nobody folds meanwhile."""
@@ -212,9 +213,8 @@ class Generation:
         user = self.state.users.find(user_id)
         personal = user if self.state.arrays.users.personalised[user] else 0
         vector = self.reader.user_vector(self.state, personal, now_ms)
-        shown = self.state.items.find_all(seen) if seen else NO_ROWS
-        liked = self.state.arrays.rings.item[personal] if explain else NO_ROWS
-        on_screen, liked = shown[shown > 0], liked[liked > 0]
+        on_screen = _known(self.state.items.find_all(seen)) if seen else NO_ROWS
+        liked = _known(self.state.arrays.rings.item[personal]) if explain else NO_ROWS
         return Query(request_id, user_id, user, personal, now_ms, count, context, vector, on_screen, liked, unlogged)
 
     def alike(self, row: int, k: int) -> tuple[RowArray, FloatArray]:
@@ -241,11 +241,6 @@ class Generation:
         """The last check: which items (n,) are still listed, alive, in stock, not hidden, and not barred."""
         return self._legality.showable(rows, now_ms, surface, user)
 
-    def kinds(self, rows: RowArray) -> ByteArray:
-        """The codes (n,) of items' kinds."""
-        kinds: ByteArray = self.state.arrays.items.categories[rows, 4].astype(np.uint8)
-        return kinds
-
     def unseen(self, query: Query, legal: Candidates) -> tuple[Candidates, dict[str, int], tuple[str, ...]]:
         """Candidates that were neither shown nor bought lately, how many were, and what of that gave way."""
         return suppression.unseen(self.state, self.policy.suppress, query, legal)
@@ -256,10 +251,10 @@ class Generation:
         asked = self.state, query.personalised_user, rows, query.now_ms, query.context
         coded = codes.coded(*asked) if codes else None
         features = np.zeros((len(rows), 0), np.float32) if codes and not explain else self.reader.rows(*asked)
-        decided = self.decisions.of(query, rows)
+        kinds, decided = self.decisions.of(query, rows)
         # A view of no dimensions costs nothing where re-ranking reads none.
         vectors = self.reader.vectors.item[:, : self._dims_read][rows]
-        return Batch(query, rows, self.kinds(rows), chosen.source, decided, features, vectors, self.state.offset, coded)
+        return Batch(query, rows, kinds, chosen.source, decided, features, vectors, self.state.offset, coded)
 
     def newcomers(self, query: Query, batch: Batch) -> Lottery | None:
         """What newcomers among the candidates draw, if this page explores."""
@@ -295,8 +290,12 @@ class Generation:
         return self._valued(batch, self.ranker.predict(batch))
 
     def _valued(self, batch: Batch, probabilities: DoubleArray) -> Scored:
-        weights = self.policy.weights_for(batch.query.context.surface)
-        terms = value_terms(probabilities, self.ranker.heads, batch.kinds, self._scales, weights)
-        if self.decisions.names:
-            terms = np.concatenate([terms, batch.decided.terms], axis=1)
-        return Scored(batch, probabilities, terms, value_of(terms))
+        factors = self._factors.get(batch.query.context.surface, self._factors["feed"])
+        terms, value = worth(probabilities, batch.kinds, factors, batch.decided.terms)
+        return Scored(batch, probabilities, terms, value)
+
+
+def _known(rows: RowArray) -> RowArray:
+    """Those of rows that stand for something."""
+    known: RowArray = rows[rows > 0]
+    return known

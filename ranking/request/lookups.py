@@ -7,7 +7,7 @@ from features.errors import RequestError
 from features.records import Context, Item
 from ranking.api import Alive, AliveRequest, FeedItem
 from ranking.request.generation import Generation
-from ranking.request.show import shown, why_of
+from ranking.request.show import Told, shown, why_of
 
 
 def alive(generation: Generation, request: AliveRequest, now_ms: int) -> Alive:
@@ -29,9 +29,20 @@ def similar(generation: Generation, item_id: str, k: int, now_ms: int) -> tuple[
     # Twice as many as asked for, since some may have gone.
     rows, scores = generation.alike(row, 2 * k + 1)
     fit = generation.showable(rows, now_ms) & (rows != row)
-    near = zip(rows[fit][:k].tolist(), scores[fit][:k].tolist(), strict=True)
-    why = why_of("similar", "", 0)
-    return tuple(shown(state.payloads[found], score, "similar", why=why) for found, score in near)
+    near = rows[fit][:k]
+    n = len(near)
+    told = Told(
+        value=scores[fit][:k].tolist(),
+        source=["similar"] * n,
+        why=[why_of("similar", "", 0)] * n,
+        terms=[{} for _ in range(n)],
+        heads=[{} for _ in range(n)],
+        features=[{} for _ in range(n)],
+        propensity=[1.0] * n,
+        boosted=[False] * n,
+        sells=[False] * n,
+    )
+    return shown(state.payloads.of(near), told)
 
 
 def item(generation: Generation, item_id: str) -> Item:

@@ -36,7 +36,7 @@ def compose(generation: Generation, scored: Scored, lottery: Lottery | None = No
                 begun = np.append(begun, asked[won])
                 drawn[int(asked[won])] = float(q[won])
     slate, relaxed = mix(bounds, without(order, begun), query.count, begun)
-    return replace(slate, drawn=drawn), relaxed
+    return replace(slate, drawn=drawn) if drawn else slate, relaxed
 
 
 def line_up(generation: Generation, batch: Batch) -> tuple[Slate, tuple[str, ...]]:
@@ -47,9 +47,9 @@ def line_up(generation: Generation, batch: Batch) -> tuple[Slate, tuple[str, ...
 def unscored(generation: Generation, query: Query, legal: Candidates) -> Scored:
     """Candidates that nobody scored, worth 0 each."""
     none = np.zeros((len(legal.rows), 0), np.float32)
-    decided = generation.decisions.of(query, legal.rows)
-    kinds, offset = generation.kinds(legal.rows), generation.state.offset
-    return worthless(generation, Batch(query, legal.rows, kinds, legal.source, decided, none, none, offset))
+    kinds, decided = generation.decisions.of(query, legal.rows)
+    batch = Batch(query, legal.rows, kinds, legal.source, decided, none, none, generation.state.offset)
+    return worthless(generation, batch)
 
 
 def worthless(generation: Generation, batch: Batch) -> Scored:

@@ -1,6 +1,8 @@
 """A page's items as an answer shows them: what the catalog says of each, what it is worth, and why it is there."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +18,7 @@ from ranking.types import Page, Scored
 from ranking.value import value_of
 
 
-class _Face(msgspec.Struct, frozen=True, tag="item"):
+class _Face(msgspec.Struct, frozen=True, gc=False, tag="item"):
     """What is shown of a catalog row; the rest of it is not read."""
 
     item_id: str
@@ -27,7 +29,7 @@ class _Face(msgspec.Struct, frozen=True, tag="item"):
     price: int = 0
 
 
-_FACE = msgspec.json.Decoder(_Face)
+_FACES = msgspec.json.Decoder(list[_Face])
 
 WHY = {
     "live": "A room on air that is near what you liked lately",
@@ -51,37 +53,46 @@ def why_of(source: str, near: str, boost: float) -> str:
     return f"{what}. It is promoted." if boost else f"{what}." if what else ""
 
 
-def shown(
-    payload: bytes,
-    value: float,
-    source: str,
-    terms: dict[str, float] | None = None,
-    heads: dict[str, float] | None = None,
-    features: dict[str, float | None] | None = None,
-    propensity: float = 1.0,
-    *,
-    boosted: bool = False,
-    sells: bool = False,
-    why: str = "",
-) -> FeedItem:
-    """The item of a catalog row's JSON, with its value and what that is the sum of."""
-    face = _FACE.decode(payload)
-    return FeedItem(
-        item_id=face.item_id,
-        kind=face.kind,
-        title=face.title,
-        author_id=face.author_id,
-        category=face.category,
-        price=face.price,
-        value=value,
-        terms=terms or {},
-        heads=heads or {},
-        source=source,
-        propensity=propensity,
-        boost_spent=float(boosted),
-        sells=sells,
-        why=why,
-        features=features or {},
+class Told(NamedTuple):
+    """What an answer says of items (n,) beside the catalog, each in a column."""
+
+    value: list[float]
+    source: list[str]
+    why: list[str]
+    terms: list[dict[str, float]]
+    heads: list[dict[str, float]]
+    features: list[dict[str, float | None]]
+    propensity: list[float]
+    boosted: list[bool]
+    sells: list[bool]
+
+
+def shown(payloads: Sequence[bytes], told: Told) -> tuple[FeedItem, ...]:
+    """The items of catalog rows' JSON (n,), each with its value and what that is the sum of."""
+    faces = _FACES.decode(b"[%b]" % b",".join(payloads))
+    return tuple(
+        [
+            FeedItem(
+                item_id=face.item_id,
+                kind=face.kind,
+                title=face.title,
+                author_id=face.author_id,
+                category=face.category,
+                price=face.price,
+                value=value,
+                terms=terms,
+                heads=heads,
+                source=source,
+                why=why,
+                propensity=propensity,
+                boost_spent=float(boosted),
+                sells=sells,
+                features=features,
+            )
+            for face, value, source, why, terms, heads, features, propensity, boosted, sells in zip(
+                faces, *told, strict=True
+            )
+        ]
     )
 
 
@@ -91,33 +102,23 @@ def show(
     """The items of a page as an answer shows them."""
     at, batch, heads = page.at, scored.batch, generation.ranker.heads
     names = heads + generation.decisions.names
-    found = [source] * len(at) if source else [generation.recall.names[one] for one in batch.source[at]]
+    found = [source] * len(at) if source else [generation.recall.names[one] for one in batch.source[at].tolist()]
     for slot in np.flatnonzero(np.isin(at, [*page.drawn])) if page.drawn else ():
         found[slot] = exploration.SOURCE
-    drawn = [page.drawn.get(one, 1.0) for one in at.tolist()]
     known = explain and batch.features.shape[1] > 0
-    features = _explained(generation, batch.features[at]) if known else [{}] * len(at)
-    columns = (page.payloads, found, drawn, scored.value[at].tolist(), scored.terms[at].tolist())
-    lifts = lifted(scored)[at].tolist()
-    why = [why_of(*one) for one in zip(found, page.near or ("",) * len(at), lifts, strict=True)]
-    marks = (lifts, batch.decided.sells[at].tolist(), why)
-    return tuple(
-        shown(
-            payload,
-            value,
-            where,
-            dict(zip(names, terms, strict=True)),
-            dict(zip(heads, odds, strict=True)),
-            row,
-            propensity,
-            boosted=boosted,
-            sells=sells,
-            why=why,
-        )
-        for payload, where, propensity, value, terms, odds, row, boosted, sells, why in zip(
-            *columns, scored.probabilities[at].tolist(), features, *marks, strict=True
-        )
+    lifts = lifted(scored, at).tolist()
+    told = Told(
+        value=scored.value[at].tolist(),
+        source=found,
+        why=[why_of(*one) for one in zip(found, page.near or ("",) * len(at), lifts, strict=True)],
+        terms=[dict(zip(names, terms, strict=True)) for terms in scored.terms[at].tolist()],
+        heads=[dict(zip(heads, odds, strict=True)) for odds in scored.probabilities[at].tolist()],
+        features=_explained(generation, batch.features[at]) if known else [{} for _ in found],
+        propensity=[page.drawn.get(one, 1.0) for one in at.tolist()],
+        boosted=lifts,
+        sells=batch.decided.sells[at].tolist(),
     )
+    return shown(page.payloads, told)
 
 
 def given_up(generation: Generation, scored: Scored, at: IntArray) -> dict[str, float]:
