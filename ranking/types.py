@@ -147,7 +147,7 @@ class Slate:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page after its last check: positions (m,) into ``Scored``, in page order, and the catalog rows as JSON.
+    """A page after its last check: positions (m,) into ``Scored``, in page order, and catalog rows as one JSON array.
 
     ``drawn`` has the propensity of each position that was drawn by lot; ``relaxed`` the bounds that the page breaks
     where something had gone from it; ``near`` the item that each of the page is nearest to of what the person liked,
@@ -155,7 +155,7 @@ class Page:
     """
 
     at: IntArray
-    payloads: tuple[bytes, ...]
+    payloads: bytes
     drawn: Mapping[int, float] = field(default_factory=dict)
     relaxed: tuple[str, ...] | None = None
     near: tuple[str, ...] = ()

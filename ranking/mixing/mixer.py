@@ -9,16 +9,45 @@ from ranking.types import Bounded, Slate
 
 NONE = np.zeros(0, np.int64)
 """No positions."""
+_LAST, _ALL_BUT_SIGN = np.uint64((1 << 64) - 1), np.uint64((1 << 63) - 1)
 
 
 def best_first(value: DoubleArray, rows: RowArray) -> IntArray:
     """Positions (n,) by value, highest first, ties by item row, NaN last."""
-    order = np.argsort(-value)
-    ranked = value[order]
-    if (ranked[1:] == ranked[:-1]).any() or np.isnan(ranked[-2:]).any():
-        # Only ties, and several NaN, leave anything to decide.
-        order = np.lexsort((rows, -value))
-    return order
+    order, tied = _highest_first(np.ascontiguousarray(value, np.float64))
+    return np.lexsort((rows, -value)) if tied else order
+
+
+@njit(nogil=True, cache=True)
+def _highest_first(value: DoubleArray) -> tuple[IntArray, bool]:
+    """Positions (n,) by value, NaN last, and whether any two tie: keys that rise as values fall, byte by byte."""
+    n = value.shape[0]
+    keys, order = np.empty(n, np.uint64), np.arange(n)
+    bits = (value + 0.0).view(np.uint64)  # -0.0 is 0.0
+    for i in range(n):
+        # Of numbers above 0 the order of bits is that of values, of those below 0 it is the other way round.
+        below = bits[i] >> np.uint64(63) != 0
+        keys[i] = bits[i] if below else ~bits[i] & _ALL_BUT_SIGN
+        if np.isnan(value[i]):
+            keys[i] = _LAST
+    counts = np.zeros((8, 257), np.int64)
+    for i in range(n):
+        for byte in range(8):
+            counts[byte, (keys[i] >> np.uint64(8 * byte) & np.uint64(255)) + np.uint64(1)] += 1
+    other = np.empty(n, np.int64)
+    for byte in range(8):
+        if counts[byte].max() == n:
+            continue
+        starts = np.cumsum(counts[byte])
+        for at in order:
+            digit = keys[at] >> np.uint64(8 * byte) & np.uint64(255)
+            other[starts[digit]] = at
+            starts[digit] += 1
+        order, other = other, order
+    tied = False
+    for i in range(1, n):
+        tied |= keys[order[i]] == keys[order[i - 1]]
+    return order, tied
 
 
 def best_mask(value: DoubleArray, rows: RowArray, count: int) -> BoolArray:
@@ -97,28 +126,26 @@ def _fitting(keys: RowArray, limits: IntArray, page: IntArray, asked: IntArray) 
 def _fill(
     keys: RowArray, limits: IntArray, begun: IntArray, order: IntArray, count: int, broken: BoolArray
 ) -> tuple[IntArray, IntArray]:
-    rest = order.copy()
-    left = rest.shape[0]
-    page = np.empty(min(count, begun.shape[0] + left), np.int64)
+    n, first, placed = order.shape[0], 0, np.zeros(order.shape[0], np.bool_)
+    page = np.empty(min(count, begun.shape[0] + n), np.int64)
     for slot in range(min(begun.shape[0], page.shape[0])):
         page[slot] = begun[slot]
         for b in range(limits.shape[0]):
             broken[b] |= _breaks(keys[b], limits[b], page, slot, page[slot])
     for slot in range(begun.shape[0], page.shape[0]):
         best, best_level = 0, limits.shape[0] + 1
-        for i in range(left):
-            level = _level(keys, limits, page, slot, rest[i])
+        while placed[first]:
+            first += 1
+        for i in range(first, n):
+            level = limits.shape[0] + 1 if placed[i] else _level(keys, limits, page, slot, order[i])
             if level < best_level:
                 best, best_level = i, level
             if level == 0:
                 break
-        page[slot] = rest[best]
+        page[slot], placed[best] = order[best], True
         for b in range(best_level):
-            broken[b] |= _breaks(keys[b], limits[b], page, slot, rest[best])
-        left -= 1
-        for i in range(best, left):
-            rest[i] = rest[i + 1]
-    return page, rest[:left].copy()
+            broken[b] |= _breaks(keys[b], limits[b], page, slot, order[best])
+    return page, order[~placed]
 
 
 @njit(nogil=True, cache=True)

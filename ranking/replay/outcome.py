@@ -118,7 +118,7 @@ def _considered(
     order = by_value if source else generation.reranker.order(scored.batch.query, scored)
     places, reranked, slots = _inverse(by_value), _inverse(order), {int(at): n for n, at in enumerate(page.at)}
     gone = _gone(generation, made)
-    payloads = tuple(generation.state.payloads[row] for row in rows.tolist())
+    payloads = generation.state.payloads.listed(rows)
     shown = show(generation, scored, Page(every, payloads, made.slate.drawn), explain=True, source=source)
     looked_at = [
         Considered(

@@ -42,7 +42,7 @@ def similar(generation: Generation, item_id: str, k: int, now_ms: int) -> tuple[
         boosted=[False] * n,
         sells=[False] * n,
     )
-    return shown(state.payloads.of(near), told)
+    return shown(state.payloads.listed(near), told)
 
 
 def item(generation: Generation, item_id: str) -> Item:

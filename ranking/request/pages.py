@@ -72,7 +72,7 @@ def fit(generation: Generation, scored: Scored, slate: Slate) -> tuple[Page, dic
         mixed, relaxed = mix(slate.bounds, spare, min(batch.query.count, len(at) + len(spare)), at)
         at = mixed.page
     rows = batch.rows[at]
-    payloads, near = generation.state.payloads.of(rows), _near(generation, batch.query.liked, rows)
+    payloads, near = generation.state.payloads.listed(rows), _near(generation, batch.query.liked, rows)
     return Page(at, payloads, slate.drawn, relaxed, near), {"gone": gone} if gone else {}
 
 

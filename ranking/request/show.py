@@ -1,7 +1,6 @@
 """A page's items as an answer shows them: what the catalog says of each, what it is worth, and why it is there."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -67,9 +66,9 @@ class Told(NamedTuple):
     sells: list[bool]
 
 
-def shown(payloads: Sequence[bytes], told: Told) -> tuple[FeedItem, ...]:
-    """The items of catalog rows' JSON (n,), each with its value and what that is the sum of."""
-    faces = _FACES.decode(b"[%b]" % b",".join(payloads))
+def shown(payloads: bytes, told: Told) -> tuple[FeedItem, ...]:
+    """The items of catalog rows (n,), given as one JSON array, each with its value and what that is the sum of."""
+    faces = _FACES.decode(payloads)
     return tuple(
         [
             FeedItem(

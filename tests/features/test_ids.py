@@ -1,5 +1,6 @@
 """Ids and payloads against a dict and a list, whatever they live through."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -54,5 +55,7 @@ def test_payloads_are_what_was_written_last(writes: list[tuple[int, bytes]]) -> 
         for row, text in writes:
             kept[row] = rows[row] = text
         assert list(kept.first(100)) == [rows.get(row, b"") for row in range(100)]
+        there = [row for row, text in rows.items() if text]
+        assert kept.listed(np.array(there, np.int32)) == b"[%b]" % b",".join(rows[row] for row in there)
         # Half of a block may be dead, and the last one as it fills.
         assert kept.nbytes - 12 * max(64, 182) <= 2 * sum(map(len, rows.values())) + 2 * 64 + 24

@@ -145,6 +145,12 @@ def test_the_order_does_not_depend_on_how_items_were_found(items: list[tuple[flo
     assert first == second
 
 
+@given(st.lists(st.tuples(st.floats(), st.integers(0, 9))))
+def test_the_order_is_that_of_values_then_rows(items: list[tuple[float, int]]) -> None:
+    value, rows = np.array([one for one, _ in items]), np.array([row for _, row in items], np.int32)
+    assert best_first(value, rows).tolist() == np.lexsort((rows, -value)).tolist()
+
+
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0, np.nan, np.inf, -np.inf])), st.integers(1, 12), st.randoms())
 def test_the_best_few_are_the_first_in_order(values: list[float], count: int, random: Random) -> None:
     value, rows = np.array(values), np.array(random.sample(range(100), len(values)), np.int32)
