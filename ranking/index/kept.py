@@ -24,6 +24,8 @@ from ranking.index.lists import FARTHER, Fitted, Placed
 
 FORMAT = 1
 ARRAYS = ("centroids", "ranges", "rows", "lists", "marks")
+GAPS = "gaps"
+"""An array that earlier versions did not keep: every search then visits as many lists."""
 
 
 class ListsWarning(HuozhaoWarning):
@@ -68,7 +70,7 @@ class Kept:
             return
         placed, file = fitted.placed, io.BytesIO()
         arrays = (fitted.centroids, fitted.ranges, placed.rows, placed.lists, placed.marks)
-        np.savez(file, allow_pickle=False, **dict(zip(ARRAYS, arrays, strict=True)))
+        np.savez(file, allow_pickle=False, **dict(zip(ARRAYS, arrays, strict=True)), **{GAPS: fitted.gaps})
         packed = file.getvalue()
         meta = Meta(FORMAT, fitted.visits, fitted.size, hashlib.sha256(packed).hexdigest(), fitted.farther)
         place = self.folder / f"{self.factors}-{self.kind}-{meta.sha256[:12]}"
@@ -129,9 +131,10 @@ def _read(place: Path, dims: int) -> Fitted:
             raise SnapshotError(f"{place} is not as it was written.", "Remove it.")
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
             centroids, ranges, rows, lists, marks = (file[name] for name in ARRAYS)
+            gaps = file[GAPS] if GAPS in file else np.zeros(0, np.float32)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.DecodeError) as error:
         raise SnapshotError(f"{place} cannot be read: {error}.", "Remove it.") from error
-    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, Placed(rows, lists, marks), meta.farther)
+    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, Placed(rows, lists, marks), meta.farther, gaps)
     if not _fits(fitted, dims):
         raise SnapshotError(f"The arrays of {place} do not fit each other.", "Remove it.")
     return fitted
@@ -140,7 +143,12 @@ def _read(place: Path, dims: int) -> Fitted:
 def _fits(fitted: Fitted, dims: int) -> bool:
     """Whether arrays fit each other and the vectors, and name lists that are there."""
     placed, count = fitted.placed, len(fitted.centroids)
-    floats = (fitted.centroids, (count, dims)), (fitted.ranges, (2 * dims,))
+    floats = (
+        (fitted.centroids, (count, dims)),
+        (fitted.ranges, (2 * dims,)),
+        # Of each list, or of none.
+        (fitted.gaps, (count if len(fitted.gaps) else 0,)),
+    )
     numbers = [(array, (len(placed.rows),)) for array in (placed.rows, placed.lists, placed.marks)]
     typed = all(array.dtype == np.float32 for array, _ in floats) and all(
         array.dtype == np.int32 for array, _ in numbers

@@ -7,7 +7,7 @@ later, with all that changed meanwhile.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
@@ -17,7 +17,7 @@ from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray
 from ranking.index.centroids import CHUNK, Nearest, Pause, k_means
 from ranking.index.chains import Chains
 from ranking.index.exact import ExactIndex
-from ranking.index.probe import nearest_of, probe, wider
+from ranking.index.probe import Visits, nearest_of, probe, wider
 from ranking.index.rough import Rough, rough_scores
 
 SAMPLE, ROUNDS = 64, 10
@@ -25,8 +25,10 @@ SAMPLE, ROUNDS = 64, 10
 RECALL = 0.98
 """Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
 TRIED, TRIALS = 100, 64
-FAR = 500
-"""How many are asked for to see how visits grow with that."""
+FAR, RECALL_FAR = 500, 0.99
+"""How many are asked for to see how visits grow with that, and the share to be found: pages ask for as many."""
+SPAN = 3
+"""A search visits so many times as many lists as the mean at most, and one in so many of these at least."""
 FARTHER = 0.75
 """The power by which visits grow with more wanted, where that was not tried; see ADR 7."""
 BEYOND = 0.25
@@ -44,7 +46,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training learned: centroids (lists, dims), the ranges of numbers (2 · dims,), and from how many."""
+    """What a training learned: centroids (lists, dims), the ranges of numbers (2 · dims,), and from how many.
+
+    The rest is as in ``Lists``.
+    """
 
     centroids: FloatArray
     ranges: FloatArray
@@ -52,6 +57,7 @@ class Fitted:
     size: int
     placed: Placed
     farther: float = FARTHER
+    gaps: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Lists:
@@ -62,6 +68,16 @@ class Lists:
     centroids : array (lists, dims) float32
     ranges : array (2 · dims,) float32
         The least of each number, then how far it reaches.
+
+    Attributes
+    ----------
+    visits : int
+        How many lists a search for the best ``TRIED`` visits on average.
+    farther : float
+        The power by which visits grow with more wanted.
+    gaps : array (lists,) float32
+        How far below the highest product of a vector of length 1 and a centroid one, two and more are on average; none
+        where every search visits as many.
     """
 
     def __init__(self, centroids: FloatArray, ranges: FloatArray) -> None:
@@ -73,6 +89,7 @@ class Lists:
         self._chains = Chains(len(centroids), self._rough.width)
         self._by_row = Stretch[ByteArray]((self._rough.width,), np.uint8)
         self.visits, self.farther = 1, FARTHER
+        self.gaps = np.zeros(0, np.float32)
         self.size = 0
         self.balance = 1.0
 
@@ -140,8 +157,12 @@ class Lists:
             matrix,
         )
 
-    def _visits(self, visits: int) -> int:
-        return max(1, min(len(self), visits))
+    def _visits(self, mean: int) -> Visits:
+        """As many lists on average; fewer where the nearest stand out, more where many are about as near."""
+        mean = max(1, min(len(self), mean))
+        if not len(self.gaps) or mean == len(self):
+            return Visits(mean, mean, 0.0)
+        return Visits(-(-mean // SPAN), min(SPAN * mean, len(self)), float(self.gaps[mean - 1]))
 
     def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
         """Of many rows those of highest rough score, half as many again as ``k``; their equals; who has no bytes."""
@@ -156,7 +177,7 @@ class Lists:
         """What another start can begin from."""
         rows, lists = self._chains.filed()
         placed = Placed(rows, lists, marks_of(exact.matrix, rows))
-        return Fitted(self.centroids, self._ranges, self.visits, self.size, placed, self.farther)
+        return Fitted(self.centroids, self._ranges, self.visits, self.size, placed, self.farther, self.gaps)
 
     def memory(self) -> dict[str, int]:
         """Bytes by part; of bytes by row as far as they are used."""
@@ -212,24 +233,33 @@ def try_lists(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray
     queries = matrix[pairs[0]] + matrix[pairs[1]] * (np.arange(TRIALS) % 2)[:, None].astype(np.float32)
     if len(asked) >= TRIALS:
         queries = asked[np.random.default_rng(0).permutation(len(asked))[:TRIALS]]
+    lists.gaps = _gaps(queries, lists.centroids)
     best = []
     for query in queries:
         pause()
         best.append(exact.best(query, FAR, rows)[0])
-    lists.visits = _visits(lists, queries, [some[:TRIED] for some in best], min(4, len(lists)), pause)
+    lists.visits = _visits(lists, queries, [some[:TRIED] for some in best], min(4, len(lists)), RECALL, pause)
     if len(rows) >= FAR:
-        more = _visits(lists, queries, best, lists.visits, pause)
+        more = _visits(lists, queries, best, lists.visits, RECALL_FAR, pause)
         lists.farther = math.log(more / lists.visits) / math.log(FAR / TRIED)
 
 
-def _visits(lists: Lists, queries: FloatArray, best: list[RowArray], visits: int, pause: Pause) -> int:
-    """How many lists must be visited, from so many on, to find the true best of each query."""
+def _gaps(queries: FloatArray, centroids: FloatArray) -> FloatArray:
+    """See ``Lists.gaps``: by all distances of all queries (n, dims), of which each mean takes as many of the least."""
+    products, length = queries @ centroids.T, np.linalg.norm(queries, axis=1, keepdims=True)
+    below = (products.max(axis=1, keepdims=True) - products) / np.maximum(length, np.finfo(np.float32).tiny)
+    gaps: FloatArray = np.sort(below, axis=None)[len(queries) - 1 :: len(queries)].astype(np.float32)
+    return gaps
+
+
+def _visits(lists: Lists, queries: FloatArray, best: list[RowArray], visits: int, recall: float, pause: Pause) -> int:
+    """How many lists must be visited, from so many on, to find a share of the true best of the queries."""
     k = len(best[0])
     while visits < len(lists):
         pause()
         found = [lists.probe(query, k, None, visits) for query in queries]
         hits = sum(len(np.intersect1d(some, true)) for some, true in zip(found, best, strict=True))
-        if hits >= RECALL * k * len(best):
+        if hits >= recall * k * len(best):
             break
         visits = min(math.ceil(1.25 * visits), len(lists))
     return visits

@@ -92,6 +92,7 @@ class Refit:
         if fitted is not None and len(self._rows) < 2 * fitted.size:
             lists = Lists(fitted.centroids, fitted.ranges)
             lists.visits, lists.farther, lists.size = fitted.visits, fitted.farther, fitted.size
+            lists.gaps = fitted.gaps
             fill(lists, self._exact, self._rows, fitted.placed, self._pause)
         else:
             fitted = None
@@ -100,7 +101,7 @@ class Refit:
             if self._probes is None:
                 try_lists(lists, self._exact, self._rows, self._asked, self._pause)
         if self._probes is not None:
-            lists.visits = max(1, round(self._probes * len(lists)))
+            lists.visits, lists.gaps = max(1, round(self._probes * len(lists))), np.zeros(0, np.float32)
         while sum(map(len, self._changed[self._replayed :])) > FEW:
             self._pause()
             self._replay(lists)
