@@ -20,8 +20,8 @@ SPARSE = 64
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
 CROWDED = 16
 """So is a search for more than one in so many of what may be found."""
-RARER = 0.85
-"""The power by which visits grow as a filter leaves less; see ADR 23."""
+RARER = 0.80
+"""The power by which visits grow as a filter leaves less; see ADR 45."""
 ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5
