@@ -6,25 +6,22 @@ to tell from zero as zero; the distinct tests of all heads are numbered by the f
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from features.errors import BundleError
 from features.types import DoubleArray, FloatArray, HashArray, IntArray
 from ranking.forest.lanes import BLOCK, SLOT_BYTES
 from ranking.forest.leaves import IN_REGISTERS
-from ranking.forest.model import BAND, LEAF_SLOT, MAX_CUTS, MAX_LEAVES, Members, Model, Nodes, Ranks
+from ranking.forest.model import BAND, LEAF_SLOT, MAX_CUTS, Members, Model, Nodes, Ranks
 from ranking.forest.native import native_model
+from ranking.forest.text import Tree, Uncompilable
 
 _ZERO = np.float32(1e-35)  # LightGBM takes what is not larger for zero
+_MAX_PLACES = 2**16 - 1  # a place is two bytes, and 0 says unknown
 
 _Number = TypeVar("_Number", bound=np.generic)
-
-
-class Uncompilable(Exception):  # noqa: N818  a reason to fall back, not an error
-    """Why the kernel cannot score a model that LightGBM can."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,85 +44,11 @@ class Compiled:
         return np.flatnonzero(np.isin(np.concatenate([numbers, categories]), features))
 
 
-class Tree(NamedTuple):
-    """One tree as LightGBM's text has it; a child ``c < 0`` is the leaf ``~c``."""
+def compile_trees(heads: list[list[Tree]], features: Sequence[str]) -> Compiled:
+    """Number the distinct tests of all heads' trees and lay nodes and leaves out tree after tree.
 
-    feature: IntArray
-    threshold: DoubleArray
-    decision: IntArray  # bit 0 categorical, bit 1 missing goes left, bits 2 and 3 missing is: 0 none, 1 zero, 2 NaN
-    left: IntArray
-    right: IntArray
-    leaves: DoubleArray
-    cat_start: IntArray
-    cat_words: NDArray[np.uint32]
-
-
-def open_model(name: str, text: str) -> tuple[int, list[str]]:
-    """Number of features of a model, and the texts of its trees."""
-    head, *trees = text.split("\nTree=")
-    fields = _fields(head)
-    whole = text.startswith("tree\n") and "\nend of trees" in text
-    if not whole or len(fields.get("tree_sizes", "").split()) != len(trees):
-        raise BundleError(
-            f"Head {name!r} is not the whole text of a LightGBM model.", "Give Booster.model_to_string()."
-        )
-    if fields["num_tree_per_iteration"] != "1":
-        raise BundleError(f"Head {name!r} has several outputs.", "Train one model a head.")
-    return int(fields["max_feature_idx"]) + 1, [tree.split("\n\n", 1)[0] for tree in trees]
-
-
-def _fields(block: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
-
-
-def parse_tree(where: str, block: str, n_features: int) -> Tree:
-    """One tree, checked; raises ``Uncompilable`` where the kernel cannot follow it."""
-    text = _fields(block)
-
-    def ints(key: str) -> IntArray:
-        return np.array(text.get(key, "").split(), np.int64)
-
-    def doubles(key: str) -> DoubleArray:
-        return np.array(text.get(key, "").split(), np.float64)
-
-    try:
-        linear, leaves = text.get("is_linear", "0") != "0", int(text["num_leaves"])
-        tree = Tree(
-            *(ints("split_feature"), doubles("threshold"), ints("decision_type")),
-            *(ints("left_child"), ints("right_child"), doubles("leaf_value")),
-            *(ints("cat_boundaries"), ints("cat_threshold").astype(np.uint32)),
-        )
-    except (KeyError, ValueError) as damage:
-        raise BundleError(f"The text of {where} is damaged: {damage}.", "Save the model again.") from damage
-    if not _is_whole(tree, leaves, n_features):
-        raise BundleError(f"The text of {where} is damaged.", "Save the model again.")
-    if linear:
-        raise Uncompilable(f"{where} is linear")
-    if leaves > MAX_LEAVES:
-        raise Uncompilable(f"{where} has {leaves} leaves, more than {MAX_LEAVES}")
-    if np.isnan(tree.threshold).any():
-        raise Uncompilable(f"{where} has a threshold that is NaN")
-    return tree
-
-
-def _is_whole(tree: Tree, leaves: int, n_features: int) -> bool:
-    """Whether every node and leaf is reached once, from an earlier node, and nothing points outside."""
-    if len(tree.leaves) != leaves or any(len(part) != leaves - 1 for part in tree[:5]):
-        return False
-    children, nodes = np.stack([tree.left, tree.right]), np.arange(leaves - 1)
-    reached = np.concatenate([np.arange(-leaves, 0), nodes[1:]])
-    ordered = ((children < 0) | (children > nodes)).all() and np.array_equal(np.sort(children, axis=None), reached)
-    decided = ((tree.decision >= 0) & (tree.decision >> 2 <= 2)).all()
-    sets = tree.threshold[tree.decision & 1 == 1]
-    known = ((sets >= 0) & (sets < len(tree.cat_start) - 1)).all() and (np.diff(tree.cat_start) >= 0).all()
-    inside = ((tree.feature >= 0) & (tree.feature < n_features)).all() and len(tree.cat_words) == max(
-        [0, *tree.cat_start]
-    )
-    return bool((leaves == 1 or ordered) and decided and (len(sets) == 0 or known) and inside)
-
-
-def compile_trees(heads: list[list[Tree]]) -> Compiled:
-    """Number the distinct tests of all heads' trees and lay nodes and leaves out tree after tree."""
+    Raises ``Uncompilable``, naming the feature, where the sets of one know more categories than codes have places.
+    """
     trees = [tree for head in heads for tree in head]
     sizes = np.array([len(tree.feature) for tree in trees], np.int64)
     ages = np.array([age for head in heads for age in range(len(head))], np.int64)
@@ -139,7 +62,9 @@ def compile_trees(heads: list[list[Tree]]) -> Compiled:
     tests[categorical] = _set_tests(feature[categorical], sets, len(ranks.missing_code))
     node_test, table, test_age = _in_order_of_use(tests, np.repeat(ages, sizes), decision & 1)
     slots_of = _slots(table[:, 0] >= len(ranks.missing_code), test_age // BAND)
-    members = _in_chunks(np.unique(feature[categorical]), sets, table, test_age, slots_of, len(ranks.missing_code))
+    of_sets = np.unique(feature[categorical])
+    known = _known_categories(feature[categorical], sets, features)
+    members = _in_chunks(of_sets, known, sets, table, test_age, slots_of, len(ranks.missing_code))
     sibling = np.stack([left, right])
     order, number = _breadth_first(sibling, sizes)
     first = np.repeat(_starts(sizes)[:-1], sizes)
@@ -238,6 +163,17 @@ def _category_sets(tree: Tree) -> list[IntArray]:
     return sets
 
 
+def _known_categories(feature: IntArray, sets: list[IntArray], names: Sequence[str]) -> list[IntArray]:
+    """The sorted categories that the sets of each feature know."""
+    known = []
+    for f in np.unique(feature):
+        known.append(np.unique(np.concatenate([sets[node] for node in np.flatnonzero(feature == f)])))
+        if len(known[-1]) > _MAX_PLACES:
+            what = f"feature {names[f]!r} knows {len(known[-1])} categories in its sets"
+            raise Uncompilable(f"{what}, more than {_MAX_PLACES}")
+    return known
+
+
 def _set_tests(feature: IntArray, sets: list[IntArray], first: int) -> IntArray:
     """Each categorical node's test: its feature's number, from ``first`` on, and the first node of the same set."""
     tests = np.zeros((len(feature), 2), np.int64)
@@ -249,22 +185,27 @@ def _set_tests(feature: IntArray, sets: list[IntArray], first: int) -> IntArray:
 
 
 def _in_chunks(
-    features: IntArray, sets: list[IntArray], table: IntArray, test_age: IntArray, slots_of: IntArray, first: int
+    features: IntArray,
+    known: list[IntArray],
+    sets: list[IntArray],
+    table: IntArray,
+    test_age: IntArray,
+    slots_of: IntArray,
+    first: int,
 ) -> Members:
     """The sets of the tests in a table, whose numbers become their chunk and bit, in columns from ``first``."""
-    known, words, chunks = list[IntArray](), list[HashArray](), [0]
+    words, chunks = list[HashArray](), [0]
     chunk_slots, chunk_age = list[IntArray](), list[IntArray]()
     for i in range(len(features)):
         at = np.flatnonzero(table[:, 0] == first + i)
         chosen = [sets[node] for node in table[at, 1]]
-        known.append(np.unique(np.concatenate(chosen)))
         # Those of a band begin with a chunk of their own.
         sizes = np.bincount(test_age[at] // BAND)
         ends = _starts(-(-sizes // BLOCK) * BLOCK)
         place, count = np.arange(len(at)) + np.repeat(ends[:-1] - _starts(sizes)[:-1], sizes), int(ends[-1]) // BLOCK
-        member = np.zeros((count * BLOCK, len(known[-1]) + 1), np.bool_)
+        member = np.zeros((count * BLOCK, len(known[i]) + 1), np.bool_)
         for row, one in zip(place, chosen, strict=True):
-            member[row, np.searchsorted(known[-1], one) + 1] = True
+            member[row, np.searchsorted(known[i], one) + 1] = True
         by_place = np.ascontiguousarray(member.reshape(count, BLOCK, -1).transpose(0, 2, 1))
         words.append(np.packbits(by_place, axis=-1, bitorder="little").view("<u8").ravel().astype(np.uint64))
         chunk_slots.append(np.full(count * BLOCK, slots_of.max() + 1))

@@ -14,9 +14,11 @@ import numpy as np
 from features.errors import BundleError, HuozhaoWarning, RequestError
 from features.types import ByteArray, DoubleArray, FloatArray, IntArray, RowArray
 from ranking.forest.codes import code_rows
-from ranking.forest.compiler import Compiled, Uncompilable, compile_trees, open_model, parse_tree
+from ranking.forest.compiler import Compiled, compile_trees
+from ranking.forest.foreign import open_boosters
 from ranking.forest.kernel import raw_scores
 from ranking.forest.model import Model, stride_of
+from ranking.forest.text import Uncompilable, open_model, parse_tree
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -103,32 +105,35 @@ class Forest:
         Raises
         ------
         BundleError
-            If a text is not a whole LightGBM model, has several outputs, or the models' features differ in number.
+            If a text is not a whole LightGBM model or was changed, has several outputs, or the models' features differ
+            in number.
 
         Warns
         -----
         ForestWarning
-            If a model has linear trees, more than 256 leaves or a NaN threshold: LightGBM scores then.
+            If a model has linear trees, more than 256 leaves, a NaN threshold, or if the sets of a feature know more
+            than 65,535 categories: LightGBM scores then.
         """
         if not models:
             raise BundleError("A forest has no head.", "Give one model or more.")
-        blocks, widths = {}, {}
-        for name, text in models.items():
-            widths[name], blocks[name] = open_model(name, text)
+        opened = {name: open_model(name, text) for name, text in models.items()}
+        widths = {name: len(model.features) for name, model in opened.items()}
         if len(set(widths.values())) != 1:
             raise BundleError(f"The heads of a forest must share one row of features, not {widths}.", "Train them so.")
-        shape = tuple(models), next(iter(widths.values())), tuple(map(len, blocks.values()))
+        shape = tuple(models), next(iter(widths.values())), tuple(len(model.trees) for model in opened.values())
         try:
             trees = [
-                [parse_tree(f"tree {age} of head {name!r}", block, widths[name]) for age, block in enumerate(texts)]
-                for name, texts in blocks.items()
+                [
+                    parse_tree(f"tree {age} of head {name!r}", block, widths[name])
+                    for age, block in enumerate(model.trees)
+                ]
+                for name, model in opened.items()
             ]
-            forest = cls(*shape, _compiled=compile_trees(trees))
+            forest = cls(*shape, _compiled=compile_trees(trees, next(iter(opened.values())).features))
         except Uncompilable as why:
-            from lightgbm import Booster  # noqa: PLC0415  a second to import, for the fallback alone
-
+            boosters = open_boosters(models)
             warnings.warn(f"LightGBM scores in place of the compiled forest: {why}.", ForestWarning, stacklevel=2)
-            return cls(*shape, str(why), _boosters=tuple(Booster(model_str=text) for text in models.values()))
+            return cls(*shape, str(why), _boosters=boosters)
         forest.raw(np.zeros((1, forest.n_features), np.float32))  # loads the kernels now, not in the first request
         return forest
 
@@ -205,10 +210,14 @@ class Forest:
             raise RequestError(f"The forest has no codes: {self.reason}.", "Score its features with raw().")
         return self._compiled
 
-    def _limit(self, trees: int | None) -> int:
-        if trees is not None and trees < 1:
-            raise RequestError(f"Cannot score by the first {trees} trees.", "Ask for 1 or more, or None for all.")
-        return max(self.n_trees) if trees is None else trees
+    def _limit(self, trees: object) -> int:
+        if trees is None:
+            return max(self.n_trees)
+        if not isinstance(trees, int | np.integer) or isinstance(trees, bool) or trees < 1:
+            raise RequestError(
+                f"Cannot score by the first {trees!r} trees.", "Ask for a whole number from 1 on, or None for all."
+            )
+        return int(trees)
 
     def _check(self, features: FloatArray) -> None:
         if features.dtype != np.float32 or features.ndim != 2 or features.shape[1] != self.n_features:

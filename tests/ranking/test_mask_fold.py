@@ -6,9 +6,10 @@ import pytest
 from numba import njit
 
 from features.types import ByteArray
-from ranking.forest.compiler import Compiled, compile_trees, open_model, parse_tree
+from ranking.forest.compiler import Compiled, compile_trees
 from ranking.forest.fold import OutcomeArray, Same, known_outcomes, same_of, worth_folding
 from ranking.forest.model import TILE, Model
+from ranking.forest.text import open_model, parse_tree
 from ranking.forest.trees import Forest
 
 
@@ -30,8 +31,9 @@ def _known(model: Model, codes: ByteArray, stride: int, n: int, used: int) -> tu
 @pytest.mark.parametrize("shared", [(), (0,), (3,), (0, 1, 2), (0, 1, 3, 4), (0, 1, 2, 3, 4)])
 def test_a_table_tells_how_many_nodes_are_decided(shared: tuple[int, ...]) -> None:
     text = _text()
-    width, blocks = open_model("one", text)
-    compiled: Compiled = compile_trees([[parse_tree("a tree", block, width) for block in blocks]])
+    features, blocks = open_model("one", text)
+    width = len(features)
+    compiled: Compiled = compile_trees([[parse_tree("a tree", block, width) for block in blocks]], features)
     nodes, below = compiled.arrays.nodes, compiled.arrays.nodes_below
     rng = np.random.default_rng(len(shared))
     rows = np.column_stack([0.2 * rng.normal(size=(1500, 3)), rng.integers(0, 40, (1500, 2))]).astype(np.float32)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightgbm as lgb
 import numpy as np
@@ -330,17 +330,95 @@ def test_what_cannot_be_compiled_is_scored_by_lightgbm_and_said_so(params: Param
 
 def test_foreign_texts_are_refused_by_name(boosters: list[lgb.Booster]) -> None:
     text = boosters[0].model_to_string()
-    wrong = [re.sub(rf"{key}=\S+", f"{key}={value}", text, count=1) for key, value in WRONG]
-    for broken in ("", "{}", text[: len(text) // 3], text.replace("left_child=", "left_child=x ", 1), *wrong):
+    wrong = [resized(re.sub(rf"{key}=\S+", f"{key}={value}", text, count=1)) for key, value in WRONG]
+    odd = resized(text.replace("left_child=", "left_child=x ", 1))
+    for broken in ("", "{}", text[: len(text) // 3], odd, *wrong):
         with pytest.raises(BundleError, match="buy"):
             Forest.from_model_texts({"buy": broken})
-    with pytest.raises(BundleError, match="click"):
+    with pytest.raises(BundleError, match=r"click.*several outputs"):
         Forest.from_model_texts({"click": text.replace("num_tree_per_iteration=1", "num_tree_per_iteration=3")})
-    wider = re.sub("max_feature_idx=4", "max_feature_idx=5", text)
+    wider = text.replace("max_feature_idx=4", "max_feature_idx=5").replace("feature_names=", "feature_names=more ")
     with pytest.raises(BundleError, match="share"):
         Forest.from_model_texts({"a": text, "b": wider})
     with pytest.raises(BundleError, match="no head"):
         Forest.from_model_texts({})
+
+
+@pytest.mark.parametrize("key", ["num_tree_per_iteration", "num_class", "max_feature_idx"])
+@pytest.mark.parametrize("value", [None, "", "abc", "-1", "9" * 20, "9" * 5000, "1e5", "1 1"])
+def test_a_damaged_header_is_refused_by_name(boosters: list[lgb.Booster], key: str, value: str | None) -> None:
+    line = "" if value is None else f"{key}={value}\n"
+    broken = re.sub(rf"(?m)^{key}=.*\n", line, boosters[0].model_to_string(), count=1)
+    with pytest.raises(BundleError, match=f"header of head 'buy' is damaged.*{key}"):
+        Forest.from_model_texts({"buy": broken})
+
+
+@pytest.mark.parametrize("key", ["split_feature", "left_child", "right_child", "decision_type", "cat_threshold"])
+def test_numbers_beyond_all_integers_are_refused_by_name(boosters: list[lgb.Booster], key: str) -> None:
+    broken = resized(re.sub(rf"{key}=\S+", f"{key}={'9' * 20}", boosters[0].model_to_string(), count=1))
+    with pytest.raises(BundleError, match="tree 0 of head 'buy' is damaged"):
+        Forest.from_model_texts({"buy": broken})
+
+
+def test_a_text_that_was_changed_on_its_way_is_refused_with_what_happened(boosters: list[lgb.Booster]) -> None:
+    text = boosters[0].model_to_string()
+    for broken, why in (
+        (text.replace("\n", "\r\n"), "CR LF"),
+        ("\ufeff" + text, "byte order mark"),
+        (text.replace("\n", " \n"), "end in blanks"),
+        ("\n" + text, "line 'tree'"),
+        (text[: len(text) // 2], "end of trees"),
+        (re.sub(r"tree_sizes=.*\n", "", text), "tree_sizes"),
+        (re.sub(r"feature_names=\S+ ", "feature_names=", text), "names 4 features"),
+    ):
+        with pytest.raises(BundleError, match=f"(?s)'buy'.*{why}.*Save the model again"):
+            Forest.from_model_texts({"buy": broken})
+
+
+def test_sizes_of_trees_that_are_not_their_own_are_refused_before_lightgbm_reads_them(
+    boosters: list[lgb.Booster],
+) -> None:
+    text = boosters[0].model_to_string()
+    place = text.index("Tree=1\n")
+    longer = text[:place] + text[place:].replace("num_leaves=", "num_leaves=0", 1)
+    with pytest.raises(BundleError, match=f"Tree 1 of head 'buy', from byte {place} on, takes .* tree_sizes"):
+        Forest.from_model_texts({"buy": longer})
+    with pytest.raises(BundleError, match=r"Tree 0 of head 'buy'.* and 1 by tree_sizes"):
+        Forest.from_model_texts({"buy": re.sub(r"tree_sizes=\d+", "tree_sizes=1", text)})
+    with pytest.raises(BundleError, match="30 trees, and 29 tree_sizes"):
+        Forest.from_model_texts({"buy": re.sub(r"tree_sizes=\d+ ", "tree_sizes=", text)})
+
+
+def test_a_text_that_ends_lightgbms_process_does_not_end_this_one() -> None:
+    x = np.random.default_rng(19).normal(size=(200, 1)).astype(np.float32)
+    text = train_one_column(x, (x[:, 0] > 0).astype(np.float64)).model_to_string()
+    left_to_lightgbm = resized(re.sub(r"threshold=\S+", "threshold=nan", text))
+    for key in ("num_cat", "leaf_weight"):
+        broken = resized(re.sub(rf"{key}=.*\n", "" if key == "num_cat" else f"{key}=x\n", left_to_lightgbm, count=1))
+        with pytest.raises(BundleError, match="LightGBM cannot read the text of head 'buy'"):
+            Forest.from_model_texts({"buy": broken})
+
+
+@pytest.mark.parametrize(("words", "compiled"), [(2047, True), (2048, False)])
+def test_more_categories_than_two_bytes_tell_apart_are_left_to_lightgbm(words: int, compiled: bool) -> None:
+    rng = np.random.default_rng(20)
+    x = rows_of(rng, 300, 0.0, categories=3)
+    one = train(x, (x[:, 3] == 1).astype(np.float64), 1, True, {"num_leaves": 2, "min_data_per_group": 1})
+    text = one.model_to_string()
+    assert "num_cat=1" in text
+    wide = re.sub(r"cat_boundaries=.*", f"cat_boundaries=0 {words}", text)
+    wide = resized(re.sub(r"cat_threshold=.*", "cat_threshold=" + f"{2**32 - 1} " * (words - 1) + str(2**32 - 1), wide))
+    if compiled:
+        forest = Forest.from_model_texts({"h": wide})
+    else:
+        with pytest.warns(ForestWarning, match=r"feature 'Column_3' knows 65536 categories.*more than 65535"):
+            forest = Forest.from_model_texts({"h": wide})
+    assert forest.compiled == compiled
+    asked = np.zeros((7, FEATURES), np.float32)
+    asked[:, 3] = [0, 1, 32 * words - 1, 32 * words, 65534, 65535, 70000]
+    want = expected([lgb.Booster(model_str=wide)], asked)
+    assert len(np.unique(want)) == 2
+    np.testing.assert_array_equal(forest.raw(asked), want)
 
 
 def test_rows_of_another_form_are_refused(forest: Forest) -> None:
@@ -348,8 +426,9 @@ def test_rows_of_another_form_are_refused(forest: Forest) -> None:
     for wrong in (x[:, :3], x.astype(np.float64), x[0]):
         with pytest.raises(RequestError, match="float32 rows of 5"):
             forest.raw(np.asarray(wrong))
-    with pytest.raises(RequestError, match="first 0 trees"):
-        forest.raw(x, trees=0)
+    for trees in (0, -1, 1.5, "3", True):
+        with pytest.raises(RequestError, match=f"first {trees!r} trees"):
+            forest.raw(x, trees=cast("int", trees))
 
 
 def test_a_second_process_needs_no_compiler(boosters: list[lgb.Booster], tmp_path: Path) -> None:
