@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import people, scale, train
-from benchmarks.__main__ import run_all
+from benchmarks import people, rerank, scale, train
+from benchmarks.__main__ import STOPPED, as_text, read_ratios, run_all
 from benchmarks.bars import BARS, Bar
 from benchmarks.doc import MARKED, PAGE, rewritten, section, verdicts
 from benchmarks.plots import CURVES, DRAWN, ONE_IN, PICTURES, RESULTS, draw
@@ -55,7 +55,7 @@ def test_one_that_breaks_off_does_not_stop_the_others_and_fails_the_run(
     assert report["machine"].keys() >= {"threads", "avx2", "avx512f"}
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"ratios": 3}'])
+@pytest.mark.parametrize("text", ["{", "[1]", '{"ratios": 3}', '{"ratios": {"a": [1]}}', '{"ratios": {"a": "x"}}'])
 def test_a_file_to_compare_with_that_is_none_is_refused_by_name(text: str, tmp_path: Path) -> None:
     (tmp_path / "earlier.json").write_text(text)
     command = [sys.executable, "-m", "benchmarks", "rerank", "--quick", "--against", str(tmp_path / "earlier.json")]
@@ -63,6 +63,53 @@ def test_a_file_to_compare_with_that_is_none_is_refused_by_name(text: str, tmp_p
     assert done.returncode == 2
     assert "earlier.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_written_is_json_whatever_was_measured_and_texts_stay_as_they_are(tmp_path: Path) -> None:
+    nan, inf = float("nan"), float("inf")
+    written = {"ratios": {"a": nan, "b": 2.0}, "rows": [{"x": inf, "y": "said: NaN"}], "spreads": {"a": (nan, -inf)}}
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = as_text(written)
+    expected = {"ratios": {"a": None, "b": 2.0}, "rows": [{"x": None, "y": "said: NaN"}], "spreads": {"a": [None] * 2}}
+    assert json.loads(text, parse_constant=refuse) == expected
+    (tmp_path / "earlier.json").write_text(text)
+    assert read_ratios(tmp_path / "earlier.json") == {"b": 2.0}
+
+
+@pytest.mark.parametrize("option", ["--json", "--plots"])
+@pytest.mark.parametrize("below", ["a file/b.json", ""])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(
+    option: str, below: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").write_text("")
+    place = str(tmp_path / below) if below else ""
+    command = [sys.executable, "-m", "benchmarks", "rerank", "--quick", option, place]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert option in done.stderr
+    assert "running" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_be_written_and_who_is_stopped_lose_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*, quick: bool) -> Report:
+        raise KeyboardInterrupt
+
+    (tmp_path / "scale.json").mkdir()
+    monkeypatch.setattr(scale, "run", lambda *, quick: Report("scale"))
+    monkeypatch.setattr(rerank, "run", lambda *, quick: Report("rerank"))
+    assert run_all(("scale", "rerank"), {}, quick=True, file=tmp_path, plots=None) == 1
+    assert "scale: could not be written" in capsys.readouterr().err
+    (tmp_path / "rerank.json").unlink()
+    monkeypatch.setattr(train, "run", stop)
+    assert run_all(("rerank", "train", "scale"), {}, quick=True, file=tmp_path, plots=None) == STOPPED
+    assert json.loads((tmp_path / "rerank.json").read_text("utf-8"))["benchmark"] == "rerank"
+    assert "train: stopped; finished before: rerank" in capsys.readouterr().err
 
 
 def test_curves_have_the_points_of_their_plan() -> None:
