@@ -92,7 +92,7 @@ class Naive:
         self._remember(reader, state, people, now_ms)
         self.boosters = [lgb.Booster(model_str=text) for text in bundle.models.values()]
         heads = tuple(bundle.heads)
-        scale = bundle.scales_of(heads) * policy.weights_for("feed").signed(heads)[:, None]
+        scale = bundle.scales_of(heads) * policy.weights_for("feed", bundle.weights).signed(heads)[:, None]
         self.factors = {kind: scale[:, kind] for kind in KINDS}
         self.knots = [
             {kind: (c.margins, c.probabilities) for kind, c in head.calibrators.items()}

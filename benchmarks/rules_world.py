@@ -48,8 +48,9 @@ class Interrupted(BundleRanker):
     def _look(self, batch: Batch, found: DoubleArray, generation: Generation) -> None:
         """Keep who the candidates were, and what each was worth before boosts."""
         self.candidates = [generation.state.items.name(row) for row in batch.rows.tolist()]
-        weights = generation.policy.weights_for(batch.query.context.surface).signed(self.heads)
-        factors = (generation.bundle.scales_of(self.heads) * weights[:, None])[:, batch.kinds].T
+        bundle, surface = generation.bundle, batch.query.context.surface
+        weights = generation.policy.weights_for(surface, bundle.weights).signed(self.heads)
+        factors = (bundle.scales_of(self.heads) * weights[:, None])[:, batch.kinds].T
         own = np.where(factors == 0, 0.0, factors * found).sum(axis=1) + batch.decided.terms.sum(axis=1)
         self.own = own.tolist()
 

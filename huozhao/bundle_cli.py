@@ -42,6 +42,7 @@ def train(
         A TOML or JSON file with the columns to learn from; all that the catalog has, if not given.
     objective
         A TOML or JSON file with what the value weighs heads with, as like = 3.0; the default weights, if not given.
+        They are served unless policy.toml has [weights].
     seeds
         So many models of every column are grown a head and averaged.
     negatives

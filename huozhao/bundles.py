@@ -12,6 +12,7 @@ from huozhao import show, show_bundles
 from huozhao.stages import Stages, patiently
 from huozhao.times import iso, optional_ms, wall_ms
 from huozhao.tracking import Tracker
+from huozhao.weighing import weighed_as
 from ranking.bundles.attached import attach, read_attached
 from ranking.bundles.bundle import FORMAT, load
 from ranking.bundles.pointer import current
@@ -80,6 +81,8 @@ def _say_what_became_of(learned: Learned, made: Published, home: Path) -> None:
     show.console().print(show.trained_table(learned))
     if made.findings is not None:
         print(f"Report: {made.place / REPORT}")
+    for line in weighed_as(home, learned.bundle):
+        print(line)
     if made.promotion is None and made.verdict.against != version:
         what = f"Bundle {version} is kept, not promoted: {made.verdict.reason}."
         way_out = (
@@ -147,7 +150,9 @@ def show_one(home: Path, name: str) -> None:
     entries = [entry for entry in registry.promotions(bundles) if entry.version == version]
     found = findings_of(bundles / version)
     is_current = registry.current_version(bundles) == version
-    show.console().print(show_bundles.model_view(load(bundles / version), found, entries, is_current=is_current))
+    bundle = load(bundles / version)
+    said = weighed_as(home, bundle)
+    show.console().print(show_bundles.model_view(bundle, found, entries, said, is_current=is_current))
     beside = agreement_of(home)
     if beside is not None and beside.bundle == version:
         show.console().print(show_bundles.agreement_view(beside))

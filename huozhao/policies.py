@@ -4,11 +4,15 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 
-from features.errors import PolicyError
+from features.errors import BundleError, PolicyError
 from huozhao.times import iso
+from huozhao.weighing import sentence
+from ranking.bundles.bundle import decoded, read_part
+from ranking.bundles.pointer import current
 from ranking.policy import Policy, default, load
 from ranking.policy.versions import find, history
 from ranking.policy.writing import as_toml, changes
+from ranking.value import Weights
 
 
 def check(home: Path, file: Path | None) -> None:
@@ -34,7 +38,21 @@ def show(home: Path, version: str) -> None:
     for entry, until in zip(entries, ends, strict=False):
         if entry.version == policy.version:
             print(f"# in force from {iso(entry.since_ms)} until {until}")
+    for line in _weighed(home, policy):
+        print(f"# {line}")
     print(as_toml(policy), end="")
+
+
+def _weighed(home: Path, policy: Policy) -> list[str]:
+    """Whose weights a policy serves, by the bundle that is current; nothing where none is."""
+    bundles = home / "bundles"
+    if not (bundles / "current.json").exists():
+        return []
+    try:
+        path = current(bundles) / "weights.json"
+        return [sentence(policy, decoded(read_part(path.parent, path.name), Weights, path))]
+    except BundleError as error:
+        return [f"Whose weights are served is not known: {error}"]
 
 
 def diff(home: Path, before: str, after: str) -> None:

@@ -70,14 +70,15 @@ def alarm(held: Held) -> str:
 
 
 def model_view(
-    bundle: Bundle, found: Findings | None, entries: Sequence[Promotion], *, is_current: bool
+    bundle: Bundle, found: Findings | None, entries: Sequence[Promotion], weighed: Sequence[str], *, is_current: bool
 ) -> RenderableType:
-    """A bundle by itself."""
+    """A bundle by itself; ``weighed`` says which weights are served with it."""
     trained = bundle.trained
     lines = [
         f"Bundle {bundle.version}{', served now' if is_current else ''}, fingerprint {bundle.fingerprint}.",
         f"Trained on {iso(trained.since_ms)} to {iso(trained.until_ms)}, {trained.end:,} records, seed {trained.seed}.",
         f"{len(bundle.feature_set.columns)} columns, {len(bundle.factors.item_ids):,} items with factors.",
+        *weighed,
     ]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("head", no_wrap=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from features.outcomes import KIND_CODES
 from huozhao import show, show_bundles
 from huozhao.cli import main
+from ranking import Engine, FeedRequest
 from ranking.bundles.attached import attach
 from ranking.bundles.versions import versions_of
 from training import registry
@@ -96,6 +98,31 @@ def test_bundles_are_listed_shown_and_compared(home: Path, capsys: pytest.Captur
     compared = said(capsys, home, "models", "diff", old[:6])
     assert f"{old} → {new}" in compared
     assert "gauc" in compared
+
+
+def test_whose_weights_are_served_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("models show", "policy show"):
+        told = said(capsys, home, *command.split()).replace("\n", " ")
+        assert "Served weights are the bundle's: complete 4, like 3" in told
+    (home / "policy.toml").write_text("[weights]\nlike = 3.5\n", "utf-8")
+    for command in ("models show", "policy show file"):
+        told = said(capsys, home, *command.split()).replace("\n", " ")
+        assert "The bundle's weights are not served: policy.toml has [weights]" in told
+        assert "complete 4, like 3.5" in told
+
+
+def test_an_objective_is_served_once_its_bundle_is(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "objective.toml").write_text("complete = 100\nlike = 99\ncomment = 98\nshare = 97\n", "utf-8")
+    objective = ("--objective", str(home / "objective.toml"))
+    told = said(capsys, home, "train", *objective, "--force", "other weights", "--no-report")
+    assert "Served weights are the bundle's: complete 100, like 99" in told
+    with Engine.open(home, writer=False) as engine:
+        page = engine.feed(FeedRequest(user_id="u1", count=3), engine.status(0).received_ms, "r")
+        heads = engine.generation.ranker.heads
+        scales = engine.generation.bundle.scales_of(heads)
+    for item in page.items:
+        at = heads.index("complete"), KIND_CODES[item.kind]
+        assert item.terms["complete"] == pytest.approx(100 * scales[at] * item.heads["complete"])
 
 
 def test_one_command_goes_back_and_one_forth(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

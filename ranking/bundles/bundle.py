@@ -110,7 +110,7 @@ class Bundle:
     heads : dict of str to Head
         In the same order.
     weights : Weights
-        What the value weighs heads with where the policy says nothing else.
+        What the value weighs heads with, served where the policy has no weights of its own; judged by in its report.
     trained : Trained
     format : int
         How it is written down.

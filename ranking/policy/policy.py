@@ -18,13 +18,15 @@ from ranking.policy.page import Light, Rerank, Surface
 from ranking.policy.quality import Floor
 from ranking.policy.rules import MOST_MARKS, Rule
 from ranking.policy.suppress import Suppress
-from ranking.value import Weights
+from ranking.value import ORDER, Weights
 
 SourceName = Literal["live", "products", "videos", "trending", "fresh", "follow"]
 
 
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """All that is decided rather than learned; ``default.toml`` says what each key means.
+
+    ``weights`` are None where those of the bundle are served.
 
     Raises
     ------
@@ -37,7 +39,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     page_most: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
     room_ttl: str
     light: Light
-    weights: Weights
+    weights: Weights | None = None
     rerank: Rerank
     explore: Explore
     suppress: Suppress
@@ -67,7 +69,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
                     raise PolicyError(f"{key}: {name!r} is taken.", "Give each a name of its own.", key=key)
         self._check_marks()
         self._check_surfaces()
-        self.weights_for("feed")
+        for name in self.surfaces:
+            self._check_weights(name)
 
     def _check_marks(self) -> None:
         """Refuse rules that look at more attributes than are kept of a product."""
@@ -128,17 +131,19 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
             way_out = f"There are {', '.join(self.surfaces)}; policy.toml may declare others."
             raise SurfaceError(f"surface: there is no {surface!r}.", way_out)
 
-    def weights_for(self, name: str) -> Weights:
-        """The weights of a surface."""
-        return self._weights.get(name, self._weights["feed"])
+    def weights_for(self, name: str, learned: Weights) -> Weights:
+        """The weights of a surface, where the bundle has learned with others or the same.
 
-    @cached_property
-    def _weights(self) -> dict[str, Weights]:
-        return {name: self._checked_weights(name) for name in self.surfaces}
+        The policy's where it has any; else those learned with, some of them replaced by the surface. A surface that
+        replaces some of ``ORDER`` replaces them among the default ones, so that they fit whatever bundle comes.
+        """
+        changes = self.surface(name).weights
+        below = Weights() if changes.keys() & set(ORDER) else learned
+        return (self.weights or below).with_changes(changes)
 
-    def _checked_weights(self, name: str) -> Weights:
+    def _check_weights(self, name: str) -> None:
         try:
-            return self.weights.with_changes(self.surface(name).weights)
+            self.weights_for(name, Weights())
         except PolicyError as error:
             what = f"surfaces.{name}: {error.what}"
             raise PolicyError(what, error.way_out, key=f"surfaces.{name}.{error.key}") from error

@@ -16,6 +16,7 @@ from features.errors import PolicyError
 from ranking.policy.lines import line_of
 from ranking.policy.page import Surface
 from ranking.policy.policy import Policy
+from ranking.value import Weights
 
 DEFAULT_TOML = files("ranking.policy").joinpath("default.toml").read_text("utf-8")
 """The policy of a home that has none, with the meaning of every key."""
@@ -94,7 +95,11 @@ def _policy(given: dict[str, Any]) -> Policy:
         name: _convert(_merged(surfaces["feed"], table, f"surfaces.{name}"), Surface, f"surfaces.{name}")
         for name, table in surfaces.items()
     }
-    return _convert(_merged(below, given, "") | {"surfaces": rules}, Policy, "")
+    # The default has no weights, which would hide the bundle's; whoever writes some writes them over the usual ones.
+    weights = (
+        {"weights": _merged(msgspec.to_builtins(Weights()), given["weights"], "weights")} if "weights" in given else {}
+    )
+    return _convert(_merged(below, given, "") | {"surfaces": rules} | weights, Policy, "")
 
 
 def _merged(below: Mapping[str, Any], above: object, place: str) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def _keys(form: inspect.Type) -> Iterator[str]:
     """Every key that a policy may write."""
     if isinstance(form, inspect.StructType):
         yield from (field.encode_name for field in form.fields)
-    for one in _below(form).values():
+    for one in form.types if isinstance(form, inspect.UnionType) else _below(form).values():
         yield from _keys(one)
 
 
@@ -154,6 +159,8 @@ def _below(form: inspect.Type) -> dict[str, inspect.Type]:
     match form:
         case inspect.StructType(fields=fields):
             return {field.encode_name: field.type for field in fields}
+        case inspect.UnionType(types=several):
+            return {key: value for one in several for key, value in _below(one).items()}
         case inspect.VarTupleType(item_type=inner) | inspect.DictType(value_type=inner):
             return {"[": inner}
     return {}

@@ -126,7 +126,8 @@ class Generation:
         self.load = Load(state, policy.commerce.surfaces, self.bundle.feature_set.utc_offset_ms)
         self.decisions = Decisions(state, policy, quality, self.load)
         heads, scales = self.ranker.heads, self.bundle.scales_of(self.ranker.heads)
-        self._factors = {name: weights_by_kind(heads, scales, policy.weights_for(name)) for name in policy.surfaces}
+        weights = {name: policy.weights_for(name, self.bundle.weights) for name in policy.surfaces}
+        self._factors = {name: weights_by_kind(heads, scales, of_surface) for name, of_surface in weights.items()}
 
     def under(self, policy: Policy) -> Self:
         """The same under another policy, over the same state and indexes; nobody folds meanwhile."""

@@ -48,7 +48,7 @@ class Second:
         if bundle.feature_set.layout != generation.state.layout:
             what = f"Bundle {bundle.version} counts other things than {generation.bundle.version}, which is served."
             raise BundleError(what, "Only one of the same layout can be beside it; compare them with `huozhao models`.")
-        self.version, self._state = bundle.version, generation.state
+        self.version, self._state, self._weights = bundle.version, generation.state, bundle.weights
         self._ranker = BundleRanker(bundle)
         self._scales = bundle.scales_of(self._ranker.heads)
         self._reader = Reader(bundle.feature_set, bundle.codes, bundle.factors)
@@ -77,7 +77,7 @@ class Second:
             rows = self._reader.rows(self._state, person, found.rows, now_ms, context)
         first = generation.score(batch)
         second = self._ranker.probabilities(rows, batch.kinds)
-        weights = generation.policy.weights_for(context.surface)
+        weights = generation.policy.weights_for(context.surface, self._weights)
         value = value_of(value_terms(second, self._ranker.heads, batch.kinds, self._scales, weights))
         orders = [best_first(one, batch.rows) for one in (first.value, value)]
         ours, others = self._columns

@@ -19,8 +19,10 @@ def test_a_home_without_a_policy_has_the_default_one(tmp_path: Path) -> None:
 def test_the_default_text_is_the_default_policy(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text(DEFAULT_TOML, "utf-8")
     assert load(tmp_path / "policy.toml") == default() == parse("")
-    assert default().weights == Weights()
-    assert set(tomllib.loads(DEFAULT_TOML)["weights"]) == set(Weights.__struct_fields__)
+    assert default().weights is None
+    told = DEFAULT_TOML.partition("# [weights]\n")[2].partition("\n\n")[0].replace("# ", "")
+    assert parse(f"[weights]\n{told}").weights == Weights(**tomllib.loads(told))
+    assert set(tomllib.loads(told)) == set(Weights.__struct_fields__)
 
 
 def test_the_default_surfaces_show_what_their_names_say() -> None:
@@ -33,7 +35,7 @@ def test_the_default_surfaces_show_what_their_names_say() -> None:
 def test_a_surface_without_rules_goes_by_those_of_feed() -> None:
     policy = parse("[surfaces.feed.weights]\norder = 2.0")
     assert policy.surface("tab3") == policy.surface("feed")
-    assert policy.weights_for("tab3").order == 2.0
+    assert policy.weights_for("tab3", Weights()).order == 2.0
 
 
 def test_a_new_surface_says_only_how_it_differs_from_feed() -> None:
@@ -45,9 +47,30 @@ def test_a_new_surface_says_only_how_it_differs_from_feed() -> None:
 
 def test_a_surface_replaces_weights_for_itself_alone() -> None:
     policy = parse("[weights]\ncart = 0.5\n[surfaces.mall.weights]\norder = 8.0")
-    assert policy.weights_for("mall").order == 8.0
-    assert policy.weights_for("feed").order == 0.0
-    assert policy.weights_for("feed").cart == 0.5
+    assert policy.weights_for("mall", LEARNED).order == 8.0
+    assert policy.weights_for("feed", LEARNED).order == 0.0
+    assert policy.weights_for("feed", LEARNED).cart == 0.5
+
+
+LEARNED = Weights(complete=100.0, like=99.0, comment=98.0, share=97.0, gift=5.0)
+
+
+def test_weights_are_those_learned_with_unless_the_policy_says_some() -> None:
+    assert default().weights_for("feed", LEARNED) == LEARNED
+    assert default().weights_for("tab3", LEARNED) == LEARNED
+    assert default().weights_for("mall", LEARNED) == LEARNED.with_changes({"click": 1.0, "cart": 2.0, "order": 4.0})
+    assert parse("[weights]").weights_for("feed", LEARNED) == Weights()
+    assert parse("[weights]\ngift = 1.0").weights_for("feed", LEARNED) == Weights(gift=1.0)
+    # One of those that have an order would not fit every bundle: it is said among the default ones.
+    assert parse("[surfaces.feed.weights]\nlike = 3.5").weights_for("feed", LEARNED) == Weights(like=3.5)
+
+
+def test_weights_that_are_written_are_another_policy_than_none_and_read_as_written() -> None:
+    for policy in (default(), parse("[weights]")):
+        assert parse(as_toml(policy)) == policy
+        assert parse(as_toml(policy)).version == policy.version
+    assert parse("[weights]").version != default().version
+    assert ("weights.like", "", "3.0") in changes(default(), parse("[weights]"))
 
 
 def test_durations_are_milliseconds() -> None:

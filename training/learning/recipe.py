@@ -29,7 +29,7 @@ class Recipe:
         Default: that of ``warm``, or ``features.standard.standard`` with every attribute of the catalog;
         ``training.declared`` reads one.
     weights : Weights
-        What the value weighs heads with where the policy says nothing else.
+        What the value weighs heads with, served where the policy has no weights of its own; judged by in its report.
     growth : Growth
         Seeds to average, the share of negatives to learn from, and heads.
     warm : Bundle, optional
