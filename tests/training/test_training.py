@@ -8,13 +8,15 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from features.errors import TrainingError
+from features.columns import Category, Column
+from features.errors import FeatureError, TrainingError
 from features.factors import Factors
 from features.history import read_history, slates_of
 from features.logs.log import DAY_MS, Stored
 from features.reader import Reader
 from features.records import Action, Event, Item, Kind, Record, User
 from features.replay import Readers, moments_of, replay
+from features.schema import FeatureSet
 from ranking.bundles.bundle import Bundle, load
 from ranking.bundles.pointer import current
 from ranking.bundles.ranker import BundleRanker
@@ -24,6 +26,7 @@ from training.judging.evaluate import evaluate, to_json
 from training.learning.audit import audit
 from training.learning.examples import choose_codes, default_features, last_day_ms, slices_of
 from training.learning.labels import HEADS, label
+from training.learning.pipeline import learn
 from training.learning.recipe import Recipe
 from training.learning.table import MOST_CUTS, bins_of
 from training.one_call import TrainResult, train
@@ -164,6 +167,27 @@ def test_a_log_without_impressions_or_with_few_says_so(tmp_path: Path) -> None:
         train(MemoryLog([]), tmp_path)
     with pytest.raises(TrainingError, match="200 are the least"):
         train(taste_log(slates=20), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [
+        (Column("item.prise"), "item.price"),
+        (Column("item.brnd"), 'type = "category", source = "item.brand"'),
+        (Category("item.brnd"), 'type = "category", source = "item.brand"'),
+        (Column("item.brand"), 'type = "category", source = "item.brand"'),
+        (Category("item.mod"), 'type = "category", source = "item.mood"'),
+        (Column("user.heigt"), 'type = "column", source = "user.height"'),
+        (Column("item.zzz"), "Leave it out until the catalog has it"),
+    ],
+)
+def test_a_field_that_nobody_has_is_answered_with_the_nearest(column: Column | Category, hint: str) -> None:
+    one = Stored(0, 0, Item("i", 0, Kind.VIDEO, attributes={"mood": "calm"}))
+    two = Stored(1, 0, User("u", 0, attributes={"height": 1.8}))
+    known = Column("user.height"), Category("item.mood"), Column("item.price"), Category("user.gender")
+    with pytest.raises(FeatureError, match=re.escape(hint)) as error:
+        learn(MemoryLog([one, two]), Recipe(until_ms=1, feature_set=FeatureSet((*known, column))))
+    assert column.source in error.value.what
 
 
 def test_a_new_item_stands_near_those_of_its_author_category_and_words(bundle: Bundle) -> None:

@@ -20,6 +20,7 @@ from training.learning.audit import audit, audit_codes, audit_factors
 from training.learning.drift import REFERENCE, Reference, reference_of
 from training.learning.examples import Slices, choose_codes, default_features, known_until, last_day_ms, slices_of
 from training.learning.factors import fit_by_day
+from training.learning.fields import refuse_unknown_fields
 from training.learning.heads import Table, fit_heads
 from training.learning.labels import Labels, label
 from training.learning.recipe import Recipe
@@ -63,6 +64,8 @@ def learn(log: EventLog, recipe: Recipe | None = None, *, progress: Progress = q
     until_ms = known_until(log, history, until_ms)
     progress("reading the log", 1, 1)
     feature_set = recipe.columns or default_features(history)
+    if recipe.feature_set:
+        refuse_unknown_fields(recipe.feature_set, history)
     slices = slices_of(history, recipe.learned_from_ms, until_ms)
     slates = slates_of(history)
     labels = label(history, slates, slices.windows_ms)
