@@ -4,7 +4,11 @@ A bundle's hash is of what was learned alone; these files are listed with hashes
 which may be written anew, while the bundle itself never changes.
 """
 
+import fcntl
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,12 +27,27 @@ class Attached(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def attach(place: Path, files: dict[str, bytes]) -> None:
-    """Put files beside a bundle, each whole or not at all; one of the same name is replaced."""
-    listed = _listed(place)
-    for name, part in files.items():
-        _replace(place / name, part)
-    sha256 = listed | {name: hashlib.sha256(part).hexdigest() for name, part in files.items()}
-    _replace(place / LIST, msgspec.json.format(msgspec.json.encode(Attached(sha256))))
+    """Put files beside a bundle, each whole or not at all; one of the same name is replaced.
+
+    Of several who do so at once, each waits for the other: none loses what the other has listed.
+    """
+    with _alone(place):
+        listed = _listed(place)
+        for name, part in files.items():
+            _replace(place / name, part)
+        sha256 = listed | {name: hashlib.sha256(part).hexdigest() for name, part in files.items()}
+        _replace(place / LIST, msgspec.json.format(msgspec.json.encode(Attached(sha256))))
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Hold a folder against other threads and processes that would attach to it."""
+    held = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def read_attached(place: Path, name: str) -> bytes | None:

@@ -85,7 +85,11 @@ class Formatted(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first page of a bundle; ``sha256`` names every file that belongs to what was learned."""
+    """The first page of a bundle; ``sha256`` names every file that belongs to what was learned.
+
+    ``digest`` is over all else that it says, as what was learned has a hash that times and packages are not in; empty
+    in one that was written before there was any, which is taken at its word.
+    """
 
     format: int
     version: str
@@ -93,6 +97,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trained: Trained
     packages: dict[str, str]
     sha256: dict[str, str]
+    digest: str = ""
+
+    def sealed(self) -> "Manifest":
+        """The same with its digest."""
+        rest = msgspec.json.encode(msgspec.structs.replace(self, digest=""), order="sorted")
+        return msgspec.structs.replace(self, digest=hashlib.sha256(rest).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -235,15 +245,27 @@ def save(bundle: Bundle, folder: Path, packages: dict[str, str]) -> Path:
         files = bundle.files()
         sha256 = {path: hashlib.sha256(part).hexdigest() for path, part in files.items()}
         manifest = Manifest(bundle.format, bundle.version, bundle.fingerprint, bundle.trained, packages, sha256)
-        for path, part in {**files, "manifest.json": msgspec.json.format(msgspec.json.encode(manifest))}.items():
+        page = msgspec.json.format(msgspec.json.encode(manifest.sealed()))
+        for path, part in {**files, "manifest.json": page}.items():
             write(draft / path, part)
         draft.chmod(0o755)
-        draft.rename(place)
+        _put(draft, place)
     except BaseException:
         shutil.rmtree(draft)
         raise
     sync_folder(folder)
     return place
+
+
+def _put(draft: Path, place: Path) -> None:
+    """Give a bundle its name; where another training was faster, its own, which is the same, stays."""
+    try:
+        draft.rename(place)
+    except OSError:
+        if not place.exists():
+            raise
+        load(place)
+        shutil.rmtree(draft)
 
 
 def write(path: Path, part: bytes) -> None:
@@ -262,7 +284,8 @@ def load(place: Path) -> Bundle:
     Raises
     ------
     BundleError
-        If a file is missing or not as it was written, the format is unknown, or its parts do not fit each other.
+        If a file is missing or not as it was written, the format is unknown, its parts do not fit each other, or the
+        folder is not named by its version.
     """
     manifest = read_manifest(place)
     for path, expected in manifest.sha256.items():
@@ -273,6 +296,8 @@ def load(place: Path) -> Bundle:
     bundle = _assembled(place, manifest)
     if bundle.fingerprint != manifest.fingerprint or bundle.version != manifest.version:
         raise BundleError(f"The parts of {place} are of different bundles.", "Restore the bundle or train it anew.")
+    if place.absolute().name != bundle.version:
+        raise BundleError(f"{place} holds version {bundle.version}.", f"Rename it to {bundle.version}.")
     return bundle
 
 
@@ -284,7 +309,11 @@ def read_manifest(place: Path) -> Manifest:
     if found not in READ:
         what = f"{place} is of format {found}, not {' or '.join(map(str, READ))}."
         raise BundleError(what, "Train it anew, or upgrade." if found > FORMAT else "Train it anew.")
-    return decoded(text, Manifest, place / "manifest.json")
+    manifest = decoded(text, Manifest, place / "manifest.json")
+    if manifest.digest not in ("", manifest.sealed().digest):
+        what = f"{place / 'manifest.json'} is not as it was written."
+        raise BundleError(what, "Restore the bundle or train it anew.")
+    return manifest
 
 
 def _assembled(place: Path, manifest: Manifest) -> Bundle:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from features.grams import BUCKETS
 from features.ids import Ids
 from features.reader import Codes
 from features.schema import FeatureSet
-from ranking.bundles.bundle import Bundle, Head, Manifest, Trained, load, save, version_of
+from ranking.bundles.attached import attach, read_attached
+from ranking.bundles.bundle import Bundle, Head, Manifest, Trained, load, read_manifest, save, version_of
 from ranking.bundles.calibration import Calibrator
 from ranking.bundles.model_text import model_names
 from ranking.bundles.pointer import current, promote
@@ -123,7 +126,49 @@ def rewritten(place: Path, change: dict[str, object], file: str = "", text: byte
         (place / file).write_bytes(text)
         sha256 = manifest.sha256 | {file: hashlib.sha256(text).hexdigest()}
         manifest = msgspec.structs.replace(manifest, sha256=sha256, version=version_of(sha256))
+    (place / "manifest.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, **change).sealed()))
+
+
+@pytest.mark.parametrize("change", [{"trained": Trained(1, 9, 3, 0)}, {"packages": {}}, {"digest": "0" * 64}])
+def test_what_it_was_trained_on_and_with_is_kept_as_it_was_written(place: Path, change: dict[str, object]) -> None:
+    manifest = read_manifest(place)
     (place / "manifest.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, **change)))
+    with pytest.raises(BundleError, match=r"manifest\.json is not as it was written"):
+        load(place)
+    # One of before there was a digest is taken at its word.
+    (place / "manifest.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, digest="")))
+    assert load(place).trained == Trained(1, 2, 3, 0)
+
+
+def test_a_folder_that_is_named_by_another_version_is_refused(place: Path) -> None:
+    other = place.rename(place.with_name("0" * 12))
+    with pytest.raises(BundleError, match=f"holds version {place.name}") as error:
+        load(other)
+    assert "Rename it" in error.value.way_out
+
+
+def test_trainings_that_end_at_once_with_the_same_leave_one_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    at_once = threading.Barrier(4)
+
+    def go(folder: Path) -> Path:
+        at_once.wait()
+        return save(bundle, folder, PACKAGES)
+
+    with ThreadPoolExecutor(4) as pool:
+        for turn in range(5):
+            folder = tmp_path / str(turn)
+            places = list(pool.map(go, [folder] * 4))
+            assert {place.name for place in folder.iterdir()} == {bundle.version}
+            assert {load(place).version for place in places} == {bundle.version}
+
+
+def test_what_is_attached_at_once_is_all_listed(place: Path) -> None:
+    names = [f"{n}.txt" for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: attach(place, {name: name.encode() * 1000, "same.txt": b"same"}), names))
+    assert [read_attached(place, name) for name in names] == [name.encode() * 1000 for name in names]
+    assert read_attached(place, "same.txt") == b"same"
+    assert not [path.name for path in place.iterdir() if path.name.startswith(".")]
 
 
 def test_an_unknown_format_is_refused(place: Path) -> None:
