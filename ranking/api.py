@@ -125,13 +125,17 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
     """How the index of a kind stands.
 
     ``bytes`` are those beside the vectors, which the reader keeps; ``lists`` how many answer, 0 where all is scanned;
-    ``training`` whether new ones are made beside them.
+    ``training`` whether new ones are made beside them; ``outside`` how many vectors, far longer than others, stand in
+    no list and are scored in every search; ``falls_short`` whether lists were found to miss too many of the best, so
+    that all searches, or those for very many, scan all.
     """
 
     vectors: int
     bytes: int
     lists: int = 0
     training: bool = False
+    outside: int = 0
+    falls_short: bool = False
 
 
 Stage = Literal["log", "items", "lists", "pages"]

@@ -138,6 +138,8 @@ class Standing(Collector):
             ("bytes", "Bytes of an index beside its vectors."),
             ("lists", "Lists that answer; 0 where all is scanned."),
             ("training", "1 while new lists are trained."),
+            ("outside", "Vectors that stand in no list and are scored in every search."),
+            ("falls_short", "1 while lists miss too many of the best, so that some or all searches scan all."),
         ):
             family = GaugeMetricFamily(f"huozhao_index_{name}", text, labels=["kind"])
             for kind, index in status.indexes.items():

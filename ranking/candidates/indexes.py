@@ -14,6 +14,7 @@ from ranking.candidates import eligibility
 from ranking.index.exact import ExactIndex, top_k
 from ranking.index.kept import Kept
 from ranking.index.listed import ListedIndex, rehearse
+from ranking.index.lists import ANY
 from ranking.types import VectorIndex
 
 ASKING = 256
@@ -101,9 +102,15 @@ class Indexes:
         found = {}
         for kind, index in self.by_kind.items():
             size, listed = sum(index.memory().values()), self._listed.get(kind)
-            lists = len(listed.lists) if listed and listed.lists else 0
-            training = listed is not None and listed.is_training
-            found[KIND_NAMES[kind]] = Indexed(vectors=len(index), bytes=size, lists=lists, training=training)
+            lists = listed.lists if listed else None
+            found[KIND_NAMES[kind]] = Indexed(
+                vectors=len(index),
+                bytes=size,
+                lists=len(lists) if lists and lists.most else 0,
+                training=listed is not None and listed.is_training,
+                outside=len(lists.outside) if lists else 0,
+                falls_short=lists is not None and lists.most < ANY,
+            )
         return found
 
 

@@ -75,7 +75,8 @@ class ExactIndex:
         Raises
         ------
         FeatureError
-            If the shapes do not fit, or a number is not finite; the index is then as it was.
+            If the shapes do not fit, a number is not finite, or there is no memory for all rows up to the highest; the
+            index is then as it was.
         """
         _check(rows, vectors, self.dims)
         if len(rows):
@@ -97,7 +98,13 @@ class ExactIndex:
         k : int
         allowed : array, optional
             The rows to search among: a mask by row, or the rows themselves, int32, ascending, each once.
+
+        Raises
+        ------
+        FeatureError
+            If the vector is of another length.
         """
+        check_query(vector, self.dims)
         if self._coarse and k > 0 and (allowed is None or allowed.dtype == np.bool_):
             mask = self._held if allowed is None else np.ascontiguousarray(allowed, np.bool_)
             found = self._coarse.best(self.matrix, np.ascontiguousarray(vector, np.float32), k, mask)
@@ -109,6 +116,8 @@ class ExactIndex:
         self, vectors: FloatArray, k: int, allowed: BoolArray | RowArray | None = None, threads: int = 1
     ) -> list[Answer]:
         """``search`` for each of some vectors (m, dims), in as many threads; the same answers."""
+        for vector in vectors:
+            check_query(vector, self.dims)
         rows = self.among(allowed)
         with spread(threads) as over:
             return over(lambda vector: self.best(vector, k, rows), list(vectors))
@@ -157,13 +166,20 @@ class ExactIndex:
     def _reserve(self, rows: int) -> None:
         if self._shared is not None and rows > len(self._shared()):
             raise FeatureError(f"Row {rows - 1} has no vector in the shared matrix.", "Keep it there first.")
-        if rows > len(self._held):
-            size = -(-max(rows, 2 * len(self._held)) // BLOCK) * BLOCK
-            self._held = np.pad(self._held, (0, size - len(self._held)))
-        if self._shared is None and rows > len(self._own):
-            grown = aligned(max(rows, min(2 * len(self._own), len(self._held)), BLOCK), self.dims)
-            grown[: len(self._own)] = self._own
-            self._own = grown
+        size, own = len(self._held), self._own
+        if rows > size:
+            size = -(-max(rows, 2 * size) // BLOCK) * BLOCK
+        try:
+            # The longer first: of neither is anything left if there is no memory for it.
+            if self._shared is None and rows > len(own):
+                own = aligned(max(rows, min(2 * len(own), size), BLOCK), self.dims)
+                own[: len(self._own)] = self._own
+            if size > len(self._held):
+                self._held = np.pad(self._held, (0, size - len(self._held)))
+        except MemoryError as error:
+            told = f"There is no memory for the vectors of {rows} rows."
+            raise FeatureError(told, "Number rows without large gaps.") from error
+        self._own = own
 
 
 @contextmanager
@@ -192,6 +208,12 @@ def highest_first(scores: Scores, rows: RowArray) -> IntArray:
     ranked = scores[order]
     # Only ties leave anything to decide.
     return np.lexsort((rows, -scores)) if (ranked[1:] == ranked[:-1]).any() else order
+
+
+def check_query(vector: FloatArray, dims: int) -> None:
+    """Refuse what is no vector (dims,) to search with: a kernel would read beyond rows."""
+    if vector.shape != (dims,):
+        raise FeatureError(f"A vector of shape {vector.shape} to search with.", f"Give ({dims},).")
 
 
 def _check(rows: RowArray, vectors: FloatArray, dims: int) -> None:

@@ -20,12 +20,11 @@ import numpy as np
 from features.errors import BundleError, HuozhaoWarning, SnapshotError
 from features.logs.log import sync_folder
 from ranking.bundles.bundle import factors_of, read_manifest, write
-from ranking.index.lists import FARTHER, Fitted, Placed
+from ranking.index.lists import ANY, FARTHER, Fitted, Placed
 
-FORMAT = 1
-ARRAYS = ("centroids", "ranges", "rows", "lists", "marks")
-GAPS = "gaps"
-"""An array that earlier versions did not keep: every search then visits as many lists."""
+FORMAT = 2
+"""1 had ranges that the longest of all vectors set."""
+ARRAYS = ("centroids", "ranges", "rows", "lists", "marks", "gaps")
 
 
 class ListsWarning(HuozhaoWarning):
@@ -40,6 +39,7 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     sha256: str
     farther: float = FARTHER
+    most: int = ANY
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Kept:
         if not self.writes:
             return
         placed, file = fitted.placed, io.BytesIO()
-        arrays = (fitted.centroids, fitted.ranges, placed.rows, placed.lists, placed.marks)
-        np.savez(file, allow_pickle=False, **dict(zip(ARRAYS, arrays, strict=True)), **{GAPS: fitted.gaps})
+        arrays = (fitted.centroids, fitted.ranges, placed.rows, placed.lists, placed.marks, fitted.gaps)
+        np.savez(file, allow_pickle=False, **dict(zip(ARRAYS, arrays, strict=True)))
         packed = file.getvalue()
-        meta = Meta(FORMAT, fitted.visits, fitted.size, hashlib.sha256(packed).hexdigest(), fitted.farther)
+        meta = Meta(FORMAT, fitted.visits, fitted.size, hashlib.sha256(packed).hexdigest(), fitted.farther, fitted.most)
         place = self.folder / f"{self.factors}-{self.kind}-{meta.sha256[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
@@ -130,11 +130,11 @@ def _read(place: Path, dims: int) -> Fitted:
         if hashlib.sha256(packed).hexdigest() != meta.sha256:
             raise SnapshotError(f"{place} is not as it was written.", "Remove it.")
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-            centroids, ranges, rows, lists, marks = (file[name] for name in ARRAYS)
-            gaps = file[GAPS] if GAPS in file else np.zeros(0, np.float32)
+            centroids, ranges, rows, lists, marks, gaps = (file[name] for name in ARRAYS)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.DecodeError) as error:
         raise SnapshotError(f"{place} cannot be read: {error}.", "Remove it.") from error
-    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, Placed(rows, lists, marks), meta.farther, gaps)
+    filed = Placed(rows, lists, marks)
+    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, filed, meta.farther, gaps, meta.most)
     if not _fits(fitted, dims):
         raise SnapshotError(f"The arrays of {place} do not fit each other.", "Remove it.")
     return fitted
@@ -145,7 +145,7 @@ def _fits(fitted: Fitted, dims: int) -> bool:
     placed, count = fitted.placed, len(fitted.centroids)
     floats = (
         (fitted.centroids, (count, dims)),
-        (fitted.ranges, (2 * dims,)),
+        (fitted.ranges, (2 * dims + 1,)),
         # Of each list, or of none.
         (fitted.gaps, (count if len(fitted.gaps) else 0,)),
     )

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.types import BoolArray, FloatArray, RowArray
-from ranking.index.exact import Answer, ExactIndex, spread
+from ranking.index.exact import Answer, ExactIndex, check_query, spread
 from ranking.index.kept import Kept
-from ranking.index.lists import TRIED, Lists, marks_of
+from ranking.index.lists import Lists, marks_of
 from ranking.index.refit import Refit
+from ranking.index.trial import TRIED
 
 SPARSE = 64
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
@@ -26,6 +27,8 @@ ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5
 """Lists so many times less even than when they were filled are trained anew."""
+APART = 64
+"""So are those that one vector in so many does not fit, if these are twice as many as when they were filled."""
 
 
 REHEARSED = 1024
@@ -76,7 +79,7 @@ class ListedIndex:
     threshold : int
         Vectors at which lists are first trained; below half of it they are given up.
     probes : float, optional
-        The share of lists that a search without a filter visits; by default as many as ``ranking.index.lists.RECALL``
+        The share of lists that a search without a filter visits; by default as many as ``ranking.index.trial.RECALL``
         takes, found anew with every training.
     shared : callable, optional
         Gives the matrix that keeps the vectors, as for ``ExactIndex``.
@@ -141,13 +144,16 @@ class ListedIndex:
         self._follow(rows)
 
     def search(self, vector: FloatArray, k: int, allowed: BoolArray | RowArray | None = None) -> Answer:
-        """At most k rows by inner product, highest first, ties by row; ``allowed`` as in ``ExactIndex.search``."""
+        """At most k rows by inner product, highest first, ties by row; see ``ExactIndex.search``."""
+        check_query(vector, self.dims)
         return self._answer(self._plan(k, allowed), vector, k)
 
     def search_many(
         self, vectors: FloatArray, k: int, allowed: BoolArray | RowArray | None = None, threads: int = 1
     ) -> list[Answer]:
         """``search`` for each of some vectors (m, dims), in as many threads; the same answers."""
+        for vector in vectors:
+            check_query(vector, self.dims)
         plan = self._plan(k, allowed)
         with spread(threads) as over:
             return over(lambda vector: self._answer(plan, vector, k), list(vectors))
@@ -199,6 +205,8 @@ class ListedIndex:
             return len(self) >= self.threshold
         if self._changes >= max(self._lists.size, self.threshold):
             return True
+        if len(self._lists.outside) > max(self._lists.size / APART, self.threshold / APART, 2 * self._lists.expected):
+            return True
         if 8 * (self._changes - self._looked) < self._lists.size:
             return False
         self._looked = self._changes
@@ -214,7 +222,7 @@ class ListedIndex:
     def _plan(self, k: int, allowed: BoolArray | RowArray | None) -> _Plan:
         self._take()
         exact, size = self._exact, len(self)
-        if self._lists is None:
+        if self._lists is None or k > self._lists.most:
             return _Plan(exact.among(allowed))
         rows, mask, there = None, None, size
         if allowed is not None and allowed.dtype == np.bool_:
@@ -249,6 +257,6 @@ class ListedIndex:
     def _best(self, vector: FloatArray, k: int, rows: RowArray) -> Answer:
         """The best of some rows; of many, those that their bytes leave over are scored exactly."""
         lists = self._lists
-        if lists is not None and 0 < k * CROWDED <= len(rows) > ROUGH:
+        if lists is not None and k <= lists.most and 0 < k * CROWDED <= len(rows) > ROUGH:
             rows = lists.best(vector, k, rows)
         return self._exact.best(vector, k, rows)

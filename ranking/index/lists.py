@@ -1,6 +1,7 @@
 """Inverted lists, mutable in place: how they are fitted and filled, and what they find.
 
-A list holds rows and a byte a number of their vectors, which stand in the exact index. Fitting and
+A list holds rows and a byte a number of their vectors, which stand in the exact index. A vector that does not fit the
+ranges of these bytes stands in no list but outside, and every search scores it. Fitting and
 filling go in chunks of fractions of a second, and call ``pause`` between them, so that whoever runs them can give up.
 They read the exact index as it is while others change it: a vector read half-changed is finite, and its row is renewed
 later, with all that changed meanwhile.
@@ -18,21 +19,17 @@ from ranking.index.centroids import CHUNK, Nearest, Pause, k_means
 from ranking.index.chains import Chains
 from ranking.index.exact import ExactIndex
 from ranking.index.probe import Visits, nearest_of, probe, wider
+from ranking.index.ranges import ranges_of
 from ranking.index.rough import Rough, rough_scores
 
 SAMPLE, ROUNDS = 64, 10
 """Vectors a list that centroids are fitted to, and how often."""
-RECALL = 0.98
-"""Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
-TRIED, TRIALS = 100, 64
-FAR, RECALL_FAR = 500, 0.99
-"""How many are asked for to see how visits grow with that, and the share to be found: pages ask for as many."""
 SPAN = 3
 """A search visits so many times as many lists as the mean at most, and one in so many of these at least."""
 FARTHER = 0.75
 """The power by which visits grow with more wanted, where that was not tried; see ADR 7."""
-BEYOND = 0.25
-"""What comes later may lie so much of a number's range outside of what a training saw."""
+ANY = int(np.iinfo(np.int32).max)
+"""More than any search asks for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training learned: centroids (lists, dims), the ranges of numbers (2 · dims,), and from how many.
+    """What a training learned: centroids (lists, dims), ranges (2 · dims + 1,), and from how many.
 
     The rest is as in ``Lists``.
     """
@@ -58,6 +55,7 @@ class Fitted:
     placed: Placed
     farther: float = FARTHER
     gaps: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    most: int = ANY
 
 
 class Lists:
@@ -66,18 +64,28 @@ class Lists:
     Parameters
     ----------
     centroids : array (lists, dims) float32
-    ranges : array (2 · dims,) float32
-        The least of each number, then how far it reaches.
+    ranges : array (2 · dims + 1,) float32
+        See ``ranking.index.rough.Rough``.
 
     Attributes
     ----------
     visits : int
-        How many lists a search for the best ``TRIED`` visits on average.
+        How many lists a search for the best 100 visits on average.
     farther : float
         The power by which visits grow with more wanted.
     gaps : array (lists,) float32
         How far below the highest product of a vector of length 1 and a centroid one, two and more are on average; none
         where every search visits as many.
+    most : int
+        For more, or for any where it is 0, lists find too little: who asks has to search one and all.
+    size : int
+        How many vectors they were trained for.
+    balance : float
+        How uneven they were once they were filled.
+    expected : int
+        How many vectors were outside then.
+    outside : array (n,) int32
+        The rows whose vectors fit no ranges, ascending; replaced, and never changed.
     """
 
     def __init__(self, centroids: FloatArray, ranges: FloatArray) -> None:
@@ -85,13 +93,14 @@ class Lists:
         self._ranges = ranges
         self._nearest = Nearest(centroids)
         self._placed = self._nearest.placed
-        self._rough = Rough(ranges.reshape(2, -1))
+        self._rough = Rough(ranges)
         self._chains = Chains(len(centroids), self._rough.width)
         self._by_row = Stretch[ByteArray]((self._rough.width,), np.uint8)
-        self.visits, self.farther = 1, FARTHER
+        self.visits, self.farther, self.most = 1, FARTHER, ANY
         self.gaps = np.zeros(0, np.float32)
-        self.size = 0
+        self.size = self.expected = 0
         self.balance = 1.0
+        self.outside = np.zeros(0, np.int32)
 
     def __len__(self) -> int:
         return len(self.centroids)
@@ -103,14 +112,26 @@ class Lists:
         return float(len(self) * (sizes @ sizes) / max(sizes.sum(), 1) ** 2)
 
     def add(self, rows: RowArray, vectors: FloatArray, lists: IntArray | None = None) -> None:
-        """File vectors (n, dims) of rows in the nearest lists, or in given ones, and nowhere else."""
+        """File vectors (n, dims) of rows in the nearest lists, or in given ones, or outside, and nowhere else."""
         for start in range(0, len(rows), CHUNK):
             some, chunk = rows[start : start + CHUNK], vectors[start : start + CHUNK]
-            self._chains.put(some, self._nearest(chunk) if lists is None else lists[start : start + CHUNK])
+            near = self._nearest(chunk) if lists is None else lists[start : start + CHUNK]
             codes = self._room(int(some.max()) + 1)
-            self._rough.put(codes, some, chunk)
+            fits = self._rough.put(codes, some, chunk)
+            if not fits.all():
+                self._chains.drop(some[~fits])
+                self._set_outside(some, some[~fits])
+                some, near = some[fits], near[fits]
+            elif len(self.outside):
+                self._set_outside(some, some[:0])
+            self._chains.put(some, near)
             # Twice, since where a filter leaves few rows, to look their slots up costs as much as their bytes.
             self._chains.pool.codes[self._chains.slots(some)] = codes[some]
+
+    def _set_outside(self, rows: RowArray, outside: RowArray) -> None:
+        """Have of some rows these stand outside, and no others."""
+        stay = self.outside[~np.isin(self.outside, rows)]
+        self.outside = np.union1d(stay, outside)
 
     def _room(self, rows: int) -> ByteArray:
         """Bytes by row for so many rows, and for as many again: what grows by little is not kept in huge pages."""
@@ -121,12 +142,14 @@ class Lists:
         """File rows anew that an exact index has changed, or drop those it holds no more."""
         there = exact.holds(rows)
         self._chains.drop(rows[~there])
+        if len(self.outside):
+            self._set_outside(rows[~there], rows[:0])
         self.add(rows[there], exact.matrix[rows[there]])
 
     def probe(self, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int) -> RowArray:
         """Rows of the best that some lists hold, half as many again as ``k``: a byte a number orders them roughly.
 
-        ``allowed`` is a mask by row.
+        ``allowed`` is a mask by row. What is outside is not among them.
         """
         mask = np.zeros(0, np.bool_) if allowed is None else allowed
         return probe(
@@ -143,7 +166,11 @@ class Lists:
     def nearest(
         self, matrix: FloatArray, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int
     ) -> tuple[RowArray, FloatArray]:
-        """The best k of ``probe`` by their floats in a matrix by row: rows and products, highest first, ties by row."""
+        """The best k that some lists hold or that are outside: rows and products, highest first, ties by row.
+
+        A byte a number orders what lists hold roughly; half as many again as k are scored by their floats in a matrix
+        by row, and all that are outside. ``allowed`` is a mask by row.
+        """
         mask = np.zeros(0, np.bool_) if allowed is None else allowed
         return nearest_of(
             np.ascontiguousarray(vector, np.float32),
@@ -155,6 +182,7 @@ class Lists:
             allowed is not None,
             k,
             matrix,
+            self.outside,
         )
 
     def _visits(self, mean: int) -> Visits:
@@ -165,7 +193,17 @@ class Lists:
         return Visits(-(-mean // SPAN), min(SPAN * mean, len(self)), float(self.gaps[mean - 1]))
 
     def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
-        """Of many rows those of highest rough score, half as many again as ``k``; their equals; who has no bytes."""
+        """Of many rows those of highest rough score, half as many again as ``k``; their equals; who has no bytes.
+
+        Those that are outside are all among them.
+        """
+        if len(self.outside):
+            apart = np.isin(rows, self.outside)
+            if apart.any():
+                return np.concatenate([self._best(vector, k, rows[~apart]), rows[apart]])
+        return self._best(vector, k, rows)
+
+    def _best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
         count, scores = wider(k), np.empty(len(rows), np.float32)
         if len(rows) <= count:
             return rows
@@ -177,7 +215,8 @@ class Lists:
         """What another start can begin from."""
         rows, lists = self._chains.filed()
         placed = Placed(rows, lists, marks_of(exact.matrix, rows))
-        return Fitted(self.centroids, self._ranges, self.visits, self.size, placed, self.farther, self.gaps)
+        told = self.visits, self.size, placed, self.farther, self.gaps, self.most
+        return Fitted(self.centroids, self._ranges, *told)
 
     def memory(self) -> dict[str, int]:
         """Bytes by part; of bytes by row as far as they are used."""
@@ -192,10 +231,11 @@ def fit(exact: ExactIndex, rows: RowArray, pause: Pause) -> Lists:
     count = max(1, min(int(4 * math.sqrt(n)), n // 39))
     drawn = np.random.default_rng(0).permutation(n)[: max(SAMPLE * count, 1000)]
     sample = exact.matrix.take(rows[np.sort(drawn)], axis=0)
+    pause()
+    ranges = ranges_of(sample)
+    sample = sample[Rough(ranges).fits(sample)]
     centroids = sample[np.random.default_rng(1).permutation(len(sample))[:count]]
     centroids = k_means(sample, centroids, ROUNDS, Nearest, pause)
-    least, reach = sample.min(axis=0), np.ptp(sample, axis=0)
-    ranges = np.concatenate([least - BEYOND * reach, (1 + 2 * BEYOND) * reach])
     lists = Lists(centroids, ranges)
     lists.size = n
     return lists
@@ -219,50 +259,7 @@ def fill(lists: Lists, exact: ExactIndex, rows: RowArray, placed: Placed | None,
         same = (known[chunk] >= 0) & (marks[chunk] == marks_of(exact.matrix, chunk))
         lists.add(chunk[same], vectors[same], known[chunk[same]])
         lists.add(chunk[~same], vectors[~same])
-    lists.balance = lists.imbalance
-
-
-def try_lists(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray, pause: Pause) -> None:
-    """Find how many lists must be visited for the best ``TRIED``, and by which power more for more.
-
-    It is tried with what is asked (n, dims), where that is enough; else with vectors that are there and with sums of
-    two.
-    """
-    pairs = rows[np.random.default_rng(0).integers(0, len(rows), (2, TRIALS))]
-    matrix = exact.matrix
-    queries = matrix[pairs[0]] + matrix[pairs[1]] * (np.arange(TRIALS) % 2)[:, None].astype(np.float32)
-    if len(asked) >= TRIALS:
-        queries = asked[np.random.default_rng(0).permutation(len(asked))[:TRIALS]]
-    lists.gaps = _gaps(queries, lists.centroids)
-    best = []
-    for query in queries:
-        pause()
-        best.append(exact.best(query, FAR, rows)[0])
-    lists.visits = _visits(lists, queries, [some[:TRIED] for some in best], min(4, len(lists)), RECALL, pause)
-    if len(rows) >= FAR:
-        more = _visits(lists, queries, best, lists.visits, RECALL_FAR, pause)
-        lists.farther = math.log(more / lists.visits) / math.log(FAR / TRIED)
-
-
-def _gaps(queries: FloatArray, centroids: FloatArray) -> FloatArray:
-    """See ``Lists.gaps``: by all distances of all queries (n, dims), of which each mean takes as many of the least."""
-    products, length = queries @ centroids.T, np.linalg.norm(queries, axis=1, keepdims=True)
-    below = (products.max(axis=1, keepdims=True) - products) / np.maximum(length, np.finfo(np.float32).tiny)
-    gaps: FloatArray = np.sort(below, axis=None)[len(queries) - 1 :: len(queries)].astype(np.float32)
-    return gaps
-
-
-def _visits(lists: Lists, queries: FloatArray, best: list[RowArray], visits: int, recall: float, pause: Pause) -> int:
-    """How many lists must be visited, from so many on, to find a share of the true best of the queries."""
-    k = len(best[0])
-    while visits < len(lists):
-        pause()
-        found = [lists.probe(query, k, None, visits) for query in queries]
-        hits = sum(len(np.intersect1d(some, true)) for some, true in zip(found, best, strict=True))
-        if hits >= recall * k * len(best):
-            break
-        visits = min(math.ceil(1.25 * visits), len(lists))
-    return visits
+    lists.balance, lists.expected = lists.imbalance, len(lists.outside)
 
 
 def marks_of(matrix: FloatArray, rows: RowArray, pause: Pause = lambda: None) -> RowArray:

@@ -44,12 +44,15 @@ def nearest_of(
     filtered: bool,
     k: int,
     matrix: FloatArray,
+    outside: RowArray,
 ) -> tuple[RowArray, FloatArray]:
     """See ``Lists.nearest``: all in one go, as coming back to the interpreter costs most where caches are cold.
 
     Nor is a training waited for more than once that holds the interpreter.
     """
     rows = probe(vector, placed, pool, reach, visits, mask, filtered, wider(k))
+    if len(outside):
+        rows = _with(rows, outside, mask, filtered)
     found = min(k, len(rows))
     best, scores = np.empty(found, np.int32), np.empty(found, np.float32)
     nearest(matrix, rows, vector, best, scores)
@@ -137,3 +140,14 @@ def _best(rows: RowArray, scores: FloatArray, count: int) -> RowArray:
     best = np.empty(count, np.int32)
     highest(scores, rows, best)
     return best
+
+
+@njit(nogil=True, cache=True)
+def _with(rows: RowArray, outside: RowArray, mask: BoolArray, filtered: bool) -> RowArray:
+    """Rows, and behind them those of others that a mask allows."""
+    out, n = np.empty(len(rows) + len(outside), np.int32), len(rows)
+    out[:n] = rows
+    for row in outside:
+        out[n] = row
+        n += not filtered or (row < len(mask) and mask[row])
+    return out[:n]

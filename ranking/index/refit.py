@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_limits
 from features.types import FloatArray, RowArray
 from ranking.index.exact import ExactIndex
 from ranking.index.kept import Kept, ListsWarning
-from ranking.index.lists import Lists, fill, fit, try_lists
+from ranking.index.lists import ANY, Lists, fill, fit
+from ranking.index.trial import RECALL, try_lists
 
 FEW = 256
 """So few changed rows may be left for the end, when the index waits."""
@@ -92,7 +93,7 @@ class Refit:
         if fitted is not None and len(self._rows) < 2 * fitted.size:
             lists = Lists(fitted.centroids, fitted.ranges)
             lists.visits, lists.farther, lists.size = fitted.visits, fitted.farther, fitted.size
-            lists.gaps = fitted.gaps
+            lists.gaps, lists.most = fitted.gaps, fitted.most
             fill(lists, self._exact, self._rows, fitted.placed, self._pause)
         else:
             fitted = None
@@ -111,6 +112,10 @@ class Refit:
             except OSError as error:
                 warnings.warn(f"Lists could not be kept: {error}", ListsWarning, stacklevel=2)
         self._lists = lists
+        if lists.most < ANY:
+            what = f"Searches for more than {lists.most}" if lists.most else "All searches"
+            told = f"Lists of {lists.size} vectors miss more than {1 - RECALL:.0%} of the best: {what} score all."
+            warnings.warn(told, ListsWarning, stacklevel=2)
 
     def _replay(self, lists: Lists) -> None:
         told = len(self._changed)

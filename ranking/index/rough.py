@@ -2,13 +2,15 @@
 
 A score of bytes orders rows roughly; who asks scores the best of them anew, exactly. Bytes stand by row, for whoever
 asks for some rows, and by list, for whoever asks for lists: see ``ranking.index.chains``.
+A byte says the less of a number the farther the range of that number reaches, so ranges hold what nearly all vectors
+have and no more. A vector that does not fit is for whoever asks to score exactly.
 """
 
 import numpy as np
 from numba import njit
 
 from features.fold.lanes import WIDE, byte_sum, prefetch
-from features.types import ByteArray, FloatArray, RowArray, ShortArray
+from features.types import BoolArray, ByteArray, FloatArray, RowArray, ShortArray
 
 AHEAD = 32
 """So many slots before it is scored one is fetched: its line comes while others are."""
@@ -19,8 +21,8 @@ class Rough:
 
     Parameters
     ----------
-    ranges : array (2, dims) float32
-        The least of each number, then how far it reaches; what lies outside is taken for the nearest that does not.
+    ranges : array (2 · dims + 1,) float32
+        The least of each number, then how far each reaches, then how long a vector may be.
 
     Attributes
     ----------
@@ -31,12 +33,22 @@ class Rough:
     """
 
     def __init__(self, ranges: FloatArray) -> None:
-        self._least, self.reach = ranges
-        self.width = -(-ranges.shape[1] // WIDE) * WIDE
+        dims = len(ranges) // 2
+        self._least, self.reach, self._longest = ranges[:dims], ranges[dims:-1], float(ranges[-1])
+        self.width = -(-dims // WIDE) * WIDE
 
-    def put(self, codes: ByteArray, slots: RowArray, vectors: FloatArray) -> None:
-        """Write vectors (n, dims) to slots (n,) of codes (slots, width)."""
-        _encode(codes, slots, vectors, self._least, self.reach)
+    def put(self, codes: ByteArray, slots: RowArray, vectors: FloatArray) -> BoolArray:
+        """Write vectors (n, dims) to slots (n,) of codes (slots, width); returns which of them (n,) fit the ranges.
+
+        A number that lies outside is taken for the nearest that does not: such bytes are not to be relied on.
+        """
+        fits = np.empty(len(slots), np.bool_)
+        _encode(codes, slots, vectors, self._least, self.reach, self._longest, fits)
+        return fits
+
+    def fits(self, vectors: FloatArray) -> BoolArray:
+        """Which vectors (n, dims) fit the ranges."""
+        return self.put(np.zeros((1, self.width), np.uint8), np.zeros(len(vectors), np.int32), vectors)
 
     def weights(self, vector: FloatArray) -> ShortArray:
         """What each byte of a row counts in a product with a vector; see ``weights_of``."""
@@ -58,11 +70,24 @@ def weights_of(vector: FloatArray, reach: FloatArray, width: int) -> ShortArray:
 
 
 @njit(nogil=True, cache=True)
-def _encode(codes: ByteArray, slots: RowArray, vectors: FloatArray, least: FloatArray, reach: FloatArray) -> None:
+def _encode(
+    codes: ByteArray,
+    slots: RowArray,
+    vectors: FloatArray,
+    least: FloatArray,
+    reach: FloatArray,
+    longest: float,
+    fits: BoolArray,
+) -> None:
     for i in range(slots.shape[0]):
+        inside, total = True, 0.0
         for k in range(least.shape[0]):
-            part = (vectors[i, k] - least[k]) / reach[k] if reach[k] > 0 else np.float32(0)
+            apart = vectors[i, k] - least[k]
+            part = apart / reach[k] if reach[k] > 0 else np.float32(0)
             codes[slots[i], k] = np.uint8(min(max(part * np.float32(255) + np.float32(0.5), 0), 255))
+            inside &= 0 <= apart <= reach[k]
+            total += np.float64(vectors[i, k]) ** 2
+        fits[i] = inside and total <= longest**2
 
 
 @njit(nogil=True, cache=True)

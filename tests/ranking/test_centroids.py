@@ -8,6 +8,7 @@ from ranking.index.centroids import Nearest
 from ranking.index.exact import ExactIndex
 from ranking.index.listed import ListedIndex
 from ranking.index.lists import Lists
+from ranking.index.ranges import ranges_of
 from ranking.index.rough import Rough, rough_scores
 
 
@@ -40,7 +41,7 @@ def test_centroids_that_are_equal_are_all_filed_somewhere() -> None:
 @pytest.mark.parametrize("dims", [3, 16, 50])
 def test_rough_scores_keep_the_best(dims: int) -> None:
     vectors, query = _mixture(5000, dims, 5), _mixture(1, dims, 6)[0]
-    rough = Rough(np.stack([vectors.min(axis=0), np.ptp(vectors, axis=0)]))
+    rough = Rough(ranges_of(vectors))
     codes, scores = np.zeros((5000, rough.width), np.uint8), np.zeros(2501, np.float32)
     rough.put(codes, np.arange(5000, dtype=np.int32)[::-1], vectors)
     rows = np.arange(0, 5000, 2, dtype=np.int32)
@@ -73,7 +74,7 @@ def test_lists_are_tried_with_what_is_asked() -> None:
 
 
 def test_more_lists_are_visited_where_many_are_about_as_near() -> None:
-    axes, ranges = np.eye(16, dtype=np.float32), np.concatenate([np.zeros(16), np.ones(16)]).astype(np.float32)
+    axes, ranges = np.eye(16, dtype=np.float32), np.concatenate([np.zeros(16), np.ones(16), [2]]).astype(np.float32)
     lists, rows = Lists(axes, ranges), np.arange(16, dtype=np.int32)
     lists.add(rows, axes, rows.astype(np.int64))
     lists.gaps = np.linspace(0.0, 0.3, 16, dtype=np.float32)

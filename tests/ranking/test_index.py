@@ -195,6 +195,34 @@ def test_what_is_no_vector_is_refused_and_changes_nothing(
     assert len(index) == 0
 
 
+@every
+@pytest.mark.parametrize("length", [0, 1, DIMS - 1, DIMS + 1])
+def test_a_query_of_another_length_is_refused(make: Callable[[], VectorIndex], length: int) -> None:
+    index = make()
+    index.put(np.arange(400, dtype=np.int32), np.ones((400, DIMS), np.float32))
+    with pytest.raises(FeatureError, match="search with"):
+        index.search(np.ones(length, np.float32), 5)
+    with pytest.raises(FeatureError, match="search with"):
+        index.search_many(np.ones((2, length), np.float32), 5)
+
+
+@pytest.mark.parametrize("make", [lambda: ExactIndex(DIMS, coarse=True), lambda: ListedIndex(DIMS)])
+def test_a_row_that_there_is_no_memory_for_is_refused_and_changes_nothing(
+    make: Callable[[], ExactIndex | ListedIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, axes = make(), np.eye(DIMS, dtype=np.float32)
+    index.put(_rows(3), axes[:1])
+    before = index.memory()
+
+    def none(rows: int, dims: int) -> FloatArray:
+        raise MemoryError
+
+    monkeypatch.setattr("ranking.index.exact.aligned", none)
+    with pytest.raises(FeatureError, match="no memory"):
+        index.put(_rows(5, 2**31 - 1), axes[:2])
+    assert (len(index), index.memory(), index.search(axes[0], 9)[0].tolist()) == (1, before, [3])
+
+
 def _clusters(n: int, dims: int, seed: int) -> FloatArray:
     random = np.random.default_rng(seed)
     centres = _unit(random.normal(size=(40, dims)).astype(np.float32))

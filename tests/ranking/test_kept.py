@@ -79,7 +79,7 @@ def test_damaged_lists_are_trained_anew_with_a_warning(tmp_path: Path, file: str
 
 def test_lists_that_do_not_fit_are_passed_over(tmp_path: Path) -> None:
     kept, rows = Kept(tmp_path, "a", "product"), np.arange(3, dtype=np.int32)
-    kept.save(Fitted(np.ones((2, DIMS), np.float32), np.ones(2 * DIMS, np.float32), 1, 3, Placed(rows, rows, rows)))
+    kept.save(Fitted(np.ones((2, DIMS), np.float32), np.ones(2 * DIMS + 1, np.float32), 1, 3, Placed(rows, rows, rows)))
     with pytest.warns(ListsWarning, match="do not fit"):
         assert kept.load(DIMS) is None
     assert Kept(tmp_path, "b", "product").load(DIMS) is None
@@ -88,7 +88,7 @@ def test_lists_that_do_not_fit_are_passed_over(tmp_path: Path) -> None:
 def _fitted() -> Fitted:
     rows = np.arange(3, dtype=np.int32)
     placed = Placed(rows, np.zeros(3, np.int32), rows)
-    return Fitted(np.ones((2, DIMS), np.float32), np.ones(2 * DIMS, np.float32), 1, 3, placed)
+    return Fitted(np.ones((2, DIMS), np.float32), np.ones(2 * DIMS + 1, np.float32), 1, 3, placed)
 
 
 def test_lists_go_when_no_bundle_has_their_factors_any_more(tmp_path: Path) -> None:
@@ -125,12 +125,6 @@ def test_a_reader_keeps_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "index").exists()
 
 
-def test_lists_of_the_first_format_are_still_read() -> None:
-    fitted = Kept(GOLDEN, "lists", "1").load(2)
-    assert fitted is not None
-    assert fitted.centroids.tolist() == [[1, 0], [0, 1]]
-    assert fitted.ranges.tolist() == [-1, -1, 2, 2]
-    assert (fitted.visits, fitted.size) == (1, 80)
-    assert fitted.placed.rows.tolist() == [1, 5, 7]
-    assert fitted.placed.lists.tolist() == [0, 1, 1]
-    assert fitted.placed.marks.tolist() == [11, -12, 13]
+def test_lists_of_the_first_format_are_refused_by_its_number() -> None:
+    with pytest.warns(ListsWarning, match="is of format 1, not 2"):
+        assert Kept(GOLDEN, "lists", "1").load(2) is None

@@ -1,0 +1,77 @@
+"""How many lists a search must visit: tried with vectors such as searches ask for, against the exact answers."""
+
+import math
+
+import numpy as np
+
+from features.types import FloatArray, RowArray
+from ranking.index.centroids import Pause
+from ranking.index.exact import ExactIndex
+from ranking.index.lists import ANY, Lists
+
+RECALL = 0.98
+"""Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
+TRIED, TRIALS = 100, 64
+FAR, RECALL_FAR = 500, 0.99
+"""How many are asked for to see how visits grow with that, and the share to be found: pages ask for as many."""
+
+
+def try_lists(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray, pause: Pause) -> None:
+    """Find how many lists must be visited for the best ``TRIED``, by which power more for more, and if that is enough.
+
+    It is tried with what is asked (n, dims), where that is enough; else with vectors that are there and with sums of
+    two, of length 1: products of the shortest would all be 0.
+    """
+    filed = np.setdiff1d(rows, lists.outside)
+    pairs = filed[np.random.default_rng(0).integers(0, len(filed), (2, TRIALS))]
+    matrix = exact.matrix
+    drawn = matrix[pairs].astype(np.float64)
+    sums = drawn[0] + drawn[1] * (np.arange(TRIALS) % 2)[:, None]
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    queries = (sums / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    if len(asked) >= TRIALS:
+        queries = asked[np.random.default_rng(0).permutation(len(asked))[:TRIALS]]
+    lists.gaps = _gaps(queries, lists.centroids)
+    best = []
+    for query in queries:
+        pause()
+        best.append(exact.best(query, FAR, rows)[1])
+    lists.visits, found = _visits(lists, matrix, queries, [some[:TRIED] for some in best], 4, RECALL, pause)
+    lists.most = ANY if found >= RECALL else 0
+    if lists.most and len(rows) >= FAR:
+        more, found = _visits(lists, matrix, queries, best, lists.visits, RECALL_FAR, pause)
+        lists.farther = math.log(more / lists.visits) / math.log(FAR / TRIED)
+        # Of many a share that is enough of few is enough where all lists find no more.
+        lists.most = ANY if found >= RECALL else TRIED
+
+
+def _gaps(queries: FloatArray, centroids: FloatArray) -> FloatArray:
+    """See ``Lists.gaps``: by all distances of all queries (n, dims), of which each mean takes as many of the least."""
+    products, length = queries @ centroids.T, np.linalg.norm(queries, axis=1, keepdims=True)
+    below = (products.max(axis=1, keepdims=True) - products) / np.maximum(length, np.finfo(np.float32).tiny)
+    gaps: FloatArray = np.sort(below, axis=None)[len(queries) - 1 :: len(queries)].astype(np.float32)
+    return gaps
+
+
+def _visits(
+    lists: Lists,
+    matrix: FloatArray,
+    queries: FloatArray,
+    best: list[FloatArray],
+    visits: int,
+    recall: float,
+    pause: Pause,
+) -> tuple[int, float]:
+    """How many lists must be visited, from so many on, to find a share of the best of the queries; what they find.
+
+    What scores as high as one of the best is as good: of equal scores lists may give any.
+    """
+    k, visits = len(best[0]), min(visits, len(lists))
+    while True:
+        pause()
+        scores = [lists.nearest(matrix, query, k, None, visits)[1] for query in queries]
+        hits = sum(int(np.count_nonzero(some >= true[-1])) for some, true in zip(scores, best, strict=True))
+        found = hits / (k * len(best))
+        if found >= recall or visits == len(lists):
+            return visits, found
+        visits = min(math.ceil(1.25 * visits), len(lists))
