@@ -69,7 +69,7 @@ def _recall(index: ListedIndex, exact: ExactIndex, queries: FloatArray, allowed:
 
 
 @pytest.mark.filterwarnings("ignore::ranking.index.kept.ListsWarning")
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     lengths=st.sampled_from(sorted(LENGTHS)),
     later=st.sampled_from([0, 20, 100, 600]),
