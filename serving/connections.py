@@ -5,7 +5,7 @@ The parsers behind have no such bounds, and every connection that only waits tak
 
 import asyncio
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Protocol, cast
 
 from litestar.types import HTTPScope
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -30,6 +30,26 @@ class Refusing(Protocol):
         ...
 
 
+class Leaving:
+    """A connection as the parser writes to it: what is written to one that is closed is dropped.
+
+    Between the close and the parser's being told of it answers to what was asked before may become ready, and a loop
+    raises at those. That a client left is no fault: the parser drops answers too, once it knows.
+    """
+
+    def __init__(self, line: asyncio.Transport) -> None:
+        self._line = line
+
+    def __getattr__(self, name: str) -> object:
+        """All else is the connection's."""
+        return getattr(self._line, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, if somebody is there."""
+        if not self._line.is_closing():
+            self._line.write(data)
+
+
 class Prompt(asyncio.Protocol):
     """Closes a connection whose request does not come in time, or has too large a head; mixed into a parser's protocol.
 
@@ -43,7 +63,7 @@ class Prompt(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.BaseTransport", Leaving(cast("asyncio.Transport", transport))))
         self._line = transport
         self._wait()
 

@@ -84,6 +84,8 @@ class Hot:
             raise HTTPException(f"There is no route {path[:128]!r}: it has a slash too many.", status_code=404)
         # Of what is said twice, the first.
         headers = dict(reversed(list(scope["headers"])))
+        if b"host" not in headers and scope.get("http_version") == "1.1":
+            raise HTTPException("A request of HTTP/1.1 has no Host. Send the header.", status_code=400)
         if (wanted := scope_of(scope["method"], scope["path"])) is not None:
             self._door.check(headers.get(b"authorization", b""), wanted, headers.get(b"host", b""))
         if (scope["method"], path) in self._routes:

@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from socket import create_server
+from typing import cast
 
 import pytest
 import uvicorn
 from litestar.enums import ScopeType
-from litestar.types import HTTPScope, Receive, Scope, Send
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from serving import connections
 from serving.connections import Prompt, prompt_protocol
+from serving.hot import Hot
+from serving.keys import Door
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 WHOLE = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
@@ -180,3 +186,59 @@ def test_what_follows_and_is_no_request_ends_the_connection() -> None:
         assert await is_cut_off(line)
 
     tried(prompt_protocol(Strict()), use)
+
+
+class Closed(asyncio.Transport):
+    """A connection that its client left, as the quickest loop has it until it tells the protocol."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        raise RuntimeError("the handler is closed")
+
+    def close(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+def test_an_answer_to_a_client_that_left_is_dropped_without_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[BaseException | None] = []
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except BaseException as error:
+            ended.append(error)
+            raise
+        ended.append(None)
+
+    async def run() -> None:
+        config = uvicorn.Config(told, ws="none", lifespan="off", log_config=None)
+        config.load()
+        make = cast("Callable[..., asyncio.Protocol]", prompt_protocol())
+        line = make(config=config, server_state=ServerState(), app_state={})
+        line.connection_made(Closed())
+        line.data_received(WHOLE)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        line.connection_lost(None)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert ended == [None]
+    assert not caplog.records
+
+
+def test_a_request_of_http_1_1_without_host_is_refused(tmp_path: Path) -> None:
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/v1/status", "headers": []}
+    hot = Hot(cast("ASGIApp", app), {}, Door(tmp_path))
+    with pytest.raises(HTTPException, match="no Host") as refused:
+        hot.admit(cast("HTTPScope", scope))
+    assert refused.value.status_code == 400
+    hot.admit(cast("HTTPScope", {**scope, "headers": [(b"host", b"localhost")]}))
+    hot.admit(cast("HTTPScope", {**scope, "http_version": "1.0"}))
