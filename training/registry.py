@@ -7,7 +7,7 @@ so that none goes without its reason.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -68,8 +68,10 @@ def promotions(bundles: Path) -> tuple[Promotion, ...]:
     found = []
     for number, line in enumerate(lines[:-1], 1):
         try:
-            found.append(msgspec.json.decode(line, type=Promotion))
-        except msgspec.MsgspecError as error:
+            raw = msgspec.json.decode(line, type=dict[str, Any])
+            checks = [Check.read(check) for check in raw.get("checks", ())]
+            found.append(msgspec.convert(raw | {"checks": checks}, Promotion))
+        except (msgspec.MsgspecError, AttributeError, TypeError) as error:
             what = f"Line {number} of {bundles / FILE} cannot be read: {error}."
             raise BundleError(what, "Restore the file.") from error
     return tuple(found)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from features.logs.live import HomeLog
+from features.types import BoolArray
 from ranking.bundles.bundle import load
 from ranking.bundles.pointer import current
-from training.gate import SLOWER, Verdict, judge
+from training.gate import ENOUGH, SLOWER, Check, Verdict, judge
 from training.judging.bootstrap import Bootstrap
 from training.judging.calibrated import calibrated
 from training.judging.figures import OURS, Judged, Row, rows_of
@@ -89,10 +90,10 @@ def test_worse_probabilities_are_named_although_the_order_is_the_same(read: Read
 
 
 def test_a_forest_that_takes_longer_than_allowed_is_named(read: Read) -> None:
-    def slowed(by: float) -> Callable[[], float]:
+    def slowed(by: float, unit: float = 1.0) -> Callable[[], float]:
         # Every other timing is ours: in the first round theirs comes first, then they take turns.
         ours_first = [number % 2 == 1 for number in range(100)]
-        steps = [step for first in ours_first for step in ((by, 1.0) if first else (1.0, by))]
+        steps = [unit * step for first in ours_first for step in ((by, 1.0) if first else (1.0, by))]
         times = np.cumsum(np.column_stack([np.zeros(len(steps)), steps]).ravel())
         ticks = iter(times.tolist())
         return lambda: float(next(ticks))
@@ -101,6 +102,41 @@ def test_a_forest_that_takes_longer_than_allowed_is_named(read: Read) -> None:
     found = verdict(read, read, slowed(SLOWER * 1.1))
     assert [check.measure for check in found.worse] == ["latency"]
     assert "1.38 times as long" in found.reason
+    # As much slower, where a page's rows take a millisecond and a half: a feed does not miss it.
+    assert verdict(read, read, slowed(SLOWER * 1.1, unit=0.001)).passed
+
+
+def part(read: Read, marked: BoolArray) -> Read:
+    """The slates of which an impression is marked, as the bundle reads them."""
+    return Read.of(read.bundle, read.stretch.only(marked), lambda _done, _of: None)
+
+
+def test_what_one_person_judged_is_not_judged_and_nothing_undefined_is_written(read: Read) -> None:
+    user = read.stretch.history.events.user[read.stretch.event]
+    one = part(read, user == np.bincount(user).argmax())
+    found = verdict(one, one)
+    assert not found.passed
+    assert found.worse == ()
+    assert "of two people or more" in found.reason
+    assert [check.measure for check in found.checks] == ["latency"]
+    assert b"null" not in msgspec.json.encode(found)
+
+
+def test_a_handful_of_pages_does_not_let_a_bundle_pass_that_orders_nothing(read: Read) -> None:
+    few = part(read, np.arange(len(read.labels.kind)) < 60)
+    flat = replace(few, score=np.zeros_like(few.score))
+    found = verdict(flat, few)
+    assert not found.passed
+    assert str(ENOUGH) in found.unjudged or "no head can be compared" in found.unjudged
+    assert not verdict(replace(read, score=np.zeros_like(read.score)), read).passed
+
+
+def test_figures_that_were_written_undefined_are_read_as_such(read: Read) -> None:
+    nan = float("nan")
+    told = Verdict("a", "b", 1, 2, (Check("gauc", "click", 0.5, 0.5, 0.0, nan, nan, 100, 500, worse=False),))
+    found = from_json(to_json(msgspec.structs.replace(find(read.bundle, {}, None), verdict=told)), "here")
+    assert found.verdict is not None
+    assert np.isnan(found.verdict.checks[0].low)
 
 
 def test_a_head_that_the_current_bundle_has_and_the_new_one_has_not_is_a_loss(read: Read) -> None:

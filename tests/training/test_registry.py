@@ -1,5 +1,6 @@
 """The registry: one pointer, one file of promotions that only grows, and a way back."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from ranking.bundles.versions import find
 from ranking.value import Weights
 from tests.small_home import bundle
 from training import registry
+from training.gate import Check, Verdict
 from training.judging.compare import compare
 from training.registry import FILE, current_version, models, promote, promotions, rollback
 
@@ -78,6 +80,16 @@ def test_a_line_that_was_torn_is_passed_over_and_mended_a_wrong_one_is_named(bun
     (bundles / FILE).write_bytes(whole[:20] + b"\n" + whole)
     with pytest.raises(BundleError, match="Line 1 of"):
         promotions(bundles)
+
+
+def test_a_promotion_whose_figures_were_written_undefined_is_read_and_undone(bundles: Path) -> None:
+    first, second = made(bundles, 0), made(bundles, 1)
+    undefined = Check("gauc", "click", 0.5, 0.5, 0.0, math.nan, math.nan, 100, 500, worse=False)
+    promote(bundles, first, 1, how="gate", reason="")
+    promote(bundles, second, 2, how="gate", reason="", verdict=Verdict(second, first, checks=(undefined,)))
+    assert b'"low":null' in (bundles / FILE).read_bytes()
+    assert math.isnan(promotions(bundles)[1].checks[0].low)
+    assert rollback(bundles, 3, "").version == first
 
 
 def test_a_version_is_found_by_its_first_digits_if_no_other_begins_so(bundles: Path) -> None:

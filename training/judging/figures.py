@@ -1,7 +1,8 @@
 """From scores to figures: a row each, of every system, head, kind and slice, with counts and an interval."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -179,3 +180,8 @@ def sparing(row: Row) -> Row:
         return row
     p_value = None if row.p_value is None else np.nan
     return msgspec.structs.replace(row, value=np.nan, low=np.nan, high=np.nan, p_value=p_value)
+
+
+def undefined(raw: dict[str, Any], names: Iterable[str] = ("value", "low", "high", "p_value")) -> dict[str, Any]:
+    """What JSON says of a figure, with NaN where it says null: as that is written, and msgspec reads no null as one."""
+    return raw | {name: np.nan for name in names if raw.get(name, 0) is None}

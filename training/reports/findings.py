@@ -9,10 +9,10 @@ import numpy as np
 from features.errors import BundleError
 from features.types import BoolArray
 from ranking.bundles.bundle import Bundle, Trained
-from training.gate import Verdict
+from training.gate import Check, Verdict
 from training.judging.bootstrap import Bootstrap, Sums, ratio
 from training.judging.compare import Changes
-from training.judging.figures import Row
+from training.judging.figures import Row, undefined
 from training.judging.ratios import kinds_of, ratio_rows
 from training.judging.stretch import Read
 from training.learning.drift import Drift, Reference, drift_of
@@ -164,8 +164,10 @@ def from_json(text: bytes, of: str) -> Findings:
     """
     try:
         raw = msgspec.json.decode(text)
-        for row in (*raw["rows"], *raw.get("retrieval", ())):
-            row |= {name: float("nan") for name in ("value", "low", "high", "p_value") if row.get(name, 0) is None}
+        for name in {"rows", "retrieval"} & {*raw}:
+            raw[name] = [undefined(row) for row in raw[name]]
+        if raw.get("verdict") is not None:
+            raw["verdict"]["checks"] = [Check.read(check) for check in raw["verdict"].get("checks", ())]
         return msgspec.convert(raw, Findings)
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, AttributeError, KeyError, TypeError) as error:
         raise BundleError(f"metrics.json of {of} cannot be read: {error}.", "See `huozhao report --again`.") from error
