@@ -14,12 +14,13 @@ from features.columns import CONTEXT_NUMBERS, InContext
 from features.errors import FeatureError
 from features.fold.along import fold_and_read
 from features.fold.arrays import Pages
+from features.fold.stretch import room_for
 from features.history import History, Slates
 from features.layout import Layout
 from features.logs.log import EventLog, ahead, to_batch
 from features.pages import Asked, Known, Moment
 from features.reader import Reader
-from features.state import FeatureState, unpacked_of
+from features.state import NO_ROWS, FeatureState, unpacked_of
 from features.types import BoolArray, FloatArray, IntArray
 
 AT_A_TIME = 32
@@ -104,7 +105,8 @@ class _Course:
         self._readers = readers
         self._batches = ahead(map(unpacked_of, log.read(self._state.offset)))
         self._pending = self._state.prepare(unpacked_of(to_batch([])))
-        self._current = -1
+        self._current, self._names, self._wanted = -1, 0, False
+        self._stale = np.zeros(0, np.bool_)
 
     def read(self, asked: Asked, out: FloatArray) -> Iterator[int]:
         """Write the rows (n, d) of pages that come after those read before; how many are done, now and then."""
@@ -130,8 +132,7 @@ class _Course:
             # Up to there the kernel needs nobody: what it cannot fold, and the next reader's pages, come later.
             plain = int(np.searchsorted(due, pending.plain_end, "right"))
             upto = done + min(plain, self._readers.before(state.offset, due))
-            self._read(pages, asked.names, (done, upto), out)
-            done = upto
+            done = self._read(pages, asked.names, (done, upto), out)
             yield done
 
     def _fold_to(self, offset: int) -> None:
@@ -144,13 +145,14 @@ class _Course:
                 self._pending = state.prepare(unpacked)
             state.advance(self._pending, min(self._pending.end, offset))
 
-    def _read(self, pages: Pages, names: Sequence[str], some: tuple[int, int], out: FloatArray) -> None:
-        """Read some pages with one reader, and fold to the last of them, where the kernel folds alone so far."""
-        state, pending, chosen = self._state, self._pending, self._readers.at(self._state.offset)
-        reader = self._readers.readers[chosen]
-        reader.catch_up(state, state.take_changed() if chosen == self._current else state.described())
-        self._current = chosen
-        done = fold_and_read(
+    def _read(self, pages: Pages, names: Sequence[str], some: tuple[int, int], out: FloatArray) -> int:
+        """Read some pages with one reader, and fold to the last of them; the first that was not read.
+
+        The kernel folds alone so far. It stops where a vector is wanted that is not as the catalog has it by now.
+        """
+        state, pending = self._state, self._pending
+        reader = self._caught_up()
+        done, page = fold_and_read(
             state.native,
             state.native_slots,
             pending.steps,
@@ -159,12 +161,35 @@ class _Course:
             reader.native,
             reader.words(state, names),
             pages,
-            pending.start,
-            pending.done,
+            (pending.start, pending.done),
             some,
+            self._stale,
             out,
         )
         state.advanced(pending, done)
+        self._wanted = page < some[1]
+        return page
+
+    def _caught_up(self) -> Reader:
+        """The reader of the state's offset. It takes in names as they come, and items together once one is wanted."""
+        state, chosen = self._state, self._readers.at(self._state.offset)
+        reader, changed = self._readers.readers[chosen], state.take_changed()
+        if len(self._stale) < len(state.items):
+            grown = np.zeros(room_for(len(state.items)), np.bool_)
+            grown[: len(self._stale)] = self._stale
+            self._stale = grown
+        self._stale[changed] = True
+        names = sum(map(len, (*state.columns.values(), *state.user_columns.values())))
+        if chosen != self._current:
+            reader.catch_up(state, state.described())
+            self._stale[:] = False
+        elif self._wanted:
+            reader.catch_up(state, np.flatnonzero(self._stale).astype(np.int32))
+            self._stale[:] = False
+        elif names > self._names:
+            reader.catch_up(state, NO_ROWS)
+        self._current, self._names = chosen, names
+        return reader
 
 
 def moments_of(history: History, slates: Slates, keep: BoolArray | None = None) -> list[Moment]:

@@ -69,6 +69,19 @@ def rows_at(log: MemoryLog, moments: list[Moment], feature_set: FeatureSet = STA
     return [rows.copy() for rows in read_moments(log, Readers.always(reader_of(feature_set)), moments)]
 
 
+def served_at(log: MemoryLog, moments: list[Moment]) -> list[FloatArray]:
+    """As a server reads: one record at a time, all that changed taken in after each."""
+    state, reader, served = FeatureState(STANDARD.layout), reader_of(STANDARD), []
+    for moment in moments:
+        while state.offset < moment.read_offset:
+            state.fold(to_batch([log.stored[state.offset]]))
+            reader.catch_up(state, state.take_changed())
+        user = state.users.find(moment.user_id)
+        person = user if state.arrays.users.personalised[user] else 0
+        served.append(reader.rows(state, person, state.items.find_all(moment.item_ids), moment.now_ms, moment.context))
+    return served
+
+
 def some_moments(log: MemoryLog, seed: int, users: int = 9, items: int = 62) -> list[Moment]:
     rng = np.random.default_rng(seed)
     moments = []
@@ -170,16 +183,25 @@ def test_the_state_does_not_depend_on_how_the_log_is_cut(seed: int, batch: int) 
 def test_serving_one_record_at_a_time_reads_what_replay_reads_bit_for_bit(seed: int, batch: int) -> None:
     log = random_log(seed, 200, batch=batch)
     moments = some_moments(log, seed)
-    state, reader, served = FeatureState(STANDARD.layout), reader_of(STANDARD), []
-    for moment in moments:
-        while state.offset < moment.read_offset:
-            state.fold(to_batch([log.stored[state.offset]]))
-            reader.catch_up(state, state.take_changed())
-        user = state.users.find(moment.user_id)
-        person = user if state.arrays.users.personalised[user] else 0
-        served.append(reader.rows(state, person, state.items.find_all(moment.item_ids), moment.now_ms, moment.context))
-    for live, replayed in zip(served, rows_at(log, moments), strict=True):
+    for live, replayed in zip(served_at(log, moments), rows_at(log, moments), strict=True):
         assert live.tobytes() == replayed.tobytes()
+
+
+def test_a_new_author_tells_of_a_taste_before_anybody_asks_for_the_item() -> None:
+    log = log_of(
+        video("i0", "a0"),
+        event(0, "i0", Action.IMPRESSION),
+        event(1, "i0", Action.CLICK),
+        video("i1", "a1"),
+        event(2, "i1", Action.IMPRESSION),
+        event(3, "i1", Action.CLICK, user_id="other"),
+    )
+    moments = [Moment(offset, START_MS + 5, "u", ["i0"], Context("feed")) for offset in (3, 4, 6)]
+    before, described, after = rows_at(log, moments)
+    for live, replayed in zip(served_at(log, moments), (before, described, after), strict=True):
+        assert live.tobytes() == replayed.tobytes()
+    taste = STANDARD.names.index("taste@7d")
+    assert before[0, taste] == described[0, taste] != after[0, taste]
 
 
 @settings(max_examples=25)
