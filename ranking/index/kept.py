@@ -24,7 +24,7 @@ from ranking.index.lists import ANY, FARTHER, Fitted, Placed
 
 FORMAT = 2
 """1 had ranges that the longest of all vectors set."""
-ARRAYS = ("centroids", "ranges", "rows", "lists", "marks", "gaps")
+ARRAYS = ("centroids", "ranges", "rows", "lists", "marks")
 
 
 class ListsWarning(HuozhaoWarning):
@@ -69,7 +69,7 @@ class Kept:
         if not self.writes:
             return
         placed, file = fitted.placed, io.BytesIO()
-        arrays = (fitted.centroids, fitted.ranges, placed.rows, placed.lists, placed.marks, fitted.gaps)
+        arrays = (fitted.centroids, fitted.ranges, placed.rows, placed.lists, placed.marks)
         np.savez(file, allow_pickle=False, **dict(zip(ARRAYS, arrays, strict=True)))
         packed = file.getvalue()
         meta = Meta(FORMAT, fitted.visits, fitted.size, hashlib.sha256(packed).hexdigest(), fitted.farther, fitted.most)
@@ -130,11 +130,11 @@ def _read(place: Path, dims: int) -> Fitted:
         if hashlib.sha256(packed).hexdigest() != meta.sha256:
             raise SnapshotError(f"{place} is not as it was written.", "Remove it.")
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-            centroids, ranges, rows, lists, marks, gaps = (file[name] for name in ARRAYS)
+            centroids, ranges, rows, lists, marks = (file[name] for name in ARRAYS)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.DecodeError) as error:
         raise SnapshotError(f"{place} cannot be read: {error}.", "Remove it.") from error
     filed = Placed(rows, lists, marks)
-    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, filed, meta.farther, gaps, meta.most)
+    fitted = Fitted(centroids, ranges, max(1, meta.visits), meta.size, filed, meta.farther, meta.most)
     if not _fits(fitted, dims):
         raise SnapshotError(f"The arrays of {place} do not fit each other.", "Remove it.")
     return fitted
@@ -146,8 +146,6 @@ def _fits(fitted: Fitted, dims: int) -> bool:
     floats = (
         (fitted.centroids, (count, dims)),
         (fitted.ranges, (2 * dims + 1,)),
-        # Of each list, or of none.
-        (fitted.gaps, (count if len(fitted.gaps) else 0,)),
     )
     numbers = [(array, (len(placed.rows),)) for array in (placed.rows, placed.lists, placed.marks)]
     typed = all(array.dtype == np.float32 for array, _ in floats) and all(

@@ -21,7 +21,7 @@ SPARSE = 64
 """A filter that leaves less than one in so many is answered exactly over what it leaves."""
 CROWDED = 16
 """So is a search for more than one in so many of what may be found."""
-RARER = 0.80
+RARER = 0.85
 """The power by which visits grow as a filter leaves less; see ADR 45."""
 ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
@@ -48,7 +48,7 @@ def rehearse(dims: int) -> None:
     for allowed in (None, rows % 2 == 0, rows % CROWDED**2 == 0, rows[::2]):
         index.search(vectors[0], 1, allowed)
     if index.lists is not None:
-        index.lists.best(vectors[0], 1, rows)
+        index.lists.best(vectors, vectors[0], 1, rows)
     marks_of(vectors, rows)
 
 
@@ -258,5 +258,5 @@ class ListedIndex:
         """The best of some rows; of many, those that their bytes leave over are scored exactly."""
         lists = self._lists
         if lists is not None and k <= lists.most and 0 < k * CROWDED <= len(rows) > ROUGH:
-            rows = lists.best(vector, k, rows)
+            return lists.best(self._exact.matrix, vector, k, rows)
         return self._exact.best(vector, k, rows)

@@ -8,7 +8,7 @@ later, with all that changed meanwhile.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -18,14 +18,12 @@ from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray
 from ranking.index.centroids import CHUNK, Nearest, Pause, k_means
 from ranking.index.chains import Chains
 from ranking.index.exact import ExactIndex
-from ranking.index.probe import Visits, nearest_of, probe, wider
+from ranking.index.probe import best_of, nearest_of, probe, wider
 from ranking.index.ranges import ranges_of
-from ranking.index.rough import Rough, rough_scores
+from ranking.index.rough import Rough
 
 SAMPLE, ROUNDS = 64, 10
 """Vectors a list that centroids are fitted to, and how often."""
-SPAN = 3
-"""A search visits so many times as many lists as the mean at most, and one in so many of these at least."""
 FARTHER = 0.75
 """The power by which visits grow with more wanted, where that was not tried; see ADR 7."""
 ANY = int(np.iinfo(np.int32).max)
@@ -54,7 +52,6 @@ class Fitted:
     size: int
     placed: Placed
     farther: float = FARTHER
-    gaps: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     most: int = ANY
 
 
@@ -70,12 +67,9 @@ class Lists:
     Attributes
     ----------
     visits : int
-        How many lists a search for the best 100 visits on average.
+        How many lists a search for the best 100 visits.
     farther : float
         The power by which visits grow with more wanted.
-    gaps : array (lists,) float32
-        How far below the highest product of a vector of length 1 and a centroid one, two and more are on average; none
-        where every search visits as many.
     most : int
         For more, or for any where it is 0, lists find too little: who asks has to search one and all.
     size : int
@@ -97,7 +91,6 @@ class Lists:
         self._chains = Chains(len(centroids), self._rough.width)
         self._by_row = Stretch[ByteArray]((self._rough.width,), np.uint8)
         self.visits, self.farther, self.most = 1, FARTHER, ANY
-        self.gaps = np.zeros(0, np.float32)
         self.size = self.expected = 0
         self.balance = 1.0
         self.outside = np.zeros(0, np.int32)
@@ -185,37 +178,26 @@ class Lists:
             self.outside,
         )
 
-    def _visits(self, mean: int) -> Visits:
-        """As many lists on average; fewer where the nearest stand out, more where many are about as near."""
-        mean = max(1, min(len(self), mean))
-        if not len(self.gaps) or mean == len(self):
-            return Visits(mean, mean, 0.0)
-        return Visits(-(-mean // SPAN), min(SPAN * mean, len(self)), float(self.gaps[mean - 1]))
+    def _visits(self, visits: int) -> int:
+        return max(1, min(len(self), visits))
 
-    def best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
-        """Of many rows those of highest rough score, half as many again as ``k``; their equals; who has no bytes.
+    def best(self, matrix: FloatArray, vector: FloatArray, k: int, rows: RowArray) -> tuple[RowArray, FloatArray]:
+        """The best k of many rows, and their products: highest first, ties by row.
 
-        Those that are outside are all among them.
+        A byte a number orders them roughly; half as many again as k are scored by their floats in a matrix by row, and
+        all that are outside or have no bytes.
         """
+        wanted, outside = np.ascontiguousarray(vector, np.float32), self.outside[:0]
         if len(self.outside):
             apart = np.isin(rows, self.outside)
-            if apart.any():
-                return np.concatenate([self._best(vector, k, rows[~apart]), rows[apart]])
-        return self._best(vector, k, rows)
-
-    def _best(self, vector: FloatArray, k: int, rows: RowArray) -> RowArray:
-        count, scores = wider(k), np.empty(len(rows), np.float32)
-        if len(rows) <= count:
-            return rows
-        rough_scores(self._by_row.array, rows, self._rough.weights(vector), scores)
-        high: RowArray = rows[scores >= np.partition(scores, -count)[-count]]
-        return high
+            rows, outside = rows[~apart], rows[apart]
+        return best_of(wanted, self._by_row.array, self._rough.reach, rows, outside, k, matrix)
 
     def fitted(self, exact: ExactIndex) -> Fitted:
         """What another start can begin from."""
         rows, lists = self._chains.filed()
         placed = Placed(rows, lists, marks_of(exact.matrix, rows))
-        told = self.visits, self.size, placed, self.farther, self.gaps, self.most
+        told = self.visits, self.size, placed, self.farther, self.most
         return Fitted(self.centroids, self._ranges, *told)
 
     def memory(self) -> dict[str, int]:

@@ -1,30 +1,17 @@
 """How lists are searched: the nearest of them, the bytes of what these hold, and the floats of the best of that."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
-from features.fold.lanes import BITS, byte_sum, prefetch
-from features.types import BoolArray, FloatArray, RowArray, ShortArray
+from features.fold.lanes import byte_sum, prefetch
+from features.types import BoolArray, ByteArray, FloatArray, RowArray, ShortArray
 from ranking.index.centroids import Tiles, products_of
 from ranking.index.chains import CHUNK, SOON, Pool, fetch, found_in
 from ranking.index.rough import rough_scores, weights_of
-from ranking.index.scan import at_least, highest, in_order, nearest
+from ranking.index.scan import highest, in_order, nearest
 
 LINE = 64
 """Bytes that are fetched at a time."""
-
-
-class Visits(NamedTuple):
-    """Which lists are visited: those whose centroid's product is within ``gap`` of the highest, by the vector's length.
-
-    They are the ``least`` nearest at least and the ``most`` nearest at most.
-    """
-
-    least: int
-    most: int
-    gap: float
 
 
 @njit(nogil=True, cache=True)
@@ -39,7 +26,7 @@ def nearest_of(
     placed: Tiles,
     pool: Pool,
     reach: FloatArray,
-    visits: Visits,
+    visits: int,
     mask: BoolArray,
     filtered: bool,
     k: int,
@@ -53,6 +40,31 @@ def nearest_of(
     rows = probe(vector, placed, pool, reach, visits, mask, filtered, wider(k))
     if len(outside):
         rows = _with(rows, outside, mask, filtered)
+    return _by_floats(rows, vector, k, matrix)
+
+
+@njit(nogil=True, cache=True)
+def best_of(
+    vector: FloatArray,
+    codes: ByteArray,
+    reach: FloatArray,
+    rows: RowArray,
+    outside: RowArray,
+    k: int,
+    matrix: FloatArray,
+) -> tuple[RowArray, FloatArray]:
+    """See ``Lists.best``."""
+    scores, count = np.empty(len(rows), np.float32), wider(k)
+    rough_scores(codes, rows, weights_of(vector, reach, codes.shape[1]), scores)
+    for row in rows:
+        # Who has no bytes is looked at beside the others.
+        count += row >= len(codes)
+    return _by_floats(np.append(_best(rows, scores, count), outside), vector, k, matrix)
+
+
+@njit(nogil=True, cache=True)
+def _by_floats(rows: RowArray, vector: FloatArray, k: int, matrix: FloatArray) -> tuple[RowArray, FloatArray]:
+    """The best k of some rows by their floats, and their products: highest first, ties by row."""
     found = min(k, len(rows))
     best, scores = np.empty(found, np.int32), np.empty(found, np.float32)
     nearest(matrix, rows, vector, best, scores)
@@ -66,13 +78,16 @@ def probe(
     placed: Tiles,
     pool: Pool,
     reach: FloatArray,
-    visits: Visits,
+    visits: int,
     mask: BoolArray,
     filtered: bool,
     count: int,
 ) -> RowArray:
     """See ``Lists.probe``."""
-    near = _near(vector, placed, pool.sizes.shape[0], visits)
+    lists = pool.sizes.shape[0]
+    products, near = np.empty(lists, np.float32), np.empty(visits, np.int32)
+    products_of(vector, placed, products)
+    highest(products, np.arange(lists).astype(np.int32), near)
     weights = weights_of(vector, reach, pool.codes.shape[1])
     if not filtered:
         rows, scores = _scored(pool, near, weights)
@@ -82,22 +97,6 @@ def probe(
     if len(scores):
         rough_scores(pool.codes, slots, weights, scores)
     return _best(rows, scores, count)
-
-
-@njit(nogil=True, cache=True)
-def _near(vector: FloatArray, placed: Tiles, lists: int, visits: Visits) -> RowArray:
-    """The lists to visit, in no order."""
-    products, square = np.empty(lists, np.float32), 0.0
-    products_of(vector, placed, products)
-    for x in vector:
-        square += np.float64(x) * x
-    flags, some = np.empty(-(-lists // BITS) * BITS, np.bool_), np.empty(lists, np.int32)
-    found = at_least(products, np.float32(products.max() - visits.gap * np.sqrt(square)), flags, some)
-    if visits.least <= found <= visits.most:
-        return some[:found]
-    near = np.empty(min(max(found, visits.least), visits.most), np.int32)
-    highest(products, np.arange(lists).astype(np.int32), near)
-    return near
 
 
 @njit(nogil=True, cache=True)

@@ -93,7 +93,7 @@ class Refit:
         if fitted is not None and len(self._rows) < 2 * fitted.size:
             lists = Lists(fitted.centroids, fitted.ranges)
             lists.visits, lists.farther, lists.size = fitted.visits, fitted.farther, fitted.size
-            lists.gaps, lists.most = fitted.gaps, fitted.most
+            lists.most = fitted.most
             fill(lists, self._exact, self._rows, fitted.placed, self._pause)
         else:
             fitted = None
@@ -102,7 +102,7 @@ class Refit:
             if self._probes is None:
                 try_lists(lists, self._exact, self._rows, self._asked, self._pause)
         if self._probes is not None:
-            lists.visits, lists.gaps = max(1, round(self._probes * len(lists))), np.zeros(0, np.float32)
+            lists.visits = max(1, round(self._probes * len(lists)))
         while sum(map(len, self._changed[self._replayed :])) > FEW:
             self._pause()
             self._replay(lists)

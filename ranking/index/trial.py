@@ -12,8 +12,8 @@ from ranking.index.lists import ANY, Lists
 RECALL = 0.98
 """Of the true best ``TRIED``, the share that lists must find for ``TRIALS`` queries: so many lists are visited."""
 TRIED, TRIALS = 100, 64
-FAR, RECALL_FAR = 500, 0.99
-"""How many are asked for to see how visits grow with that, and the share to be found: pages ask for as many."""
+FAR = 500
+"""How many are asked for to see how visits grow with that."""
 
 
 def try_lists(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray, pause: Pause) -> None:
@@ -31,26 +31,16 @@ def try_lists(lists: Lists, exact: ExactIndex, rows: RowArray, asked: FloatArray
     queries = (sums / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     if len(asked) >= TRIALS:
         queries = asked[np.random.default_rng(0).permutation(len(asked))[:TRIALS]]
-    lists.gaps = _gaps(queries, lists.centroids)
     best = []
     for query in queries:
         pause()
         best.append(exact.best(query, FAR, rows)[1])
-    lists.visits, found = _visits(lists, matrix, queries, [some[:TRIED] for some in best], 4, RECALL, pause)
+    lists.visits, found = _visits(lists, matrix, queries, [some[:TRIED] for some in best], 4, pause)
     lists.most = ANY if found >= RECALL else 0
     if lists.most and len(rows) >= FAR:
-        more, found = _visits(lists, matrix, queries, best, lists.visits, RECALL_FAR, pause)
+        more, found = _visits(lists, matrix, queries, best, lists.visits, pause)
         lists.farther = math.log(more / lists.visits) / math.log(FAR / TRIED)
-        # Of many a share that is enough of few is enough where all lists find no more.
         lists.most = ANY if found >= RECALL else TRIED
-
-
-def _gaps(queries: FloatArray, centroids: FloatArray) -> FloatArray:
-    """See ``Lists.gaps``: by all distances of all queries (n, dims), of which each mean takes as many of the least."""
-    products, length = queries @ centroids.T, np.linalg.norm(queries, axis=1, keepdims=True)
-    below = (products.max(axis=1, keepdims=True) - products) / np.maximum(length, np.finfo(np.float32).tiny)
-    gaps: FloatArray = np.sort(below, axis=None)[len(queries) - 1 :: len(queries)].astype(np.float32)
-    return gaps
 
 
 def _visits(
@@ -59,7 +49,6 @@ def _visits(
     queries: FloatArray,
     best: list[FloatArray],
     visits: int,
-    recall: float,
     pause: Pause,
 ) -> tuple[int, float]:
     """How many lists must be visited, from so many on, to find a share of the best of the queries; what they find.
@@ -72,6 +61,6 @@ def _visits(
         scores = [lists.nearest(matrix, query, k, None, visits)[1] for query in queries]
         hits = sum(int(np.count_nonzero(some >= true[-1])) for some, true in zip(scores, best, strict=True))
         found = hits / (k * len(best))
-        if found >= recall or visits == len(lists):
+        if found >= RECALL or visits == len(lists):
             return visits, found
         visits = min(math.ceil(1.25 * visits), len(lists))

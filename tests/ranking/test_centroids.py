@@ -7,7 +7,6 @@ from features.types import FloatArray
 from ranking.index.centroids import Nearest
 from ranking.index.exact import ExactIndex
 from ranking.index.listed import ListedIndex
-from ranking.index.lists import Lists
 from ranking.index.ranges import ranges_of
 from ranking.index.rough import Rough, rough_scores
 
@@ -71,24 +70,3 @@ def test_lists_are_tried_with_what_is_asked() -> None:
         return index.lists.visits
 
     assert visits(vectors[:100]) < visits(np.random.default_rng(9).standard_normal((100, 16)).astype(np.float32))
-
-
-def test_more_lists_are_visited_where_many_are_about_as_near() -> None:
-    axes, ranges = np.eye(16, dtype=np.float32), np.concatenate([np.zeros(16), np.ones(16), [2]]).astype(np.float32)
-    lists, rows = Lists(axes, ranges), np.arange(16, dtype=np.int32)
-    lists.add(rows, axes, rows.astype(np.int64))
-    lists.gaps = np.linspace(0.0, 0.3, 16, dtype=np.float32)
-
-    def visited(vector: FloatArray, mean: int) -> int:
-        return len(lists.probe(vector, 16, None, mean))
-
-    one, three = axes[0], axes[0] + axes[1] + 0.9 * axes[2]
-    for length in (1e-3, 1.0, 1e3):
-        # A third of the mean at least, three times as many at most, and those within the gap.
-        assert visited(length * one, 4) == 2
-        assert visited(length * three, 2) == 2
-        assert visited(length * three, 6) == 3
-        assert visited(length * np.ones(16, np.float32), 4) == 12
-        assert visited(length * -one, 16) == 16
-    lists.gaps = lists.gaps[:0]
-    assert visited(one, 4) == 4
