@@ -2,11 +2,12 @@
 
 import time
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
 
-from features.errors import RequestError, TrainingError
+from features.errors import BundleError, RequestError, TrainingError
 from huozhao import home as homes
 from huozhao import show, show_bundles
 from huozhao.stages import Stages, patiently
@@ -15,7 +16,7 @@ from huozhao.tracking import Tracker
 from huozhao.weighing import weighed_as
 from ranking.bundles.attached import attach, read_attached
 from ranking.bundles.bundle import FORMAT, load
-from ranking.bundles.pointer import current
+from ranking.bundles.pointer import WAY_OUT, current, fault_of
 from ranking.bundles.versions import find
 from ranking.bundles.versions import migrate as migrated
 from ranking.policy import load as load_policy
@@ -70,9 +71,13 @@ def train(
             report=with_report,
             progress=stages,
         )
-    if tracker is not None:
-        tracker.log(learned, made)
-    _say_what_became_of(learned, made, home)
+    fault = tracker.log(recipe, learned, made) if tracker else ""
+    try:
+        _say_what_became_of(learned, made, home)
+    except TrainingError as error:
+        raise TrainingError(f"{error.what} {fault}".strip(), error.way_out) from error
+    if fault:
+        raise RequestError(fault, "Training and promotion are done, as said above; nothing has to be trained anew.")
 
 
 def _say_what_became_of(learned: Learned, made: Published, home: Path) -> None:
@@ -84,7 +89,7 @@ def _say_what_became_of(learned: Learned, made: Published, home: Path) -> None:
     for line in weighed_as(home, learned.bundle):
         print(line)
     if made.promotion is None and made.verdict.against != version:
-        what = f"Bundle {version} is kept, not promoted: {made.verdict.reason}."
+        what = f"Bundle {version} is kept, not promoted: {made.verdict.reason.rstrip('.')}."
         way_out = (
             f"{made.verdict.against} is still served. Promote it with --force REASON, or `huozhao promote --reason`."
         )
@@ -115,9 +120,9 @@ def list_all(home: Path, *, check: bool) -> None:
     """List all bundles, and warn where the current one's calibration drifts as served."""
     homes.refuse_missing(home)
     found = registry.models(home / "bundles")
-    figures = {one.version: _findings(home, one) for one in found}
+    figures, faults = _figures(home, found)
     console = show.console()
-    console.print(show_bundles.models_table(found, figures))
+    console.print(show_bundles.models_table(found, figures, faults))
     follows = followed(home)
     if follows is not None:
         console.print(Text(show_bundles.followed_view(follows), "dim"))
@@ -128,9 +133,24 @@ def list_all(home: Path, *, check: bool) -> None:
     if held and not any(one.drifted for one in held):
         console.print(Text(f"Calibration as served holds for {', '.join(one.head for one in held)}.", "dim"))
 
+    said = [*faults.values()]
+    if fault := fault_of(home / "bundles"):
+        said.append(f"No bundle is current: {fault} {WAY_OUT}")
+    if said:
+        raise BundleError(" ".join(said))
 
-def _findings(home: Path, one: registry.Listed) -> Findings | None:
-    return findings_of(home / "bundles" / one.version) if one.bundle else None
+
+def _figures(home: Path, found: Sequence[registry.Listed]) -> tuple[dict[str, Findings | None], dict[str, str]]:
+    """What was found of each bundle, and what is wrong with those that are not whole, by version."""
+    figures: dict[str, Findings | None] = {}
+    faults = {one.version: f"Bundle {one.version} is damaged: {one.fault}" for one in found if one.bundle is None}
+    for one in found:
+        figures[one.version] = None
+        try:
+            figures[one.version] = findings_of(home / "bundles" / one.version) if one.bundle else None
+        except BundleError as error:
+            faults[one.version] = f"Damaged beside bundle {one.version}: {error}"
+    return figures, faults
 
 
 def _served(home: Path, found: list[registry.Listed], figures: dict[str, Findings | None]) -> tuple[Held, ...]:
@@ -172,6 +192,11 @@ def promote(home: Path, name: str, *, reason: str) -> None:
     homes.refuse_missing(home)
     bundles = home / "bundles"
     version = find(bundles, name)
+    fault = fault_of(bundles)
+    if fault:
+        # Nothing is current that a gate could hold it against.
+        _told(home, registry.promote(bundles, version, wall_ms(), how="by hand", reason=reason or fault))
+        return
     if registry.current_version(bundles) == version:
         print(f"Bundle {version} is current in {home} already.")
         return
@@ -185,7 +210,7 @@ def promote(home: Path, name: str, *, reason: str) -> None:
         return
     entry = registry.admit(bundles, verdict, wall_ms(), force=reason)
     if entry is None:
-        what = f"Bundle {version} is not promoted: {verdict.reason}."
+        what = f"Bundle {version} is not promoted: {verdict.reason.rstrip('.')}."
         raise TrainingError(what, "Give --reason WHY to promote it all the same; it is kept.")
     _told(home, entry)
 

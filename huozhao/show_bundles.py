@@ -20,7 +20,9 @@ from training.served import Held
 HEADLINES = (("complete", "gauc"), ("value", "ndcg5"), ("complete", "slope"), ("complete", "ratio"))
 
 
-def models_table(found: Sequence[Listed], figures: Mapping[str, Findings | None]) -> RenderableType:
+def models_table(
+    found: Sequence[Listed], figures: Mapping[str, Findings | None], faults: Mapping[str, str]
+) -> RenderableType:
     """One line a bundle: figures on its own stretch, and its last promotion; a damaged one with its fault."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, width in (("  bundle", 14), ("trained until", 16)):
@@ -37,7 +39,8 @@ def models_table(found: Sequence[Listed], figures: Mapping[str, Findings | None]
         values = [_headline(figures[one.version], *name) for name in HEADLINES]
         entry = one.promotion
         when, why = (iso(entry.at_ms)[:16], f"{entry.how}: {entry.reason}") if entry else ("", "")
-        table.add_row(version, iso(one.bundle.trained.until_ms)[:16], *values, when, Text(why))
+        said = Text(faults[one.version], "red") if one.version in faults else Text(why)
+        table.add_row(version, iso(one.bundle.trained.until_ms)[:16], *values, when, said)
     under = (
         "gauc, slope and ratio are of complete, ndcg5 of the value, each on what came after the bundle's own training."
     )

@@ -2,8 +2,12 @@
 
 import json
 import shutil
+import sys
 import webbrowser
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
@@ -210,6 +214,52 @@ def test_mlflow_is_asked_for_before_anything_is_trained(home: Path, capsys: pyte
     (run,) = mlflow.search_runs(experiment_names=["huozhao"], output_format="list")
     assert run.data.params["version"] == registry.current_version(home / "bundles")
     assert run.data.metrics["gauc.click"] > 0.5
+
+
+class FarError(Exception):
+    """What MLflow raises."""
+
+
+class Away:
+    """MLflow whose server answers the first so many calls."""
+
+    exceptions = SimpleNamespace(MlflowException=FarError)
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+
+    def set_tracking_uri(self, uri: str) -> None:
+        assert uri == "http://tracking"
+
+    def set_experiment(self, name: str) -> None:
+        self.calls -= 1
+        if self.calls < 0:
+            raise FarError(f"API request for {name} failed\nwith much more")
+
+    def start_run(self, run_name: str) -> AbstractContextManager[None]:
+        self.set_experiment(run_name)
+        return nullcontext()
+
+    def log_params(self, parameters: dict[str, object]) -> None:
+        asked = {"seed": 5, "seeds": 1, "negatives": 0.5, "warm": "", "weight.complete": 4.0}
+        assert {name: parameters[name] for name in asked} == asked
+        raise FarError("the disk is full")
+
+
+def test_mlflow_that_is_away_is_told_before_a_training_or_with_what_it_did(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("train", "--seed", "5", "--negatives", "0.5", "--no-report", "--mlflow", "http://tracking")
+    modules = cast("dict[str, object]", sys.modules)
+    monkeypatch.setitem(modules, "mlflow", Away(calls=0))
+    before = versions_of(home / "bundles")
+    line = said(capsys, home, *arguments, code=2)
+    assert "MLflow at http://tracking cannot be written to: API request for huozhao failed. Nothing was trained" in line
+    assert versions_of(home / "bundles") == before
+    monkeypatch.setitem(modules, "mlflow", Away(calls=2))
+    line = said(capsys, home, *arguments, "--force", "small", code=2)
+    assert "not logged to MLflow at http://tracking: the disk is full. Training and promotion are done" in line
+    assert registry.current_version(home / "bundles") not in before
 
 
 def test_columns_and_weights_are_read_from_files_and_a_wrong_name_is_answered_with_the_nearest(

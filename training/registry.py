@@ -14,7 +14,7 @@ import msgspec
 from features.errors import BundleError
 from features.logs.log import sync_folder
 from ranking.bundles.bundle import Bundle, load
-from ranking.bundles.pointer import current, turn
+from ranking.bundles.pointer import current, fault_of, turn
 from ranking.bundles.versions import versions_of
 from training.gate import Check, Verdict
 
@@ -47,8 +47,14 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def current_version(bundles: Path) -> str:
-    """The version that is served, "" where none was promoted yet."""
-    return current(bundles).name if (bundles / "current.json").exists() else ""
+    """The version that is served, "" where none was promoted yet; the last promoted where the pointer is damaged."""
+    if not (bundles / "current.json").exists():
+        return ""
+    try:
+        return current(bundles).name
+    except BundleError:
+        entries = promotions(bundles)
+        return entries[-1].version if entries else ""
 
 
 def promotions(bundles: Path) -> tuple[Promotion, ...]:
@@ -99,7 +105,8 @@ def admit(bundles: Path, verdict: Verdict, now_ms: int, force: str = "") -> Prom
 
     Every training goes through here: one that is current already stays so without another line.
     """
-    if verdict.version == current_version(bundles) or not (verdict.passed or force):
+    is_current = verdict.version == current_version(bundles) and not fault_of(bundles)
+    if is_current or not (verdict.passed or force):
         return None
     forced = not verdict.passed
     said = f"{force} (the gate: {verdict.reason})" if forced else verdict.reason
@@ -141,7 +148,10 @@ def served_before(entries: Sequence[Promotion], now: str) -> str:
 
 def models(bundles: Path) -> list[Listed]:
     """Every bundle of a folder, the oldest training first; a damaged one with its fault."""
-    now, last = current_version(bundles), {entry.version: entry for entry in promotions(bundles)}
+    now, last = (
+        "" if fault_of(bundles) else current_version(bundles),
+        {entry.version: entry for entry in promotions(bundles)},
+    )
     found = []
     for version in versions_of(bundles):
         bundle, fault = None, ""
