@@ -192,11 +192,25 @@ def test_platt_is_shrunk_to_the_base_rate_it_is_told() -> None:
 def test_one_class_gives_one_smoothed_probability(outcome: float) -> None:
     margin, y = np.linspace(-3, 3, 50), np.full(50, outcome)
     alone = fit_calibrator(margin, y).predict(np.array([-9.0, 0.0, 9.0]))
-    assert len(set(alone)) == 1
+    assert alone[2] - alone[0] < 1e-6
     assert abs(alone[0] - outcome) < 0.02
     assert 0 < alone[0] < 1
     told = fit_calibrator(margin, y, base_rate=0.1).predict(margin)
     assert told[0] == pytest.approx((50 * outcome + 10) / (50 + 100))
+
+
+def test_the_raw_margin_breaks_ties_where_a_fit_is_level_and_moves_nothing_else() -> None:
+    few, many = outcomes(300, -2.0), outcomes(120_000, 0.0)
+    many[1][many[0] < -1] = 0.0
+    for margin, y in (few, many, (few[0], np.zeros(300))):
+        calibrator = fit_calibrator(margin, y)
+        ends = np.array(calibrator.margins)[[1, -2]]
+        beyond = np.concatenate([ends[0] - np.linspace(15, 0, 31), ends[1] + np.linspace(0, 15, 31)])
+        for part in (beyond[:31], beyond[31:], np.linspace(-3, 3, 301)):
+            p = calibrator.predict(part)
+            assert (np.diff(p) > 0).all()
+        for part in (beyond[:31], beyond[31:]):
+            assert np.ptp(calibrator.predict(part)) < 1e-6 * calibrator.base_rate
 
 
 def test_without_rows_the_base_rate_is_served() -> None:

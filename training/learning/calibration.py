@@ -32,6 +32,9 @@ SLOPE_PRECISION = 16.0
 KIND_PRECISION = 1024.0
 """Slopes of the kinds of one head are alike to 1/32."""
 PLATT_KNOTS = 257
+TILT, REACH = 1e-6, 16.0
+"""What a probability rises by from end to end beside what was fitted, in base rates, and how far beyond the last knots:
+so little tells nothing but which of two margins is the higher where the fit is level."""
 
 
 class Seen(NamedTuple):
@@ -83,7 +86,8 @@ def fit_calibrators(kinds: Mapping[int, Known]) -> dict[int, Calibrator]:
         joined linearly between their mean margins. With fewer, Platt's two parameters [2]_ under a Gaussian prior:
         slope that of all kinds together ± 1/32, or of a kind alone 1 ± 1/4; level that of ``learned``, or else where
         the mean probability is π, worth ten positives. With one outcome only, or where a higher margin means a lower
-        rate, the constant (positives + 10) / (n + 10/π).
+        rate, the constant (positives + 10) / (n + 10/π). All but a constant for want of a slope rise by a millionth of
+        π more, evenly from 16 below their first knot to 16 above their last, so that the raw margin breaks ties.
 
     Raises
     ------
@@ -106,13 +110,19 @@ def fit_calibrators(kinds: Mapping[int, Known]) -> dict[int, Calibrator]:
 def _fitted(known: Known, slope: tuple[float, float]) -> Calibrator:
     (margin, y), rate = known.latest, known.base_rate
     if min(y.sum(), len(y) - y.sum()) >= ISOTONIC_OUTCOMES:
-        x, p = _isotonic(margin, y)
+        x, p = _tilted(*_isotonic(margin, y), rate)
     elif _has_both(known):
         x, p = _platt(known, slope)
     else:
-        x, p = _constant(known)
-    p = np.clip(p, rate * FLOOR, 1.0)
-    return Calibrator(rate, tuple(x.tolist()), tuple(p.tolist()))
+        x, p = _tilted(*_constant(known), rate)
+    return Calibrator(rate, tuple(x.tolist()), tuple(np.clip(p, rate * FLOOR, 1.0).tolist()))
+
+
+def _tilted(x: DoubleArray, p: DoubleArray, rate: float) -> tuple[DoubleArray, DoubleArray]:
+    """Knots that go on beyond their ends and rise strictly, by ``TILT`` base rates in all where they were level."""
+    x = np.concatenate([[x[0] - REACH], x, [x[-1] + REACH]])
+    p = np.clip(np.concatenate([p[:1], p, p[-1:]]), rate * FLOOR, 1.0 - TILT * rate)
+    return x, p + TILT * rate * (x - x[0]) / (x[-1] - x[0])
 
 
 def _check(known: Known) -> None:
@@ -237,4 +247,4 @@ def _platt(known: Known, about: tuple[float, float]) -> tuple[DoubleArray, Doubl
     if not slope > 1e-6:
         return _constant(known)
     z = np.linspace(float(logit(rate * FLOOR)), float(logit(CEILING)), PLATT_KNOTS)
-    return (z - intercept) / slope + line.centre, expit(z)
+    return _tilted((z - intercept) / slope + line.centre, expit(z), rate)
