@@ -107,6 +107,8 @@ def evaluate(
 ) -> None:
     """Judge the current bundle or its sources on what came after its training, or training itself."""
     since_ms, until_ms = optional_ms("--since", since), optional_ms("--until", until)
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise RequestError("--since is not before --until: nothing lies between.", "Choose an earlier --since.")
     if rolling is not None and (since_ms is not None or until_ms is not None):
         raise RequestError("--rolling judges the log's last days.", "Leave out --since and --until.")
     if retrieval and (baselines or rolling is not None):

@@ -62,17 +62,18 @@ def top_terms(terms: Mapping[str, float]) -> str:
 
 
 def trained_table(result: Learned) -> RenderableType:
-    """The slices that were learned from, and the positives of each head in them."""
+    """The slices that were learned from, one a column, and the positives of each head in them, one a line."""
     slices = result.slices
     starts = {"train": slices.since_ms, "stop": slices.stop_ms, "calibrate": slices.calibrate_ms}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("slice", no_wrap=True)
-    table.add_column("from", style="dim", no_wrap=True)
-    for name in ("impressions", *(head for head in result.positives["train"] if head not in result.dropped)):
-        table.add_column(name, justify="right")
-    for name, since_ms in starts.items():
-        positives = [f"{n:,}" for head, n in result.positives[name].items() if head not in result.dropped]
-        table.add_row(name, iso(since_ms), f"{result.rows[name]:,}", *positives)
+    for name in starts:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row("from", *map(iso, starts.values()), style="dim")
+    table.add_row("impressions", *(f"{result.rows[name]:,}" for name in starts))
+    for head in result.positives["train"]:
+        if head not in result.dropped:
+            table.add_row(head, *(f"{result.positives[name][head]:,}" for name in starts))
     lines = [f"The training ends at {iso(slices.until_ms)}; {result.audited} slates were audited for leaks."]
     if result.dropped:
         lines.append(f"No head for {', '.join(result.dropped)}: too few of both outcomes.")
@@ -86,7 +87,8 @@ def figures_table(rows: Sequence[Row]) -> RenderableType:
     """
     whole = {(row.metric, row.head, row.system): row for row in rows if row.kind == "all" and row.slice == "all"}
     systems = [system for system in SYSTEMS if any(row.system == system for row in rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    # A blank between columns: with two, intervals beside three systems take more than the width.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("metric", "head"):
         table.add_column(name, no_wrap=True)
     for name in ("slates", "pairs"):

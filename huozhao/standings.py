@@ -83,7 +83,9 @@ def retrieval(rows: Sequence[Row]) -> RenderableType:
     parts = _table("kind", "source", *(f"@{depth}" for depth in DEPTHS), "new with it", "without", "verdict")
     for one in worth(rows):
         cells = [_around(row, "+") for row in one.by_depth]
-        parts.add_row(one.kind, one.source, *cells, f"{one.new.value:.3f}", f"{one.new_without.value:.3f}", one.verdict)
+        parts.add_row(
+            one.kind, one.source, *cells, *(_figure(row.value) for row in (one.new, one.new_without)), one.verdict
+        )
     under = "Mean recall a person; the last column is the union's recall@100 less the system's. "
     under += f"{'; '.join(people)}."
     beside = "What a source adds to the others: the union's recall less that without it, and the share of new items."
@@ -104,9 +106,13 @@ def _cell(row: Row | None, sign: str = "", least: int = FEWEST) -> str:
     return f"{row.value:{sign}.3f}" if least == 0 else _around(row, sign)
 
 
+def _figure(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}" if math.isfinite(value) else "–"
+
+
 def _around(row: Row, sign: str = "") -> str:
     """A figure with its interval, where there is one."""
-    value = f"{row.value:{sign}.3f}"
+    value = _figure(row.value, sign)
     if not math.isfinite(row.low):
         return value
     return f"{value} [{row.low:{sign}.3f},{row.high:{sign}.3f}]".replace("0.", ".")

@@ -393,3 +393,19 @@ def test_progress_is_a_line_a_stage_where_there_is_no_terminal(capsys: pytest.Ca
     said = capsys.readouterr()
     assert [line.split()[-1] for line in said.err.splitlines()] == ["first", "second"]
     assert said.out == ""
+
+
+def test_figures_of_three_systems_are_within_the_width_and_none_is_cut() -> None:
+    row = Row("huozhao", "long_view", "all", "all", "gauc", 0.601, 0.59, 0.612, 900, 12_345, 1_234_567)
+    rows = [msgspec.structs.replace(row, system=system) for system in show.SYSTEMS]
+    for other in show.SYSTEMS[1:]:
+        metric = f"gauc_diff_vs_{other}"
+        rows.append(msgspec.structs.replace(row, metric=metric, value=-0.012, low=-0.023, high=-0.001))
+    console = show.console()
+    with console.capture() as heard:
+        console.print(show.figures_table(rows))
+    line = heard.get().splitlines()[1]
+    assert len(line) <= show.WIDTH
+    assert "…" not in heard.get()
+    assert line.count(".601 .590–.612") == 3
+    assert line.count("-.012 -.023–-.001") == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from features.errors import TrainingError
 from features.factors import Factors
 from features.history import History, read_history, slates_of
 from features.logs.log import EventLog
@@ -60,6 +61,11 @@ def learn(log: EventLog, recipe: Recipe | None = None, *, progress: Progress = q
     seed, warm = recipe.seed, recipe.warm
     progress("reading the log", 0, 1)
     until_ms = last_day_ms(log, recipe.utc_offset_ms) if recipe.until_ms is None else recipe.until_ms
+    if warm and until_ms <= warm.trained.until_ms:
+        what = "The bundle to go on from has learned from all that came before --until."
+        raise TrainingError(
+            what, "Choose a later one (the last day's midnight, if not given), or train without --warm."
+        )
     history = read_history(log, until_ms)
     until_ms = known_until(log, history, until_ms)
     progress("reading the log", 1, 1)

@@ -39,7 +39,8 @@ class Recipe:
     Raises
     ------
     TrainingError
-        If ``warm`` has other columns, or has learned from a part of what is to be learned from.
+        If ``since_ms`` is not before ``until_ms``, or ``warm`` has other columns, or has learned from a part of what is
+        to be learned from.
     """
 
     since_ms: int | None = None
@@ -51,6 +52,8 @@ class Recipe:
     warm: Bundle | None = None
 
     def __post_init__(self) -> None:
+        if self.since_ms is not None and self.until_ms is not None and self.since_ms >= self.until_ms:
+            raise TrainingError("--since is not before --until: nothing lies between.", "Choose an earlier --since.")
         if self.warm is None:
             return
         if self.feature_set not in (None, self.warm.feature_set):
