@@ -256,17 +256,19 @@ def _rows(
     if read is None:
         return []
     bundle = read.bundle
-    others = {PREVIOUS: theirs.scores(tuple(bundle.heads))} if theirs and _has_heads(theirs.bundle, bundle) else {}
+    others = {PREVIOUS: theirs.scores(tuple(bundle.heads))} if theirs else {}
     text = _listwise(place)
     if text is not None and "lambdamart" not in baselines:
         others["lambdamart"] = listwise(text.decode(), bundle, read.features)
     rows = evaluate_read(read, baselines=baselines, others=others, progress=progress)
     progress("writing the report", 0, 0)
-    return rows
+    return without(rows, PREVIOUS, {*bundle.heads} - {*theirs.bundle.heads}) if theirs else rows
 
 
-def _has_heads(old: Bundle, new: Bundle) -> bool:
-    return {*new.heads} <= {*old.heads}
+def without(rows: Sequence[Row], system: str, heads: Collection[str]) -> list[Row]:
+    """The rows less those of heads that a system does not have, and of how far ours is above it in them."""
+    against = f"_diff_vs_{system}"
+    return [row for row in rows if row.head not in heads or (row.system != system and against not in row.metric)]
 
 
 def _listwise(place: Path) -> bytes | None:

@@ -4,11 +4,13 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit
 
 from features.types import DoubleArray
 from tests.training.judged_rows import BOOT, OF_PROBABILITIES, RANKINGS, Measure, people
-from training.judging.bootstrap import Bootstrap, Rows
+from training.judging.bootstrap import Bootstrap, Rows, interval, p_value
 from training.judging.metrics import auc, gauc, gauc_user, ndcg, paired_difference
 from training.judging.reliability import logloss
 
@@ -25,7 +27,17 @@ def test_a_resample_is_the_figure_of_the_drawn_users() -> None:
                 drawn = Rows(drawn.user, drawn.user)
             values.append(measure(drawn, target[again], told[again], BOOT).value)
         figure = measure(rows, target, told, boot)
-        assert [figure.low, figure.high] == pytest.approx(np.quantile(values, [0.025, 0.975]))
+        assert [figure.low, figure.high] == pytest.approx([min(values), max(values)])
+
+
+@given(st.integers(39, 400), st.integers(0, 60))
+def test_an_interval_leaves_zero_out_where_p_is_at_most_one_in_twenty(resamples: int, below: int) -> None:
+    draws = np.linspace(0.1, 1.0, resamples)
+    draws[:below] = -1.0
+    for told in (draws, -draws):
+        low, high = interval(np.random.default_rng(0).permutation(told))
+        assert (low > 0 or high < 0) == (p_value(told) <= 0.05)
+    assert p_value(np.abs(draws)) == pytest.approx(2 / (resamples + 1))
 
 
 @pytest.mark.parametrize("measure", [*RANKINGS, *OF_PROBABILITIES])

@@ -17,6 +17,7 @@ from training.judging.calibrated import calibrated
 from training.judging.cold import beside_best
 from training.judging.figures import OURS, Row
 from training.learning.drift import drift_of, psi, reference_of
+from training.publish import without
 from training.reports.findings import Curve, Findings, Point, from_json, to_json
 from training.reports.report import page
 
@@ -136,6 +137,51 @@ def test_every_head_and_kind_with_positives_enough_is_held_to_three_bars_beside_
     read(html.encode())
     assert "Probabilities hold for <b>0 of 2</b>" in html
     assert "like of room (slope), like of video (ECE)" in html
+
+
+def test_a_head_of_all_kinds_is_held_to_its_bars_beside_each_kind() -> None:
+    rows = [
+        *calibration_of("all", 1_200, 1.3, 0.001, 0.001),
+        *calibration_of("room", 600, 1.0, 0.001, 0.001),
+        *calibration_of("video", 600, 1.0, 0.001, 0.001),
+    ]
+    assert {one.kind: one.misses for one in calibrated(rows)} == {"all": ("slope",), "room": (), "video": ()}
+    html = page(msgspec.structs.replace(findings("like"), rows=tuple(rows)), EIGHT_MS).decode()
+    assert "Probabilities hold for <b>2 of 3</b>" in html
+    assert "like of all kinds (slope)" in html
+
+
+def test_lambdamart_that_was_fitted_and_could_not_be_compared_is_not_called_missing() -> None:
+    nan = float("nan")
+    apart = Row(OURS, "value", "all", "all", "ndcg5_diff_vs_lambdamart", nan, nan, nan, 0, 0, 0, nan)
+    html = page(msgspec.structs.replace(findings(), rows=(*findings().rows, apart)), EIGHT_MS).decode()
+    assert "was not fitted" not in html
+    assert "cannot be told of 0 slates" in html
+    assert "was not fitted" in page(findings(), EIGHT_MS).decode()
+
+
+def test_a_part_of_fewer_positives_than_the_foot_says_is_not_called_the_weakest() -> None:
+    def told(part: str, positives: int) -> Row:
+        return Row(OURS, "gauc", "all", part, "gauc", 0.3, 0.2, 0.4, positives, 50, 200)
+
+    few, enough = (msgspec.structs.replace(told(part, n), head="like") for part, n in (("few", 19), ("enough", 20)))
+    html = page(
+        msgspec.structs.replace(findings("like"), rows=(*findings("like").rows, few, enough)), EIGHT_MS
+    ).decode()
+    weakest = html[html.index("Where it is weakest") :]
+    assert "<td>enough</td>" in weakest
+    assert "<td>few</td>" not in weakest
+
+
+def test_a_system_is_compared_in_the_heads_that_it_has() -> None:
+    rows = [row("previous", "gauc", head, 0.6) for head in ("click", "order")]
+    rows += [row(OURS, metric, "order", 0.6) for metric in ("gauc", "gauc_diff_vs_previous", "gauc_diff_vs_latest")]
+    kept = without(rows, "previous", {"order"})
+    assert [(one.system, one.metric, one.head) for one in kept] == [
+        ("previous", "gauc", "click"),
+        (OURS, "gauc", "order"),
+        (OURS, "gauc_diff_vs_latest", "order"),
+    ]
 
 
 def test_exposure_watch_times_and_what_sources_find_stand_where_they_were_judged() -> None:

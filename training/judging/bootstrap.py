@@ -196,12 +196,26 @@ class Sums:
 
 
 def interval(draws: DoubleArray) -> tuple[float, float]:
-    """The percentile interval of the draws that are defined; NaN where none is."""
-    defined = draws[~np.isnan(draws)]
+    """The percentile interval of the n draws that are defined; NaN where none is.
+
+    Its ends are the k-th draws from below and above, k = ⌊.025 (n + 1)⌋ and 1 at least: from 39 draws on, 0 lies
+    outside of it where ``p_value`` is at most .05, and within it otherwise (Davison and Hinkley, 1997, 5.2.1).
+    """
+    defined = np.sort(draws[~np.isnan(draws)])
     if not len(defined):
         return np.nan, np.nan
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    place = max(1, int((1 - LEVEL) / 2 * (len(defined) + 1)))
+    return float(defined[place - 1]), float(defined[-place])
+
+
+def p_value(draws: DoubleArray) -> float:
+    """Two-sided, of no difference: twice (1 + draws on the far side of 0) / (1 + draws), at most 1; NaN without draws.
+
+    It is no smaller than 2 / (1 + draws), which is .00995 of 200: a smaller one needs more draws.
+    """
+    defined = draws[~np.isnan(draws)]
+    far = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (1 + far) / (1 + len(defined))) if len(defined) else float("nan")
 
 
 def ratio(sums: DoubleArray) -> DoubleArray:

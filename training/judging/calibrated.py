@@ -38,14 +38,12 @@ class Calibrated(NamedTuple):
 
 
 def calibrated(rows: Sequence[Row], least: int = ENOUGH) -> list[Calibrated]:
-    """Every head and kind ("all" left out where kinds are told apart) with so many positives, in the order of rows."""
+    """Every head of all kinds, and of each where they are told apart, with so many positives, in the order of rows."""
     found = {(row.system, row.head, row.kind, row.metric): row for row in rows if row.slice == "all"}
     several = len({row.kind for row in rows if row.metric == "slope"} - {"all"}) > 1
     judged = []
     for (system, head, kind, metric), row in found.items():
-        if (system, metric) != ("log", "rate") or row.positives < least or (several and kind == "all"):
-            continue
-        if several or kind == "all":
+        if (system, metric) == ("log", "rate") and row.positives >= least and (several or kind == "all"):
             judged.append(_judged(found, head, kind, row))
     return judged
 

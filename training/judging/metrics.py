@@ -21,6 +21,7 @@ from training.judging.bootstrap import (
     Sums,
     added,
     interval,
+    p_value,
     ratio,
 )
 
@@ -95,7 +96,7 @@ def paired_difference(
 ) -> Difference:
     """Ours minus theirs with users drawn alike for both; ``target`` is y, or for ``ndcg`` (of the first 5) the gain.
 
-    The two-sided p-value is twice (1 + draws on the far side of zero) / (1 + draws), at most 1; NaN without draws.
+    Interval and p-value are of the same draws: see ``bootstrap.interval`` and ``bootstrap.p_value``.
     """
     a, b = (
         _discounted(rows, target, score, 5) if metric == "ndcg" else concordant(metric, rows, target, score)
@@ -109,10 +110,8 @@ def difference(ours: Sums, theirs: Sums, boot: Bootstrap) -> Difference:
     by_user = np.stack([ours.by_user[:, 0] - theirs.by_user[:, 0], ours.by_user[:, 1]], axis=1)
     both = replace(ours, by_user=by_user)
     draws = both.draws(boot)
-    draws = draws[~np.isnan(draws)]
-    far = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    p_value = min(1.0, 2 * (1 + far) / (1 + len(draws))) if len(draws) else np.nan
-    return Difference(ours.metric, both.value, *interval(draws), ours.positives, ours.slates, ours.pairs, p_value)
+    counts = (ours.positives, ours.slates, ours.pairs)
+    return Difference(ours.metric, both.value, *interval(draws), *counts, p_value(draws))
 
 
 @dataclass(frozen=True, slots=True)

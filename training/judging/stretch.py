@@ -144,9 +144,10 @@ class Read:
         return self.labels.mature(head, self.stretch.until_ms)
 
     def scores(self, heads: Sequence[str]) -> Scores:
-        """What the bundle says of some of its heads, in the order asked for."""
-        at = [self.column(head) for head in heads]
-        return Scores(self.score[:, at], self.value, self.probabilities[:, at])
+        """What the bundle says of heads, in the order asked for; 0 of those that it does not have."""
+        at = [self.column(head) if head in self.bundle.heads else -1 for head in heads]
+        known = np.array(at) >= 0
+        return Scores(self.score[:, at] * known, self.value, self.probabilities[:, at] * known)
 
     def column(self, head: str) -> int:
         """The head's column in ``score`` and ``probabilities``."""

@@ -57,10 +57,12 @@ def _apart(row: Row) -> str:
 def _listwise(rows: Sequence[Row]) -> list[str]:
     """Which of the value and LambdaMART ranks better by gain."""
     row = _whole(rows, "ndcg5_diff_vs_lambdamart")
-    if row is None or not np.isfinite(row.value):
-        return (
-            ["LambdaMART was not fitted for this page; <code>huozhao report --baselines</code> does."] if rows else []
-        )
+    if row is None:
+        none = "LambdaMART was not fitted for this page; <code>huozhao report --baselines</code> does."
+        return [none] if rows else []
+    if not np.isfinite(row.value - row.low):
+        few = f"{row.slates:,} slates whose gains differ, {row.pairs:,} pairs"
+        return [f"Whether the value or LambdaMART ranks better by gain cannot be told of {few}."]
     gap = f"{_apart(row)}, the value less LambdaMART"
     if row.low > 0 or row.high < 0:
         better, worse = ("the value", "LambdaMART") if row.value > 0 else ("LambdaMART", "the value")
@@ -77,12 +79,16 @@ def _holds(rows: Sequence[Row]) -> list[str]:
     if not judged:
         return []
     missed = [one for one in judged if one.misses]
-    names = ", ".join(f"{one.head} of {one.kind} ({', '.join(one.misses)})" for one in missed)
+    names = ", ".join(f"{one.head} of {_kind(one)} ({', '.join(one.misses)})" for one in missed)
     noise = sum(one.is_noise for one in missed)
     more = f" Of {noise} of these chance alone would miss the bar." if noise else ""
     told = f": not {escape(names)}.{more}" if missed else "."
     share = f"{len(judged) - len(missed)} of {len(judged)}"
     return [f"Probabilities hold for <b>{share}</b> heads and kinds with {ENOUGH} positives{told}"]
+
+
+def _kind(one: Calibrated) -> str:
+    return "all kinds" if one.kind == "all" else one.kind
 
 
 def _before(found: Findings) -> list[str]:

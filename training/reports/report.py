@@ -198,7 +198,8 @@ def _slices(found: Findings) -> str:
     kinds = {row.kind for row in found.rows} - {"all"}
     ours = [row for row in found.rows if row.metric == "gauc" and row.system == OURS]
     parts = [_as_part(row) for row in ours if row.slice != "all" or (row.kind != "all" and len(kinds) > 1)]
-    parts = [row for row in parts if row.head in wholes and np.isfinite(row.value) and row.pairs >= LEAST_PAIRS]
+    parts = [row for row in parts if row.head in wholes and np.isfinite(row.value) and _enough(row)]
+    parts = [row for row in parts if row.pairs >= LEAST_PAIRS]
     if not parts:
         return ""
     parts = sorted(parts, key=lambda row: (row.value - wholes[row.head].value, row.head, row.slice))[:WORST]
