@@ -12,6 +12,7 @@ from huozhao.times import iso
 from ranking.api import Feed
 from training import Learned, Row
 from training.judging.figures import PLAIN
+from training.learning.labels import cut_of
 
 WIDTH = 120
 TOP_TERMS = 3
@@ -77,6 +78,10 @@ def trained_table(result: Learned) -> RenderableType:
     lines = [f"The training ends at {iso(slices.until_ms)}; {result.audited} slates were audited for leaks."]
     if result.dropped:
         lines.append(f"No head for {', '.join(result.dropped)}: too few of both outcomes.")
+    cut_ms = cut_of({head: known.window_ms for head, known in result.bundle.heads.items()})
+    if cut_ms:
+        said = ", ".join(f"{head} {own / 3.6e6:.3g} h of {whole / 3.6e6:.3g}" for head, (own, whole) in cut_ms.items())
+        lines.append(f"Windows cut to fit a short log: {said}.")
     return Group(table, *(Text(line, "dim") for line in lines))
 
 

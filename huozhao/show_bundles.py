@@ -12,12 +12,13 @@ from ranking.agreement import Agreement
 from ranking.bundles.bundle import Bundle
 from serving.promotion import Following
 from training.judging.compare import Changes
-from training.judging.figures import OURS
+from training.judging.figures import OURS, Row
 from training.registry import Listed, Promotion
 from training.reports.findings import Findings
 from training.served import Held
 
 HEADLINES = (("complete", "gauc"), ("value", "ndcg5"), ("complete", "slope"), ("complete", "ratio"))
+COUNTS = ("pairs", "positives", "rows")
 
 
 def models_table(
@@ -29,29 +30,43 @@ def models_table(
         table.add_column(name, no_wrap=True, min_width=width)
     for head, metric in HEADLINES:
         table.add_column(metric, justify="right", no_wrap=True, min_width=6, style="" if head == "value" else "cyan")
+    for name in COUNTS:
+        table.add_column(name, justify="right", no_wrap=True, style="dim")
     table.add_column("promoted", no_wrap=True, min_width=16)
     table.add_column("why", overflow="ellipsis", no_wrap=True)
     for one in found:
         version = Text(f"{'→' if one.current else ' '} {one.version}", "green" if one.current else "")
         if one.bundle is None:
-            table.add_row(version, Text("damaged", "red"), *[""] * len(HEADLINES), "", Text(one.fault))
+            table.add_row(version, Text("damaged", "red"), *[""] * (len(HEADLINES) + len(COUNTS)), "", Text(one.fault))
             continue
         values = [_headline(figures[one.version], *name) for name in HEADLINES]
+        values += _counts(figures[one.version], "complete")
         entry = one.promotion
         when, why = (iso(entry.at_ms)[:16], f"{entry.how}: {entry.reason}") if entry else ("", "")
         said = Text(faults[one.version], "red") if one.version in faults else Text(why)
         table.add_row(version, iso(one.bundle.trained.until_ms)[:16], *values, when, said)
     under = (
-        "gauc, slope and ratio are of complete, ndcg5 of the value, each on what came after the bundle's own training."
+        "gauc, slope, ratio and counts are of complete, ndcg5 of the value, each on what came after its own training."
     )
     return Group(table, Text(under if found else "There is no bundle: train one with `huozhao train`.", "dim"))
 
 
 def _headline(found: Findings | None, head: str, metric: str) -> str:
-    for row in found.rows if found else ():
-        if (row.system, row.metric, row.head, row.kind, row.slice) == (OURS, metric, head, "all", "all"):
-            return "–" if not math.isfinite(row.value) else f"{row.value:.3f}"
-    return "–"
+    row = _row(found, head, metric)
+    return f"{row.value:.3f}" if row is not None and math.isfinite(row.value) else "–"
+
+
+def _counts(found: Findings | None, head: str) -> list[str]:
+    """Pairs of its order, positives and rows of its probabilities."""
+    order, held = _row(found, head, "gauc"), _row(found, head, "ratio")
+    pairs = f"{order.pairs:,}" if order else "–"
+    return [pairs, f"{held.positives:,}" if held else "–", f"{held.rows:,}" if held and held.rows else "–"]
+
+
+def _row(found: Findings | None, head: str, metric: str) -> Row | None:
+    name = (OURS, metric, head, "all", "all")
+    rows = found.rows if found else ()
+    return next((row for row in rows if (row.system, row.metric, row.head, row.kind, row.slice) == name), None)
 
 
 def followed_view(follows: Following) -> str:
@@ -85,10 +100,11 @@ def model_view(
     ]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("head", no_wrap=True)
-    for name in ("weight", "window, h", "trees", "gauc", "slope", "ratio"):
+    for name in ("weight", "window, h", "trees", "gauc", "slope", "ratio", *COUNTS):
         table.add_column(name, justify="right", no_wrap=True)
     for head, known in bundle.heads.items():
         values = [_headline(found, head, metric) for metric in ("gauc", "slope", "ratio")]
+        values += _counts(found, head)
         trees = bundle.models[head].count("\nTree=")
         weight = getattr(bundle.weights, head, 0.0)
         table.add_row(head, f"{weight:g}", f"{known.window_ms / 3.6e6:.1f}", str(trees), *values)
@@ -122,10 +138,11 @@ def changes_view(changes: Changes) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("metric", "head"):
         table.add_column(name, no_wrap=True)
-    for name in ("before", "after", "by"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("before", "of", "after", "of", "by"):
+        table.add_column(name, justify="right", no_wrap=True, style="dim" if name == "of" else "")
     for one in changes.figures:
         by = "" if one.before is None or one.after is None else f"{one.after - one.before:+.4f}"
-        table.add_row(one.metric, one.head, *("–" if x is None else f"{x:.4f}" for x in (one.before, one.after)), by)
+        before, after = ("–" if x is None else f"{x:.4f}" for x in (one.before, one.after))
+        table.add_row(one.metric, one.head, before, one.before_on, after, one.after_on, by)
     under = "Each bundle's figures are of its own stretch." if changes.figures else "Neither has been judged."
     return Group(*map(Text, lines), "", table, Text(under, "dim"))

@@ -1,5 +1,6 @@
 """The report: one page without a network, with nothing of a log in it that is not escaped; and feature drift."""
 
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,15 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from features.columns import Category, Column
 from features.schema import FeatureSet
+from huozhao.show_bundles import changes_view, model_view, models_table
 from ranking.bundles.bundle import Trained
+from tests.small_home import bundle
 from training.judging.calibrated import calibrated
 from training.judging.cold import beside_best
+from training.judging.compare import compare
 from training.judging.figures import OURS, Row
 from training.learning.drift import drift_of, psi, reference_of
 from training.publish import without
+from training.registry import Listed
 from training.reports.findings import Curve, Findings, Point, from_json, to_json
 from training.reports.report import page
 
@@ -182,6 +188,33 @@ def test_a_system_is_compared_in_the_heads_that_it_has() -> None:
         (OURS, "gauc", "order"),
         (OURS, "gauc_diff_vs_latest", "order"),
     ]
+
+
+def test_every_figure_stands_beside_what_it_rests_on_and_windows_that_were_cut_are_named() -> None:
+    slope = Row(OURS, "slope", "all", "all", "slope", 1.1, 1.0, 1.2, 321, 50, 0, None, 4_567)
+    slope = msgspec.structs.replace(slope, head="like", metric="slope")
+    found = msgspec.structs.replace(
+        findings("like"),
+        rows=(row(OURS, "gauc", "like", 0.7), slope),
+        cut_ms={"order": (36 * 3_600_000, 72 * 3_600_000)},
+        changes=compare(bundle(), bundle(), (slope,), (slope, row(OURS, "gauc", "like", 0.7))),
+    )
+    assert from_json(to_json(found), "it").cut_ms == found.cut_ms
+    html = page(found, EIGHT_MS).decode()
+    read(html.encode())
+    assert "Windows cut to fit a short log: order 36 h of 72" in html
+    assert html.count("4,567 rows, 321 positives") == 2
+    assert "<td>4,567</td>" in html
+    assert found.changes is not None
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(changes_view(found.changes))
+    console.print(model_view(bundle(), found, (), (), is_current=True))
+    listed = Listed("0123456789ab", bundle(), "", current=True, promotion=None)
+    console.print(models_table([listed], {"0123456789ab": findings("complete")}, {}))
+    said = console.export_text()
+    assert "4,567 rows, 321 positives" in said
+    assert all(name in said for name in ("200 pairs", "pairs", "positives", "rows"))
+    assert max(map(len, said.splitlines())) <= 120
 
 
 def test_exposure_watch_times_and_what_sources_find_stand_where_they_were_judged() -> None:

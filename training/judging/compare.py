@@ -11,7 +11,7 @@ SHOWN = ("gauc", "ndcg5", "logloss", "ece", "slope")
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """One figure of both, None where one has none.
+    """One figure of both with what each rests on, None where one has none.
 
     Each bundle's is of its own stretch: the difference is told, never tested. The gate tests on one stretch.
     """
@@ -20,6 +20,8 @@ class Figures(msgspec.Struct, frozen=True):
     head: str
     before: float | None
     after: float | None
+    before_on: str = ""
+    after_on: str = ""
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -63,12 +65,16 @@ def _trees(text: str) -> int:
 
 
 def _figures(before: Sequence[Row], after: Sequence[Row]) -> tuple[Figures, ...]:
-    found: list[dict[tuple[str, str], float]] = [
-        {(row.metric, row.head): row.value for row in rows if is_headline(row) and row.value == row.value}
+    old, new = (
+        {(row.metric, row.head): row for row in rows if is_headline(row) and row.value == row.value}
         for rows in (before, after)
-    ]
-    names = dict.fromkeys([*found[1], *found[0]])
-    return tuple(Figures(*name, found[0].get(name), found[1].get(name)) for name in names)
+    )
+    return tuple(_figure(*name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old]))
+
+
+def _figure(metric: str, head: str, before: Row | None, after: Row | None) -> Figures:
+    values = (before.value if before else None, after.value if after else None)
+    return Figures(metric, head, *values, before.rests_on if before else "", after.rests_on if after else "")
 
 
 def is_headline(row: Row) -> bool:

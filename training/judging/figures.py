@@ -35,7 +35,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One figure. NaN (null as JSON) where it is not defined; the counts say why, as in ``bootstrap.Figure``.
 
     ``head`` is "value" for figures of the whole value by gain. ``slice`` is "all" or as in ``cohorts.cohorts_of``.
-    ``p_value`` is of differences alone.
+    ``p_value`` is of differences alone, ``rows`` of probabilities: how many impressions were judged.
     """
 
     system: str
@@ -50,6 +50,14 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     slates: int
     pairs: int
     p_value: float | None = None
+    rows: int = 0
+
+    @property
+    def rests_on(self) -> str:
+        """What was counted, as people read it: pairs of an order, rows and positives of probabilities."""
+        if self.pairs or not self.rows:
+            return f"{self.pairs:,} pairs" if self.pairs else f"{self.positives:,} positives"
+        return f"{self.rows:,} rows, {self.positives:,} positives"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,7 @@ def _of_all(rows: list[Row], *, alone: bool) -> Iterator[Row]:
 def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray, boot: Bootstrap) -> Iterator[Row]:
     rows, y = Rows(on.slate[chosen], on.user[chosen]), on.labels.of(head)[chosen]
     ours = on.systems[OURS].score[chosen, column]
-    yield row_of("log", head, kind, reliability.rate(rows, y, boot))
+    yield of_rows(row_of("log", head, kind, reliability.rate(rows, y, boot)), len(rows))
     for system, scores in on.systems.items():
         score = scores.score[chosen, column]
         for ordered in ORDERED if system in SLICED else (metrics.gauc,):
@@ -116,9 +124,9 @@ def _head_rows(on: Judged, head: str, column: int, kind: str, chosen: BoolArray,
         if scores.probabilities is not None:
             p = scores.probabilities[chosen, column]
             for held in HELD:
-                yield row_of(system, head, kind, held(rows, y, p, boot))
+                yield of_rows(row_of(system, head, kind, held(rows, y, p, boot)), len(rows))
             if system == OURS:
-                yield row_of(system, head, kind, reliability.ece_by_chance(rows, p))
+                yield of_rows(row_of(system, head, kind, reliability.ece_by_chance(rows, p)), len(rows))
         if system != OURS:
             yield difference_row(system, head, kind, metrics.paired_difference("gauc", rows, y, ours, score, boot))
 
@@ -164,6 +172,11 @@ def row_of(system: str, head: str, kind: str, figure: Figure, slice_name: str = 
     """A figure as a row of the table."""
     counts = (figure.positives, figure.slates, figure.pairs)
     return Row(system, head, kind, slice_name, figure.metric, figure.value, figure.low, figure.high, *counts)
+
+
+def of_rows(row: Row, rows: int) -> Row:
+    """A figure of probabilities with the number of impressions that it is of."""
+    return msgspec.structs.replace(row, rows=rows)
 
 
 def difference_row(

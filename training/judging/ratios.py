@@ -9,7 +9,7 @@ from features.outcomes import KIND_NAMES
 from features.types import BoolArray
 from training.judging.bootstrap import Bootstrap, Sums, ratio
 from training.judging.cohorts import cohorts_of
-from training.judging.figures import OURS, Row, row_of
+from training.judging.figures import OURS, Row, of_rows, row_of
 from training.judging.stretch import Read
 
 LEAST_POSITIVES = 20
@@ -41,8 +41,9 @@ def ratio_rows(read: Read, boot: Bootstrap) -> Iterator[Row]:
         mature, y = read.mature(head), read.labels.of(head)
         for kind, of_kind in kinds_of(read):
             if (chosen := of_kind & mature).any():
-                yield row_of(OURS, head, kind, ratio_of(read, head, chosen).figure(boot))
+                yield of_rows(row_of(OURS, head, kind, ratio_of(read, head, chosen).figure(boot)), int(chosen.sum()))
         for name, part in parts.items() if getattr(read.bundle.weights, head, 0) > 0 else ():
             chosen = part & mature
             if y[chosen].sum() >= LEAST_POSITIVES:
-                yield row_of(OURS, head, "all", ratio_of(read, head, chosen).figure(boot), name)
+                figure = ratio_of(read, head, chosen).figure(boot)
+                yield of_rows(row_of(OURS, head, "all", figure, name), int(chosen.sum()))

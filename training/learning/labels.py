@@ -4,6 +4,7 @@ An impression whose window is still open is neither positive nor negative: it do
 Windows are measured in the time records were received, so that what counts is what was known by then.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,13 @@ WINDOWS_MS: dict[str, int] = {
 }
 """The heads, in their order, and how long after the impression an outcome counts."""
 HEADS = tuple(WINDOWS_MS)
+
+
+def cut_of(windows_ms: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """The windows that are shorter than they should be, since the log was, beside what they should be; ms by head."""
+    return {head: (own, WINDOWS_MS[head]) for head, own in windows_ms.items() if own < WINDOWS_MS.get(head, own)}
+
+
 WATCHED = ("long_view", "complete")
 CREDIT_VIA = ("order", "cart", "gift")
 """What is done to one item and counts for the impression of the room or video it was done in as well."""

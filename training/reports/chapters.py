@@ -105,7 +105,7 @@ def held(found: Findings) -> str:
     judged = calibrated(found.rows)
     if not judged:
         return ""
-    numbers = ("positives", "rate π", "slope", "log loss", "constant", "ECE", "by chance", ".1 π")
+    numbers = ("positives", "rows", "rate π", "slope", "log loss", "constant", "ECE", "by chance", ".1 π")
     return (
         f"<p>Heads and kinds with {ENOUGH} positives or more. A slope belongs within .9 and 1.1, the log loss below "
         "that of the constant rate, the calibration error (ECE, fifteen bins of equal mass) within a tenth of π. “By "
@@ -119,7 +119,14 @@ def _held(one: Calibrated) -> str:
     numbers = (one.loss, one.constant, one.ece, one.chance, one.bar)
     mark = "soft" if one.is_noise else "worse" if one.misses else "better"
     said = f'<span class="{mark}">{escape("not " + ", ".join(one.misses) if one.misses else "yes")}</span>'
-    cells = (f"{one.positives:,}", short(one.rate, 4), interval(one.slope), *(short(each, 4) for each in numbers), said)
+    cells = (
+        f"{one.positives:,}",
+        f"{one.slope.rows:,}",
+        short(one.rate, 4),
+        interval(one.slope),
+        *(short(each, 4) for each in numbers),
+        said,
+    )
     return line(escape(one.kind), escape(one.head), *cells)
 
 

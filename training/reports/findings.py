@@ -16,6 +16,7 @@ from training.judging.figures import Row, undefined
 from training.judging.ratios import kinds_of, ratio_rows
 from training.judging.stretch import Read
 from training.learning.drift import Drift, Reference, drift_of
+from training.learning.labels import cut_of
 
 FORMAT = 1
 CURVE_BINS = 10
@@ -47,7 +48,8 @@ class Findings(msgspec.Struct, frozen=True):
 
     ``unjudged`` says why nothing was judged, and is "" where something was; ``judged`` counts impressions, slates and
     people of the stretch. ``retrieval`` is what sources find, where it was asked for. ``importances`` are shares of the
-    gain of a head's splits, by column, the largest first.
+    gain of a head's splits, by column, the largest first. ``cut_ms`` are windows that a short log has cut: what they
+    are and should be, by head.
     """
 
     format: int
@@ -68,6 +70,7 @@ class Findings(msgspec.Struct, frozen=True):
     verdict: Verdict | None = None
     changes: Changes | None = None
     retrieval: tuple[Row, ...] = ()
+    cut_ms: dict[str, tuple[int, int]] = {}
 
 
 def find(
@@ -108,6 +111,7 @@ def find(
         rows=(*rows, *ratio_rows(read, boot)) if read else tuple(rows),
         reliability=tuple(_curves(read, boot)) if read else (),
         importances=importances(bundle),
+        cut_ms=cut_of({head: known.window_ms for head, known in bundle.heads.items()}),
         drift=drift_of(reference, read.features, bundle.feature_set) if read and reference else (),
     )
 

@@ -70,7 +70,7 @@ def _head(found: Findings, utc_offset_ms: int) -> str:
     return (
         '<p class="eyebrow"><b>货找人</b> · Huozhao · report of a bundle</p>'
         f'<h1>Bundle <code>{escape(found.version)}</code></h1><p class="lede">{escape(lede)}</p>'
-        f"{_verdict(found.verdict)}{chapters.summary(found)}{_tiles(found)}{_dropped(found.dropped)}"
+        f"{_verdict(found.verdict)}{chapters.summary(found)}{_tiles(found)}{_dropped(found.dropped)}{_cut(found.cut_ms)}"
     )
 
 
@@ -99,7 +99,7 @@ def _tiles(found: Findings) -> str:
     known = [
         (row, words) for head, metric, words in wanted if (row := ours.get((head, metric))) and np.isfinite(row.value)
     ]
-    tiles = [(short(row.value), words, f"{short(row.low)} – {short(row.high)}, {_counts(row)}") for row, words in known]
+    tiles = [(short(row.value), words, f"{short(row.low)} – {short(row.high)}, {row.rests_on}") for row, words in known]
     moved = sum(one.psi > MOVED for one in found.drift)
     if found.drift:
         tiles.append((str(moved), f"of {len(found.drift)} columns moved", f"index above {MOVED}"))
@@ -110,14 +110,18 @@ def _tiles(found: Findings) -> str:
     return f'<div class="tiles">{"".join(cells)}</div>' if tiles else ""
 
 
-def _counts(row: Row) -> str:
-    return f"{row.pairs:,} pairs" if row.pairs else f"{row.positives:,} positives"
-
-
 def _dropped(dropped: dict[str, str]) -> str:
     lines = "".join(f"<li><b>{escape(head)}</b>: {escape(why)}</li>" for head, why in dropped.items())
     summary = f"<summary>Heads that were not trained: {len(dropped)}</summary>"
     return f'<details>{summary}<ul class="note">{lines}</ul></details>' if lines else ""
+
+
+def _cut(cut_ms: dict[str, tuple[int, int]]) -> str:
+    said = ", ".join(
+        f"{escape(head)} {own / 3.6e6:.3g} h of {whole / 3.6e6:.3g}" for head, (own, whole) in cut_ms.items()
+    )
+    more = "what comes later does not count, and rates are of less than the whole window"
+    return f'<p class="note">Windows cut to fit a short log: {said}; {more}.</p>' if said else ""
 
 
 def _whole(rows: Iterable[Row], metric: str) -> list[Row]:
@@ -153,7 +157,7 @@ def _systems(found: Findings) -> str:
 def _table(rows: Sequence[Row], systems: Sequence[str]) -> str:
     whole = {(row.metric, row.head, row.system): row for row in rows if row.kind == row.slice == "all"}
     names = [(metric, head) for metric in METRICS for head in dict.fromkeys(h for m, h, _ in whole if m == metric)]
-    columns = titles("metric", "head", "positives", "pairs", *systems)
+    columns = titles("metric", "head", "positives", "pairs", "rows", *systems)
     lines = []
     for metric, head in names:
         found = [whole.get((metric, head, system)) for system in systems]
@@ -161,7 +165,7 @@ def _table(rows: Sequence[Row], systems: Sequence[str]) -> str:
         cells = "".join(f"<td>{interval(row)}</td>" for row in found)
         lines.append(
             f'<tr><td>{escape(metric)}</td><td class="name">{escape(head)}</td><td>{first.positives:,}</td>'
-            f"<td>{first.pairs:,}</td>{cells}</tr>"
+            f"<td>{first.pairs:,}</td><td>{f'{first.rows:,}' if first.rows else ''}</td>{cells}</tr>"
         )
     return f"<details><summary>All figures as a table</summary>{scrolled(columns, lines)}</details>"
 
@@ -269,10 +273,11 @@ def _changes(changes: Changes | None) -> str:
         before, after = (float("nan") if each is None else each for each in (one.before, one.after))
         by = f"{after - before:+.4f}" if np.isfinite(after - before) else "–"
         lines.append(
-            f'<tr><td>{escape(one.metric)}</td><td class="name">{escape(one.head)}</td><td>{short(before, 4)}</td>'
-            f"<td>{short(after, 4)}</td><td>{by}</td></tr>"
+            f'<tr><td>{escape(one.metric)}</td><td class="name">{escape(one.head)}</td>'
+            f"<td>{short(before, 4)}</td><td>{escape(one.before_on)}</td>"
+            f"<td>{short(after, 4)}</td><td>{escape(one.after_on)}</td><td>{by}</td></tr>"
         )
-    columns = titles("metric", "head", "before", "now", "by")
+    columns = titles("metric", "head", "before", "of", "now", "of", "by")
     return (
         f"<h2>Since bundle <code>{escape(changes.before)}</code></h2><p>Each bundle's figures are of its own stretch; "
         f"the gate compares both on one.</p><ul>{''.join(said) or '<li>the same heads, columns and weights</li>'}</ul>"
