@@ -76,15 +76,19 @@ def publish(
     place, bundle, against = keep(learned, bundles), learned.bundle, current_version(bundles)
     asked = report or against not in ("", bundle.version)
     read, why = _read(log, bundle, baselines if report else (), progress) if asked else (None, "")
-    theirs = _read_before(bundles, against, bundle, read, progress)
+    entries = promotions(bundles)
+    # The current bundle, trained again, has the one before it beside it still.
+    old = _before(entries, bundle.version) if against == bundle.version else against
+    theirs = _read_before(bundles, old, bundle, read, progress)
     verdict = _verdict(log, bundles, against, bundle, read, theirs, why, timer, progress)
     findings = None
     if report:
+        told = told_again(place, entries) if against == bundle.version else verdict
         progress("fitting LambdaMART", 0, 1)
         attach(place, {LISTWISE: fit_listwise(bundle, learned.table, learned.slate).encode()})
         rows = _rows(place, read, theirs, baselines, progress)
-        findings = _found(place, bundle, read, why, rows, against, learned.dropped)
-        findings = msgspec.structs.replace(findings, verdict=verdict)
+        findings = _found(place, bundle, read, why, rows, old, learned.dropped)
+        findings = msgspec.structs.replace(findings, verdict=told)
         write(place, findings, bundle)
     return Published(place, verdict, findings, admit(bundles, verdict, now_ms, force))
 
@@ -105,12 +109,8 @@ def report_of(
     place = bundles / version
     bundle = load(place)
     before = _findings(place)
-    entries = promotions(bundles)
-    at = next(
-        (entry.previous for entry in reversed(entries) if entry.version == version and entry.how != "rollback"), ""
-    )
     read, why = _read(log, bundle, baselines, progress)
-    against = at or served_before(entries, version)
+    against = _before(promotions(bundles), version)
     theirs = _read_before(bundles, against, bundle, read, progress)
     rows = _rows(place, read, theirs, baselines, progress)
     found = _found(place, bundle, read, why, rows, against, before.dropped if before else {})
@@ -139,6 +139,22 @@ def told_of(bundles: Path, version: str) -> Verdict | None:
     found = _findings(bundles / version)
     verdict = found.verdict if found else None
     return verdict if verdict is not None and verdict.against == current_version(bundles) else None
+
+
+def _before(entries: Sequence[Promotion], version: str) -> str:
+    """The bundle in whose place one was promoted, "" where none was."""
+    of = (entry.previous for entry in reversed(entries) if entry.version == version and entry.how != "rollback")
+    return next(of, "") or served_before(entries, version)
+
+
+def told_again(place: Path, entries: Sequence[Promotion]) -> Verdict | None:
+    """What the gate said of a bundle that was promoted: as its figures have it, or else its promotion."""
+    found = _findings(place)
+    if found is not None and found.verdict is not None and found.verdict.against != place.name:
+        return found.verdict
+    by_gate = (entry for entry in reversed(entries) if entry.version == place.name and entry.how in ("gate", "forced"))
+    entry = next(by_gate, None)
+    return Verdict(entry.version, entry.previous, checks=entry.checks) if entry else None
 
 
 def _retrieved(log: EventLog, bundle: Bundle, policy: Policy, progress: Progress) -> tuple[Row, ...]:

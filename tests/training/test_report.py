@@ -15,15 +15,17 @@ from rich.console import Console
 from features.columns import Category, Column
 from features.schema import FeatureSet
 from huozhao.show_bundles import changes_view, model_view, models_table
+from ranking.bundles.attached import attach
 from ranking.bundles.bundle import Trained
 from tests.small_home import bundle
+from training.gate import Check, Verdict
 from training.judging.calibrated import calibrated
 from training.judging.cold import beside_best
 from training.judging.compare import compare
 from training.judging.figures import OURS, Row
 from training.learning.drift import drift_of, psi, reference_of
-from training.publish import without
-from training.registry import Listed
+from training.publish import told_again, without
+from training.registry import Listed, Promotion
 from training.reports.findings import Curve, Findings, Point, from_json, to_json
 from training.reports.report import page
 
@@ -215,6 +217,31 @@ def test_every_figure_stands_beside_what_it_rests_on_and_windows_that_were_cut_a
     assert "4,567 rows, 321 positives" in said
     assert all(name in said for name in ("200 pairs", "pairs", "positives", "rows"))
     assert max(map(len, said.splitlines())) <= 120
+
+
+def test_a_chapter_that_is_left_out_is_named_with_the_reason() -> None:
+    bare = msgspec.structs.replace(findings(), reliability=(), drift=())
+    html = page(bare, EIGHT_MS).decode()
+    read(html.encode())
+    assert "Reliability curves: no head has 20 positives" in html
+    assert "How far columns have moved: how they lay in training was not kept" in html
+    assert "Reliability curves" not in page(findings(), EIGHT_MS).decode()
+    # Where nothing was judged it is said once.
+    assert "not on this page" not in page(msgspec.structs.replace(bare, unjudged="it ends"), EIGHT_MS).decode()
+
+
+def test_a_current_bundle_that_is_trained_again_keeps_the_verdict_it_was_let_pass_by(tmp_path: Path) -> None:
+    place = tmp_path / "0123456789ab"
+    place.mkdir()
+    check = Check("gauc", "like", 0.6, 0.5, 0.1, 0.05, 0.15, 100, 500, worse=False)
+    verdict = Verdict(place.name, "ab", 1, 2, (check,))
+    attach(place, {"metrics.json": to_json(msgspec.structs.replace(findings(), verdict=verdict))})
+    assert told_again(place, ()) == verdict
+    itself = Verdict(place.name, place.name)
+    attach(place, {"metrics.json": to_json(msgspec.structs.replace(findings(), verdict=itself))})
+    entries = [Promotion(place.name, "ab", 1, "gate", "", (check,)), Promotion(place.name, "cd", 2, "rollback", "")]
+    assert told_again(place, entries) == Verdict(place.name, "ab", checks=(check,))
+    assert told_again(place, ()) is None
 
 
 def test_exposure_watch_times_and_what_sources_find_stand_where_they_were_judged() -> None:

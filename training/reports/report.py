@@ -17,6 +17,7 @@ from training.judging.figures import OURS, PLAIN, Row
 from training.learning.drift import MOVED
 from training.reports import chapters, pictures
 from training.reports.findings import Findings
+from training.reports.left_out import left_out
 from training.reports.markup import figure, grid, interval, scrolled, titles
 from training.reports.pictures import short
 
@@ -45,6 +46,7 @@ def page(found: Findings, utc_offset_ms: int) -> bytes:
         _importances(found),
         _drift(found),
         _changes(found.changes),
+        left_out(found),
         _foot(found),
     )
     return (
