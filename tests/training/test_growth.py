@@ -28,6 +28,9 @@ from training.learning.recipe import Recipe
 from training.learning.stacking import OF_ITEM, OF_RATE, WHOLE, Believed, of_item, of_page, own_rate, shares
 from training.learning.table import Table
 
+ONE_OUTCOME = 3
+"""Knots of a calibrator that knows one outcome alone: a level, and its ends."""
+
 
 @pytest.fixture(scope="module")
 def log() -> MemoryLog:
@@ -108,7 +111,7 @@ def test_rows_that_stopped_the_trees_are_calibrated_on_by_trees_that_have_not_se
         fit_calibrators({VIDEO: Known(unlucky, by_earlier.base_rate, earlier)})[VIDEO]
         for earlier in (NOTHING, Seen(margin[stopped], y))
     )
-    assert len(alone.margins) == 1 < len(by_earlier.margins)
+    assert len(alone.margins) == ONE_OUTCOME < len(by_earlier.margins)
     # The final trees have seen the rows that stopped and order them better than they would have unseen.
     spans = [np.ptp(logit(each.predict(np.array([-1.0, 1.0])))) for each in (by_earlier, seen)]
     assert spans[0] < spans[1]
@@ -116,7 +119,7 @@ def test_rows_that_stopped_the_trees_are_calibrated_on_by_trees_that_have_not_se
 
 def test_a_head_with_too_few_positives_to_stop_by_has_no_earlier_rows() -> None:
     fitted = fit_heads(told(positives_until=1_500), 0, lambda _done, _of: None, growth=Growth(seeds=1))
-    assert len(fitted.heads["click"].calibrators[VIDEO].margins) == 1
+    assert len(fitted.heads["click"].calibrators[VIDEO].margins) == ONE_OUTCOME
 
 
 def test_the_rate_that_is_added_is_the_items_own_that_forgets_last() -> None:
