@@ -156,7 +156,7 @@ def serve(home: Path, given: Mapping[str, str | float | bool | None]) -> None:
     settings.check()
     homes.refuse_missing(home)
     with ExitStack() as waiting:
-        waiting.enter_context(patiently(homes.OPENING))
+        waiting.enter_context(patiently(homes.opening()))
 
         def announce(address: str) -> None:
             waiting.close()

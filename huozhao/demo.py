@@ -74,7 +74,7 @@ def demo(home: Path, *, once: bool, port: int) -> None:
     if _built(home) != Built(world.start_ms, whole=True):
         _build(home, world)
     people = _regulars(world)
-    with patiently(homes.OPENING):
+    with patiently(homes.opening()):
         engine = Engine.open(home)
     with engine:
         with patiently("catching up with the day"):
@@ -90,7 +90,7 @@ def demo(home: Path, *, once: bool, port: int) -> None:
     with ExitStack() as waiting:
         waiting.callback(stopped.set)
         told = waiting.enter_context(ExitStack())
-        told.enter_context(patiently(homes.OPENING))
+        told.enter_context(patiently(homes.opening()))
 
         def announce(address: str) -> None:
             told.close()

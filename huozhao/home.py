@@ -1,5 +1,6 @@
 """A home: the folder of one data set, with its log, its state, its policy and its bundles."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+import features
 from features.errors import LogError, TrainingError
 from features.logs.live import HomeLog
 from huozhao.stages import patiently
@@ -82,8 +84,15 @@ def open_log(home: Path) -> Iterator[HomeLog]:
 def open_reader(home: Path) -> Engine:
     """The engine of a home, to read; what takes long is told."""
     refuse_missing(home)
-    with patiently(OPENING):
+    with patiently(opening()):
         return Engine.open(home, writer=False)
+
+
+def opening() -> str:
+    """What it is told as that a home is opened: where no kernel is kept yet they are compiled, which takes longest."""
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(features.__file__).parent / "fold")
+    kept = any(folder.rglob("counters.fold-*.nbi"))
+    return OPENING if kept else f"{OPENING}; kernels are compiled first, this once, for some minutes"
 
 
 def refuse_missing(home: Path) -> None:
