@@ -19,6 +19,8 @@ from training.served import Held
 
 HEADLINES = (("complete", "gauc"), ("value", "ndcg5"), ("complete", "slope"), ("complete", "ratio"))
 COUNTS = ("pairs", "positives", "rows")
+LISTED = COUNTS[:2]
+"""What a line has room for, beside what a promotion was for."""
 
 
 def models_table(
@@ -30,17 +32,17 @@ def models_table(
         table.add_column(name, no_wrap=True, min_width=width)
     for head, metric in HEADLINES:
         table.add_column(metric, justify="right", no_wrap=True, min_width=6, style="" if head == "value" else "cyan")
-    for name in COUNTS:
+    for name in LISTED:
         table.add_column(name, justify="right", no_wrap=True, style="dim")
     table.add_column("promoted", no_wrap=True, min_width=16)
     table.add_column("why", overflow="ellipsis", no_wrap=True)
     for one in found:
         version = Text(f"{'→' if one.current else ' '} {one.version}", "green" if one.current else "")
         if one.bundle is None:
-            table.add_row(version, Text("damaged", "red"), *[""] * (len(HEADLINES) + len(COUNTS)), "", Text(one.fault))
+            table.add_row(version, Text("damaged", "red"), *[""] * (len(HEADLINES) + len(LISTED)), "", Text(one.fault))
             continue
         values = [_headline(figures[one.version], *name) for name in HEADLINES]
-        values += _counts(figures[one.version], "complete")
+        values += _counts(figures[one.version], "complete")[: len(LISTED)]
         entry = one.promotion
         when, why = (iso(entry.at_ms)[:16], f"{entry.how}: {entry.reason}") if entry else ("", "")
         said = Text(faults[one.version], "red") if one.version in faults else Text(why)

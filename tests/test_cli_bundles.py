@@ -189,7 +189,7 @@ def test_a_report_is_where_it_says_and_shown_in_a_browser(
 def test_a_damaged_bundle_is_listed_as_such(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = registry.current_version(home / "bundles")
     (home / "bundles" / new / "bins.json").write_text("[]")
-    assert "damaged" in said(capsys, home, "models")
+    assert "damaged" in said(capsys, home, "models", code=2)
     assert "bins.json" in said(capsys, home, "models", "show", code=2)
 
 
