@@ -15,7 +15,7 @@ from features.logs.log import DAY_MS, from_batch
 from features.records import Action, Context, Control, Event, Item, Kind, Served
 from ranking import Engine, Feed, FeedRequest
 from ranking.mixing.draws import beta
-from ranking.mixing.exploration import Lottery
+from ranking.mixing.exploration import HOUR_MS, Lottery
 from tests.small_home import NOW
 
 RULE = "[explore]\nrate = 1.0\nslots = [2, 5]\nepsilon = 0.2\ndraws = 50\n"
@@ -30,26 +30,26 @@ def page(engine: Engine, request_id: str, user: str = "u1", count: int = 12) -> 
     return engine.feed(FeedRequest(user_id=user, count=count), NOW, request_id)
 
 
-def held(engine: Engine, user: str = "u1") -> Lottery:
-    """The draws that a page of the moment sees."""
+def held(engine: Engine, user: str = "u1", now_ms: int = NOW) -> Lottery:
+    """The draws that a page of a moment sees."""
     generation = engine.generation
-    query = generation.query("any", user, 12, Context("feed", "", "", 0), NOW)
+    query = generation.query("any", user, 12, Context("feed", "", "", 0), now_ms)
     found, _ = generation.legal(query, generation.retrieve(query))
     lottery = generation.newcomers(query, generation.assemble(query, found))
     assert lottery is not None
     return lottery
 
 
-def chances(engine: Engine, user: str = "u1") -> dict[str, float]:
+def chances(engine: Engine, user: str = "u1", now_ms: int = NOW) -> dict[str, float]:
     """Of every newcomer, where all may stand."""
-    lottery = held(engine, user)
+    lottery = held(engine, user, now_ms)
     q = lottery.chances(np.ones(len(lottery.rows), np.bool_))
     return {engine.generation.state.items.name(row): float(one) for row, one in zip(lottery.rows, q, strict=True)}
 
 
 def mean_chances(engine: Engine) -> Counter[str]:
-    """Over many people, whose draws differ."""
-    return sum((Counter(chances(engine, f"p{n}")) for n in range(30)), Counter())
+    """Over the hours after, whose draws differ."""
+    return sum((Counter(chances(engine, now_ms=NOW + n * HOUR_MS)) for n in range(60)), Counter())
 
 
 def watched(number: int, item: str, *, done: bool) -> list[Event]:
@@ -75,9 +75,9 @@ def test_lots_fall_slot_by_slot_on_thousands_of_pages_as_their_logged_chances_sa
         of_one = [lot for lot in lots if lot.slot == slot]
         assert len(of_one) == len(names)
         assert stats.chi2.sf(*of_slot(of_one)) > 1e-4
-        # What falls otherwise than it says is found out: here as if the likeliest were a fifth likelier.
+        # What falls otherwise than it says is found out: here as if the likeliest were half as likely again.
         most = max(lot.propensity for lot in of_one)
-        bent = [lot._replace(propensity=1.2 * most) if lot.propensity == most else lot for lot in of_one]
+        bent = [lot._replace(propensity=1.5 * most) if lot.propensity == most else lot for lot in of_one]
         assert slot == 5 or stats.chi2.sf(*of_slot(bent)) < 1e-4
 
 

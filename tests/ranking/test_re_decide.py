@@ -1,5 +1,6 @@
 """Decision replay: a page that was sampled is computed again to the last bit, and every candidate's fate is told."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -241,14 +242,15 @@ def test_another_bundle_decides_the_same_candidates_and_the_difference_adds_up(h
 
 
 def _other_model(text: str) -> str:
-    """The same trees with every leaf turned about."""
-    lines = [
-        "leaf_value=" + " ".join(f"{-float(leaf):.17g}" for leaf in line.removeprefix("leaf_value=").split())
-        if line.startswith("leaf_value=")
-        else line
-        for line in text.splitlines()
-    ]
-    return "\n".join(lines) + "\n"
+    """The same trees with every leaf turned about, and how many bytes each takes then."""
+    head, *trees = re.split(r"(?m)^(?=Tree=|end of trees)", text)
+    turned = [re.sub(r"(?m)^leaf_value=(.*)$", _turned, tree) for tree in trees]
+    sizes = " ".join(str(len(tree)) for tree in turned[:-1])
+    return re.sub(r"(?m)^tree_sizes=.*$", f"tree_sizes={sizes}", head) + "".join(turned)
+
+
+def _turned(leaves: re.Match[str]) -> str:
+    return "leaf_value=" + " ".join(f"{-float(leaf):.17g}" for leaf in leaves[1].split())
 
 
 @contextmanager
