@@ -22,7 +22,7 @@ SPARSE = 64
 CROWDED = 16
 """So is a search for more than one in so many of what may be found."""
 RARER = 0.85
-"""The power by which visits grow as a filter leaves less; see ADR 45."""
+"""The power by which visits grow as a filter leaves less; see ADR 23."""
 ROUGH = 2048
 """Of so many allowed rows, not all are scored exactly."""
 WORSE = 1.5

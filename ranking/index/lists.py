@@ -18,7 +18,7 @@ from features.types import BoolArray, ByteArray, FloatArray, HashArray, IntArray
 from ranking.index.centroids import CHUNK, Nearest, Pause, k_means
 from ranking.index.chains import Chains
 from ranking.index.exact import ExactIndex
-from ranking.index.probe import best_of, nearest_of, probe, wider
+from ranking.index.probe import best_of, nearest_of
 from ranking.index.ranges import ranges_of
 from ranking.index.rough import Rough
 
@@ -138,23 +138,6 @@ class Lists:
         if len(self.outside):
             self._set_outside(rows[~there], rows[:0])
         self.add(rows[there], exact.matrix[rows[there]])
-
-    def probe(self, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int) -> RowArray:
-        """Rows of the best that some lists hold, half as many again as ``k``: a byte a number orders them roughly.
-
-        ``allowed`` is a mask by row. What is outside is not among them.
-        """
-        mask = np.zeros(0, np.bool_) if allowed is None else allowed
-        return probe(
-            np.ascontiguousarray(vector, np.float32),
-            self._placed,
-            self._chains.pool,
-            self._rough.reach,
-            self._visits(visits),
-            mask,
-            allowed is not None,
-            wider(k),
-        )
 
     def nearest(
         self, matrix: FloatArray, vector: FloatArray, k: int, allowed: BoolArray | None, visits: int

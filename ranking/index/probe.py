@@ -37,7 +37,19 @@ def nearest_of(
 
     Nor is a training waited for more than once that holds the interpreter.
     """
-    rows = probe(vector, placed, pool, reach, visits, mask, filtered, wider(k))
+    lists, count = pool.sizes.shape[0], wider(k)
+    products, near = np.empty(lists, np.float32), np.empty(visits, np.int32)
+    products_of(vector, placed, products)
+    highest(products, np.arange(lists).astype(np.int32), near)
+    weights = weights_of(vector, reach, pool.codes.shape[1])
+    if not filtered:
+        rows, scores = _scored(pool, near, weights)
+    else:
+        slots, rows = found_in(pool, near.astype(np.int64), mask, filtered)
+        scores = np.empty(len(rows) if len(rows) > count else 0, np.float32)
+        if len(scores):
+            rough_scores(pool.codes, slots, weights, scores)
+    rows = _best(rows, scores, count)
     if len(outside):
         rows = _with(rows, outside, mask, filtered)
     return _by_floats(rows, vector, k, matrix)
@@ -70,33 +82,6 @@ def _by_floats(rows: RowArray, vector: FloatArray, k: int, matrix: FloatArray) -
     nearest(matrix, rows, vector, best, scores)
     in_order(best, scores)
     return best, scores
-
-
-@njit(nogil=True, cache=True)
-def probe(
-    vector: FloatArray,
-    placed: Tiles,
-    pool: Pool,
-    reach: FloatArray,
-    visits: int,
-    mask: BoolArray,
-    filtered: bool,
-    count: int,
-) -> RowArray:
-    """See ``Lists.probe``."""
-    lists = pool.sizes.shape[0]
-    products, near = np.empty(lists, np.float32), np.empty(visits, np.int32)
-    products_of(vector, placed, products)
-    highest(products, np.arange(lists).astype(np.int32), near)
-    weights = weights_of(vector, reach, pool.codes.shape[1])
-    if not filtered:
-        rows, scores = _scored(pool, near, weights)
-        return _best(rows, scores, count)
-    slots, rows = found_in(pool, near.astype(np.int64), mask, filtered)
-    scores = np.empty(len(rows) if len(rows) > count else 0, np.float32)
-    if len(scores):
-        rough_scores(pool.codes, slots, weights, scores)
-    return _best(rows, scores, count)
 
 
 @njit(nogil=True, cache=True)

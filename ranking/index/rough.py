@@ -50,10 +50,6 @@ class Rough:
         """Which vectors (n, dims) fit the ranges."""
         return self.put(np.zeros((1, self.width), np.uint8), np.zeros(len(vectors), np.int32), vectors)
 
-    def weights(self, vector: FloatArray) -> ShortArray:
-        """What each byte of a row counts in a product with a vector; see ``weights_of``."""
-        return weights_of(vector, self.reach, self.width)
-
 
 @njit(nogil=True, cache=True)
 def weights_of(vector: FloatArray, reach: FloatArray, width: int) -> ShortArray:

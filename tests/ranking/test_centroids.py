@@ -8,7 +8,7 @@ from ranking.index.centroids import Nearest
 from ranking.index.exact import ExactIndex
 from ranking.index.listed import ListedIndex
 from ranking.index.ranges import ranges_of
-from ranking.index.rough import Rough, rough_scores
+from ranking.index.rough import Rough, rough_scores, weights_of
 
 
 def _mixture(n: int, dims: int, seed: int) -> FloatArray:
@@ -45,7 +45,7 @@ def test_rough_scores_keep_the_best(dims: int) -> None:
     rough.put(codes, np.arange(5000, dtype=np.int32)[::-1], vectors)
     rows = np.arange(0, 5000, 2, dtype=np.int32)
     best = rows[np.argsort(-(vectors[rows] @ query))[:50]]
-    rough_scores(codes, np.append(4999 - rows, np.int32(5000)), rough.weights(query), scores)
+    rough_scores(codes, np.append(4999 - rows, np.int32(5000)), weights_of(query, rough.reach, rough.width), scores)
     assert scores[-1] == np.inf
     assert len(np.intersect1d(rows[np.argsort(-scores[:-1])[:91]], best)) >= 49
 
